@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vireo/blk.h - the block device (standard: 5.2) and the door to its storage.
+ *
+ * The device checks requests and answers them; a back end moves the bytes. A
+ * back end never sees a ring, a guest address or a request type.
+ */
+#ifndef VIREO_BLK_H
+#define VIREO_BLK_H
+
+#include <vireo/dev.h>
+#include <vireo/spec/blk.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum vio_blk_op {
+	VIO_BLK_READ,
+	VIO_BLK_WRITE,
+	VIO_BLK_FLUSH,		/* all completed writes become durable */
+	VIO_BLK_DISCARD,	/* contents become undefined */
+	VIO_BLK_WRITE_ZEROES,
+};
+
+enum vio_blk_io_flags {
+	VIO_BLK_FUA	= 1,	/* durable before done: write, write zeroes */
+	VIO_BLK_UNMAP	= 2,	/* write zeroes may deallocate */
+};
+
+/*
+ * One transfer. Made by the device, owned by the back end from submit until
+ * it calls done() exactly once, on the queue's thread, perhaps before submit
+ * returns.
+ */
+struct vio_blk_io {
+	uint8_t op;		/* enum vio_blk_op */
+	uint8_t flags;		/* enum vio_blk_io_flags */
+	uint16_t nr_seg;
+	uint16_t queue;		/* index of the queue it came from */
+	const struct vio_seg *seg;	/* of read and write: len bytes in all */
+	uint64_t offset;	/* bytes, a multiple of 512 */
+	uint64_t len;		/* bytes, a multiple of 512 */
+	/* @result: VIO_OK, VIO_E_IO, VIO_E_UNSUPP */
+	void (*done)(struct vio_blk_io *io, int result);
+
+	uint64_t scratch[4];	/* the back end's own */
+};
+
+/* Storage. All methods are called on the thread of the queue given. */
+struct vio_blk_backend_ops {
+	/* Take over @io. Ranges are inside the capacity, and writes never
+	 * come when the device is read-only; check both all the same. */
+	void (*submit)(void *backend, struct vio_blk_io *io);
+	/* A batch ends: whatever was submitted on @queue must start now. */
+	void (*commit)(void *backend, unsigned queue);
+	/* Wait until nothing submitted on @queue is left undone; done() is
+	 * called from within. NULL: submit always finishes at once. */
+	void (*drain)(void *backend, unsigned queue);
+};
+
+/* What the disk is like. Zero means: no limit, or not offered. */
+struct vio_blk_conf {
+	uint64_t capacity_sectors;	/* of 512 bytes */
+	uint32_t blk_size;		/* bytes; 512 if 0 */
+	uint32_t size_max;		/* bytes in one segment */
+	uint32_t seg_max;		/* data segments in one request */
+	uint16_t num_queues;		/* 1 if 0; MQ is offered above 1 */
+	bool read_only;
+	bool no_flush;			/* do not offer FLUSH, CONFIG_WCE */
+	bool writethrough;		/* cache mode after reset */
+	struct virtio_blk_geometry geometry;	/* offered if cylinders */
+	bool topology;
+	uint8_t physical_block_exp;
+	uint8_t alignment_offset;
+	uint16_t min_io_blocks;
+	uint32_t opt_io_blocks;
+	uint32_t max_discard_sectors;	/* DISCARD is offered if not 0 */
+	uint32_t max_discard_seg;
+	uint32_t discard_sector_alignment;
+	uint32_t max_write_zeroes_sectors;	/* WRITE_ZEROES likewise */
+	uint32_t max_write_zeroes_seg;
+	bool write_zeroes_may_unmap;
+	char serial[VIRTIO_BLK_ID_BYTES];	/* NUL-padded, no terminator */
+};
+
+struct vio_blk_stats {
+	uint64_t reads, writes, flushes, others, errors;
+	uint64_t bytes_read, bytes_written;
+};
+
+struct vio_blk {
+	struct vio_dev dev;
+	struct vio_blk_conf conf;
+	struct virtio_blk_config config;
+	const struct vio_blk_backend_ops *backend;
+	void *backend_ctx;
+	struct vio_blk_stats *stats;	/* one a queue, or NULL */
+};
+
+/* Context that each request of a block queue needs, for vio_queue_limits. */
+extern const uint16_t vio_blk_ctx_size;
+
+/*
+ * vio_blk_init() - make a block device. @queue are conf->num_queues queues
+ * that the caller has initialised with ctx_size = vio_blk_ctx_size. @stats is
+ * an array of as many, cleared, or NULL. Returns VIO_OK or VIO_E_INVAL.
+ */
+int vio_blk_init(struct vio_blk *blk, const struct vio_blk_conf *conf,
+		 struct vio_queue *queue,
+		 const struct vio_blk_backend_ops *backend, void *backend_ctx,
+		 struct vio_blk_stats *stats);
+
+/*
+ * vio_blk_resize() - the capacity changed; the driver is told. Requests past
+ * the new end fail from now on. Control thread.
+ */
+void vio_blk_resize(struct vio_blk *blk, uint64_t capacity_sectors);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vireo/dev.h - the device core: features, status, configuration space and
+ * queues of any device, behind any transport.
+ *
+ * A transport decodes what the driver does into the verbs below. A device
+ * type is a table of operations. Neither knows the other.
+ *
+ * Thread: the verbs of a device come from one control thread; each queue
+ * belongs to the thread that services it (see queue.h). A transport that runs
+ * queues elsewhere stops them there before it resets the device.
+ */
+#ifndef VIREO_DEV_H
+#define VIREO_DEV_H
+
+#include <vireo/queue.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Why vio_queue_service() came back. */
+enum vio_service {
+	VIO_SERVICE_IDLE,	/* empty; the driver will kick */
+	VIO_SERVICE_MORE,	/* the budget is used up; call again */
+	VIO_SERVICE_WAIT,	/* the device waits for its back end, and will
+				 * ask for service by transport->queue_ready */
+};
+
+/* A device type: constants and methods. Absent methods do nothing. */
+struct vio_dev_ops {
+	const char *name;	/* "blk" */
+	uint32_t id;		/* VIRTIO_ID_* */
+
+	/*
+	 * Are these features, each offered, a legal set? Return VIO_OK or
+	 * VIO_E_PEER. (core.device.feature-bits: FEATURES_OK is refused)
+	 */
+	int (*check_features)(struct vio_dev *dev,
+			      const struct vio_features *f);
+
+	/* The driver set FEATURES_OK and we agreed: configuration may change
+	 * with the features. */
+	void (*features_ok)(struct vio_dev *dev);
+
+	/*
+	 * Work on a queue: pop at most @budget requests. Queue's thread,
+	 * queue held. IDLE means vio_queue_pop() gave NULL.
+	 */
+	enum vio_service (*service)(struct vio_dev *dev, struct vio_queue *q,
+				    unsigned budget);
+
+	/* Ring is about to stop: give up what can be given up (unpop, done),
+	 * start nothing new. Queue's thread. */
+	void (*queue_stop)(struct vio_dev *dev, struct vio_queue *q);
+
+	/* Back to the state before initialisation; the queues are stopped. */
+	void (*reset)(struct vio_dev *dev);
+
+	/* The driver wrote configuration bytes; the range is inside. Return
+	 * VIO_OK or VIO_E_PEER (ignored, logged). */
+	int (*config_write)(struct vio_dev *dev, uint32_t off,
+			    const void *src, uint32_t len);
+};
+
+/* What a device asks of the transport that carries it. */
+struct vio_transport_ops {
+	/* Used buffer notification. Queue's thread. */
+	void (*queue_notify)(void *ctx, struct vio_queue *q);
+	/* Please service the queue soon. Any thread. */
+	void (*queue_ready)(void *ctx, struct vio_queue *q);
+	/* Configuration change notification. Control thread, or the queue's
+	 * when it breaks (status: DEVICE_NEEDS_RESET). */
+	void (*config_changed)(void *ctx);
+};
+
+struct vio_dev {
+	const struct vio_dev_ops *ops;
+	const struct vio_transport_ops *transport;
+	void *transport_ctx;
+	struct vio_log log;
+
+	struct vio_features offered;
+	struct vio_features driver;	/* what the driver accepted */
+	uint32_t status;		/* VIRTIO_STATUS_*; atomic */
+	uint32_t generation;		/* of the configuration space */
+
+	unsigned char *config;		/* wire layout, little-endian */
+	uint32_t config_len;
+
+	struct vio_queue *queue;
+	uint16_t nr_queues;
+
+	bool resetting;			/* waits for requests in flight */
+};
+
+/* -- life cycle ---------------------------------------------------------- */
+
+/*
+ * vio_dev_init() - called by a device type's own init. @queue are @nr_queues
+ * initialised queues; @config is @config_len bytes that the type fills.
+ * Ring features that every device has are added to @offered here.
+ */
+void vio_dev_init(struct vio_dev *dev, const struct vio_dev_ops *ops,
+		  const struct vio_features *offered,
+		  struct vio_queue *queue, uint16_t nr_queues,
+		  void *config, uint32_t config_len);
+
+/* Give the device its transport (upcalls) and log. */
+void vio_dev_attach(struct vio_dev *dev, const struct vio_transport_ops *ops,
+		    void *ctx, const struct vio_log *log);
+
+/* -- verbs --------------------------------------------------------------- */
+
+/*
+ * vio_dev_reset() - stop all queues and go back to the beginning. Returns
+ * VIO_OK, or VIO_E_AGAIN while requests are in flight: the status reads
+ * non-zero until the last of them is done. Needs all queues on this thread.
+ */
+int vio_dev_reset(struct vio_dev *dev);
+
+uint32_t vio_dev_status(const struct vio_dev *dev);
+
+/*
+ * vio_dev_set_status() - the driver writes the status. 0 resets. FEATURES_OK
+ * stays clear if the features are refused: read the status back.
+ */
+void vio_dev_set_status(struct vio_dev *dev, uint32_t status);
+
+static inline const struct vio_features *
+vio_dev_offered(const struct vio_dev *dev)
+{
+	return &dev->offered;
+}
+
+/*
+ * vio_dev_set_features() - the driver writes its features. Returns VIO_OK,
+ * VIO_E_PEER if a bit was not offered, VIO_E_STATE after FEATURES_OK.
+ */
+int vio_dev_set_features(struct vio_dev *dev, const struct vio_features *f);
+
+/* Was the feature accepted? */
+static inline bool vio_dev_has(const struct vio_dev *dev, unsigned bit)
+{
+	return vio_has(&dev->driver, bit);
+}
+
+/* Read configuration; bytes past the end read as zero. */
+void vio_dev_config_read(const struct vio_dev *dev, uint32_t off,
+			 void *dst, uint32_t len);
+
+/* Write configuration. VIO_E_PEER if it is out of range or refused. */
+int vio_dev_config_write(struct vio_dev *dev, uint32_t off,
+			 const void *src, uint32_t len);
+
+/*
+ * vio_queue_service() - let the device work on a queue, after a kick, after
+ * queue_ready, or whenever one likes. @budget bounds the requests taken.
+ * Kicks are off while it works, and on again, without a lost wake-up, when it
+ * returns VIO_SERVICE_IDLE. Queue's thread.
+ */
+enum vio_service vio_queue_service(struct vio_queue *q, unsigned budget);
+
+/* -- for device types ---------------------------------------------------- */
+
+/* The configuration was changed: new generation, tell the driver. */
+void vio_dev_config_changed(struct vio_dev *dev);
+
+/* The device cannot go on: DEVICE_NEEDS_RESET, tell the driver. Any thread. */
+void vio_dev_needs_reset(struct vio_dev *dev);
+
+/* Please service the queue soon. Any thread. */
+void vio_dev_queue_ready(struct vio_dev *dev, struct vio_queue *q);
+
+/* Log a sentence with numbers; @nr pairs of (const char *, uint64_t). */
+void vio_dev_log(const struct vio_dev *dev, enum vio_log_level level,
+		 const char *text, const struct vio_named *v, unsigned nr);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vireo/mem.h - guest memory: regions, and the only translation from a guest
+ * address to a pointer. Every translation takes a length.
+ *
+ * A map is immutable once it is in use. To change memory, build a new map and
+ * hand it to the queues (vio_queue_set_mem); the old one stays valid until
+ * the last request popped under it is done, which its pin count tells.
+ */
+#ifndef VIREO_MEM_H
+#define VIREO_MEM_H
+
+#include <vireo/base.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* A guest-physical (or, behind an IOMMU, I/O virtual) address. */
+typedef struct { uint64_t v; } vio_addr;
+
+static inline vio_addr vio_addr_of(uint64_t v)
+{
+	vio_addr a = { v };
+
+	return a;
+}
+
+enum vio_perm {
+	VIO_PERM_READ	= 1,	/* the device may read */
+	VIO_PERM_WRITE	= 2,	/* the device may write */
+	VIO_PERM_RW	= 3,
+};
+
+struct vio_region {
+	vio_addr addr;		/* first guest address */
+	uint64_t size;		/* bytes; addr + size may be 2^64 */
+	unsigned char *host;	/* where it is mapped here */
+	uint64_t user_addr;	/* where the front end has it (vhost-user) */
+	unsigned perm;		/* enum vio_perm */
+};
+
+struct vio_mem {
+	const struct vio_region *region;	/* sorted, not overlapping */
+	unsigned nr;
+
+	/*
+	 * Called after the device has written @len bytes at @addr, before the
+	 * write is made known to the driver. NULL: nothing is logged.
+	 * Any queue's thread; must not block.
+	 */
+	void (*dirty)(void *ctx, vio_addr addr, uint64_t len);
+	void *dirty_ctx;
+
+	unsigned pins;		/* queues that may still touch it; atomic */
+	/* Called by whoever drops the last pin, from that thread. NULL: no. */
+	void (*unpinned)(struct vio_mem *mem);
+};
+
+/*
+ * vio_mem_init() - make a map of @nr regions (not copied; must outlive it).
+ * Returns VIO_OK, or VIO_E_INVAL if the regions are unsorted, empty, overlap
+ * or run past 2^64.
+ */
+int vio_mem_init(struct vio_mem *mem, const struct vio_region *region,
+		 unsigned nr);
+
+void vio_mem_pin(struct vio_mem *mem);
+void vio_mem_unpin(struct vio_mem *mem);
+
+/*
+ * vio_mem_span() - the host bytes behind a guest address.
+ * @hint: in and out, index of the region that was hit last; 0 to start
+ * @len: how many bytes are wanted, more than 0
+ * @got: out, how many of them lie together, 1 to @len
+ *
+ * Returns NULL where the address is not in a region that permits @perm.
+ */
+void *vio_mem_span(const struct vio_mem *mem, unsigned *hint, vio_addr addr,
+		   uint64_t len, unsigned perm, uint64_t *got);
+
+/* As vio_mem_span(), but all of @len in one piece or NULL. */
+void *vio_mem_at(const struct vio_mem *mem, unsigned *hint, vio_addr addr,
+		 uint64_t len, unsigned perm);
+
+/*
+ * vio_mem_addr_of() - the guest address of a host pointer that a translation
+ * of the same map gave. False if the pointer is not in the map. Slow.
+ */
+bool vio_mem_addr_of(const struct vio_mem *mem, const void *host,
+		     vio_addr *addr);
+
+/* vio_mem_from_user() - the guest address of a front end's user address. */
+bool vio_mem_from_user(const struct vio_mem *mem, uint64_t user_addr,
+		       uint64_t len, vio_addr *addr);
+
+/* Tell the dirty log, if there is one, of a write through a host pointer. */
+void vio_mem_wrote(const struct vio_mem *mem, const void *host, uint64_t len);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vireo/queue.h - a virtqueue as a device sees it: requests that are popped,
+ * read, written and done. Ring layouts stay behind it.
+ *
+ * Thread: a queue belongs to one thread at a time; all calls on it and on its
+ * requests come from that thread. Different queues are independent.
+ * Memory: all storage is the caller's, sized by vio_queue_storage_size().
+ */
+#ifndef VIREO_QUEUE_H
+#define VIREO_QUEUE_H
+
+#include <vireo/mem.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct vio_dev;
+struct vio_queue;
+
+/* Host memory of a request; the layout of a struct iovec. */
+struct vio_seg {
+	void *base;
+	size_t len;
+};
+
+/*
+ * One chain of descriptors, as bytes: a part to read, a part to write. How
+ * the driver cut it into descriptors is deliberately not visible
+ * (split.device.message-framing: no assumption about framing).
+ */
+struct vio_req {
+	struct vio_queue *queue;
+	struct vio_seg *seg;	/* nr_read to read, then nr_write to write */
+	uint32_t read_len;	/* bytes to read */
+	uint32_t write_len;	/* room to write */
+	uint32_t written;	/* bytes written without a gap from the start */
+	uint16_t nr_read;
+	uint16_t nr_write;
+	uint16_t head;		/* ring: id of the chain */
+	uint8_t state;		/* ring: free, popped, done */
+	uint8_t map;		/* ring: which map it was popped with */
+};
+
+/* What a queue's storage is made for. */
+struct vio_queue_limits {
+	uint16_t size_max;	/* largest ring size, 1 to 32768 */
+	uint16_t seg_max;	/* most segments of one request, at least 8 */
+	uint16_t ctx_size;	/* bytes of device context per request */
+};
+
+/* Where a ring lies; addresses are guest addresses. */
+struct vio_queue_layout {
+	uint16_t size;
+	vio_addr desc;		/* descriptor area */
+	vio_addr driver;	/* driver area: available ring */
+	vio_addr device;	/* device area: used ring */
+};
+
+enum vio_queue_state {
+	VIO_QUEUE_STOPPED,
+	VIO_QUEUE_RUNNING,
+	VIO_QUEUE_BROKEN,	/* the driver broke the rules; needs a reset */
+};
+
+/* How many maps of guest memory may be in use by one queue at a time. */
+#define VIO_QUEUE_MAPS	4
+
+struct vio_queue_stats {
+	uint64_t requests;	/* done */
+	uint64_t notifications;	/* sent to the driver */
+	uint64_t suppressed;	/* notifications the driver did not want */
+	uint64_t kicks;		/* times the queue was serviced */
+};
+
+struct vio_ring_ops;
+
+struct vio_queue {
+	/* hot */
+	const struct vio_ring_ops *ring;
+	const void *desc;		/* split: descriptor table */
+	const void *driver_area;	/* split: available ring */
+	void *device_area;		/* split: used ring */
+	struct vio_mem *mem;		/* the map new requests get */
+	unsigned char *slots;
+	uint32_t slot_stride;
+	unsigned mem_hint;
+	uint16_t size;
+	uint16_t avail_next;	/* free-running: next entry to pop */
+	uint16_t avail_seen;	/* free-running: driver's index when read */
+	uint16_t used_next;	/* free-running: next used entry to fill */
+	uint16_t used_shown;	/* free-running: index the driver can see */
+	uint16_t used_signalled;/* free-running: index at last notify check */
+	uint16_t inflight;	/* popped and not done */
+	uint8_t state;		/* enum vio_queue_state */
+	uint8_t map;		/* index of mem in maps[] */
+	uint8_t hold;		/* depth of vio_queue_hold() */
+	bool event_idx;
+	bool indirect;
+	bool in_order;
+	bool signalled_valid;
+	bool kicks_off;		/* we asked the driver not to kick */
+
+	/* cold */
+	struct vio_dev *dev;
+	uint16_t index;
+	uint16_t order_next;	/* in order: oldest request not yet used */
+	uint16_t *order;	/* in order: heads as popped */
+	struct vio_seg *overflow;
+	struct vio_queue_limits limits;
+	struct vio_queue_layout layout;
+	struct {
+		struct vio_mem *mem;
+		uint16_t busy;
+	} maps[VIO_QUEUE_MAPS];
+	struct vio_queue_stats stats;
+};
+
+/* -- life cycle ---------------------------------------------------------- */
+
+/* Bytes of storage that a queue needs; 0 if the limits make no sense. */
+size_t vio_queue_storage_size(const struct vio_queue_limits *limits);
+
+/*
+ * vio_queue_init() - give a queue its storage (aligned to 64 bytes).
+ * Returns VIO_OK, VIO_E_INVAL or VIO_E_NOSPC.
+ */
+int vio_queue_init(struct vio_queue *q, struct vio_dev *dev, uint16_t index,
+		   const struct vio_queue_limits *limits,
+		   void *storage, size_t storage_len);
+
+/*
+ * vio_queue_start() - start on a ring that lies in @mem.
+ * @avail_base: free-running index of the first entry to pop; 0 on a new ring
+ * @used_base: free-running used index to go on from; 0 on a new ring
+ *
+ * Takes a pin on @mem. Returns VIO_OK, VIO_E_STATE if it runs, VIO_E_INVAL
+ * for a bad size or alignment, VIO_E_RANGE where the ring is not in memory.
+ */
+int vio_queue_start(struct vio_queue *q, struct vio_mem *mem,
+		    const struct vio_queue_layout *layout,
+		    uint16_t avail_base, uint16_t used_base);
+
+/* The used index that stands in the ring; for a front end that forgot it. */
+uint16_t vio_queue_ring_used_idx(const struct vio_queue *q);
+
+/*
+ * vio_queue_stop() - pop no more. Requests in flight may still be done; the
+ * queue holds its map until they are. Returns how many are in flight.
+ */
+unsigned vio_queue_stop(struct vio_queue *q);
+
+/*
+ * vio_queue_set_mem() - change to another map while the ring runs. The ring
+ * must lie at the same guest addresses in it. Requests in flight keep the map
+ * they have. Returns VIO_OK, VIO_E_RANGE (the queue stays as it was), or
+ * VIO_E_AGAIN when VIO_QUEUE_MAPS maps are in use: drain first.
+ */
+int vio_queue_set_mem(struct vio_queue *q, struct vio_mem *mem);
+
+/* Free-running index of the next entry that would be popped. */
+static inline uint16_t vio_queue_avail_base(const struct vio_queue *q)
+{
+	return q->avail_next;
+}
+
+/* -- hot path ------------------------------------------------------------ */
+
+/*
+ * vio_queue_pop() - take the next request.
+ * Returns NULL when there is none or the queue is not running. A chain that
+ * breaks the rules breaks the queue (and the device needs a reset).
+ */
+struct vio_req *vio_queue_pop(struct vio_queue *q);
+
+/*
+ * vio_queue_unpop() - put back the request popped last, as if never seen.
+ * Only the last one, and only before any other call on the queue.
+ */
+void vio_queue_unpop(struct vio_queue *q, struct vio_req *req);
+
+/* Is there something to pop? Reads the ring. */
+bool vio_queue_pending(struct vio_queue *q);
+
+/* The device's context of a request: limits.ctx_size bytes, not cleared. */
+static inline void *vio_req_ctx(struct vio_req *req)
+{
+	return req + 1;
+}
+
+/*
+ * vio_req_done() - the request is finished: hand it back to the driver with
+ * req->written as its used length. Consumes @req. The driver learns of it at
+ * once, or, while the queue is held, when it is released.
+ */
+void vio_req_done(struct vio_req *req);
+
+/*
+ * vio_queue_hold() / vio_queue_release() - bracket a batch: one publication
+ * and one notification decision for all requests done in between. They nest.
+ */
+void vio_queue_hold(struct vio_queue *q);
+void vio_queue_release(struct vio_queue *q);
+
+/*
+ * Ask the driver (not) to kick. vio_queue_kicks_on() returns true if entries
+ * became available meanwhile: service the queue again instead of sleeping.
+ */
+void vio_queue_kicks_off(struct vio_queue *q);
+bool vio_queue_kicks_on(struct vio_queue *q);
+
+/* -- the bytes of a request ---------------------------------------------- */
+
+/*
+ * A cursor walks over the readable or the writable bytes of a request. It is
+ * a value: copy it to look ahead.
+ */
+struct vio_cursor {
+	struct vio_req *req;
+	const struct vio_seg *seg;
+	uint32_t seg_off;	/* bytes already taken from *seg */
+	uint32_t pos;		/* bytes taken in all */
+	uint32_t left;		/* bytes still to come */
+};
+
+struct vio_cursor vio_req_reader(struct vio_req *req);
+struct vio_cursor vio_req_writer(struct vio_req *req);
+
+/* Keep only the first @len bytes of what is left; false if there are fewer. */
+bool vio_cursor_limit(struct vio_cursor *c, uint32_t len);
+
+/* Move on; false, and nothing happens, if fewer than @len bytes are left. */
+bool vio_cursor_skip(struct vio_cursor *c, uint32_t len);
+
+/*
+ * Copy exactly @len bytes and move on; false, and nothing happens, if there
+ * are fewer. What was read is a private copy: check it, then use it.
+ */
+bool vio_cursor_read(struct vio_cursor *c, void *dst, uint32_t len);
+bool vio_cursor_write(struct vio_cursor *c, const void *src, uint32_t len);
+
+/* Write @len zero bytes. */
+bool vio_cursor_zero(struct vio_cursor *c, uint32_t len);
+
+/*
+ * vio_cursor_spans() - the next bytes where they lie, for opaque payload only
+ * (the driver may change them at any time). Takes up to @len bytes into at
+ * most @max segments, moves on, returns how many segments; @taken: the bytes.
+ * After writing to spans of a writer, call vio_req_wrote().
+ */
+unsigned vio_cursor_spans(struct vio_cursor *c, uint32_t len,
+			  struct vio_seg *seg, unsigned max, uint32_t *taken);
+
+/*
+ * vio_req_wrote() - @len bytes at @off of the writable part were written
+ * through spans: counts them into the used length, marks the dirty log.
+ */
+void vio_req_wrote(struct vio_req *req, uint32_t off, uint32_t len);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
