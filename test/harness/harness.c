@@ -20,9 +20,15 @@ static bool is_child(void)
 	return getenv("VTEST_HARNESS_CHILD") != NULL;
 }
 
-/* Runs one case of this program by itself; gives its exit code. */
-static int run_child(const char *name, char *out, size_t size)
+int main(int argc, char **argv);
+
+/*
+ * Runs one case of this program by itself; gives its exit code. By main()
+ * and not by exec(), which under a machine emulator is another thing.
+ */
+static int run_child(char *name, char *out, size_t size)
 {
+	char *argv[] = { "child", name, NULL };
 	int fds[2], status;
 	size_t len = 0;
 	ssize_t got;
@@ -36,8 +42,7 @@ static int run_child(const char *name, char *out, size_t size)
 		close(fds[0]);
 		close(fds[1]);
 		setenv("VTEST_HARNESS_CHILD", "1", 1);
-		execl("/proc/self/exe", "child", name, (char *)NULL);
-		_exit(127);
+		_exit(main(2, argv));
 	}
 	close(fds[1]);
 	while (len < size - 1) {
@@ -96,7 +101,7 @@ TEST("child: thread", "")
 
 TEST("failing checks fail", "")
 {
-	static const char *const cases[][2] = {
+	static char *const cases[][2] = {
 		{ "child: check", "CHECK(!is_child())" },
 		{ "child: numbers", "left is -1, right is 0" },
 		{ "child: strings", "is \"one\"" },

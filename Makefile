@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: MIT
+# The face of the project; Meson and Ninja do the work.
+
+BUILD ?= build
+PREFIX ?= /usr/local
+# Given to `vireo run`: make run ARGS="--vmm qemu"
+ARGS ?=
+FUZZ_SECONDS ?= 60
+
+MESON = meson
+NINJA = ninja
+
+.PHONY: all programs run test bench fuzz install clean help FORCE
+
+all: $(BUILD)/build.ninja
+	@$(NINJA) -C $(BUILD)
+
+$(BUILD)/build.ninja:
+	@command -v $(MESON) $(NINJA) >/dev/null || { \
+		echo "make: Meson and Ninja are missing: run scripts/setup"; \
+		exit 1; }
+	$(MESON) setup --prefix $(PREFIX) $(BUILD)
+
+programs: $(BUILD)/build.ninja
+	@$(NINJA) -C $(BUILD) programs
+
+run:
+	@scripts/setup run
+	@$(MAKE) --no-print-directory programs
+	$(BUILD)/bin/vireo run $(ARGS)
+
+test:
+	@scripts/setup test
+	@scripts/test $(ARGS)
+
+bench:
+	@scripts/setup bench
+	@$(MAKE) --no-print-directory all
+	bench/run $(ARGS)
+
+fuzz:
+	@scripts/setup test
+	@scripts/fuzz --seconds $(FUZZ_SECONDS) $(ARGS)
+
+install: all
+	$(MESON) install -C $(BUILD) --no-rebuild
+
+clean:
+	rm -rf $(BUILD) build-*
+
+help:
+	@echo "make           build everything into $(BUILD)/"
+	@echo "make run       set up, build, boot a Linux guest on Vireo devices"
+	@echo "make test      set up, run every test and check"
+	@echo "make bench     set up, run the benchmarks (about 20 minutes)"
+	@echo "make fuzz      fuzz each target for FUZZ_SECONDS ($(FUZZ_SECONDS))"
+	@echo "make install   into PREFIX ($(PREFIX)); DESTDIR is honoured"
+	@echo "make clean     remove what was built"
+	@echo "ARGS=... goes to the program behind run, test, bench and fuzz."
