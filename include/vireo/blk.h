@@ -69,6 +69,8 @@ struct vio_blk_conf {
 	bool read_only;
 	bool no_flush;			/* do not offer FLUSH, CONFIG_WCE */
 	bool writethrough;		/* cache mode after reset */
+	bool in_order;			/* offer IN_ORDER: a slow request holds
+					 * up those behind it */
 	struct virtio_blk_geometry geometry;	/* offered if cylinders */
 	bool topology;
 	uint8_t physical_block_exp;
@@ -76,13 +78,16 @@ struct vio_blk_conf {
 	uint16_t min_io_blocks;
 	uint32_t opt_io_blocks;
 	uint32_t max_discard_sectors;	/* DISCARD is offered if not 0 */
-	uint32_t max_discard_seg;
+	uint32_t max_discard_seg;	/* at most VIO_BLK_RANGES_MAX */
 	uint32_t discard_sector_alignment;
 	uint32_t max_write_zeroes_sectors;	/* WRITE_ZEROES likewise */
 	uint32_t max_write_zeroes_seg;
 	bool write_zeroes_may_unmap;
 	char serial[VIRTIO_BLK_ID_BYTES];	/* NUL-padded, no terminator */
 };
+
+/* Ranges that one discard or write zeroes request may name. */
+#define VIO_BLK_RANGES_MAX	16
 
 struct vio_blk_stats {
 	uint64_t reads, writes, flushes, others, errors;

@@ -51,7 +51,7 @@ struct vio_console {
 	const struct vio_console_backend_ops *backend;
 	void *backend_ctx;
 	struct vio_req *tx;	/* a guest's buffer that is half printed */
-	uint32_t tx_pos;
+	uint32_t tx_pos;	/* bytes of it that are out; survives a stop */
 	struct vio_console_stats stats;
 };
 

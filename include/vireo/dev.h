@@ -99,7 +99,9 @@ struct vio_dev {
 /*
  * vio_dev_init() - called by a device type's own init. @queue are @nr_queues
  * initialised queues; @config is @config_len bytes that the type fills.
- * Ring features that every device has are added to @offered here.
+ * Ring features that every device has are added to @offered here: VERSION_1,
+ * INDIRECT_DESC, EVENT_IDX. A type that can use buffers in order without
+ * harm, or whose owner asks for it, adds IN_ORDER.
  */
 void vio_dev_init(struct vio_dev *dev, const struct vio_dev_ops *ops,
 		  const struct vio_features *offered,
@@ -160,6 +162,13 @@ int vio_dev_config_write(struct vio_dev *dev, uint32_t off,
  * returns VIO_SERVICE_IDLE. Queue's thread.
  */
 enum vio_service vio_queue_service(struct vio_queue *q, unsigned budget);
+
+/*
+ * vio_queue_poll() - as vio_queue_service(), for a thread that polls: kicks
+ * are off when it returns. Before such a thread sleeps, it calls
+ * vio_queue_service() until that does not return VIO_SERVICE_MORE.
+ */
+enum vio_service vio_queue_poll(struct vio_queue *q, unsigned budget);
 
 /* -- for device types ---------------------------------------------------- */
 

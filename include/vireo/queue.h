@@ -41,7 +41,14 @@ struct vio_req {
 	uint16_t head;		/* ring: id of the chain */
 	uint8_t state;		/* ring: free, popped, done */
 	uint8_t map;		/* ring: which map it was popped with */
-};
+} __attribute__((aligned(16)));
+
+/*
+ * Segments kept beside the request; longer chains use the queue's overflow
+ * storage. VIO_REQ_SPARE of them, there and here, are left for splitting.
+ */
+#define VIO_REQ_INLINE	8
+#define VIO_REQ_SPARE	4
 
 /* What a queue's storage is made for. */
 struct vio_queue_limits {
@@ -100,7 +107,6 @@ struct vio_queue {
 	bool indirect;
 	bool in_order;
 	bool signalled_valid;
-	bool kicks_off;		/* we asked the driver not to kick */
 
 	/* cold */
 	struct vio_dev *dev;
@@ -142,8 +148,14 @@ int vio_queue_start(struct vio_queue *q, struct vio_mem *mem,
 		    const struct vio_queue_layout *layout,
 		    uint16_t avail_base, uint16_t used_base);
 
-/* The used index that stands in the ring; for a front end that forgot it. */
-uint16_t vio_queue_ring_used_idx(const struct vio_queue *q);
+/*
+ * vio_queue_used_in_ring() - the used index that stands in a ring not yet
+ * started, for a front end that does not say where it left off. Returns
+ * VIO_OK or what vio_queue_start() would say of the layout.
+ */
+int vio_queue_used_in_ring(struct vio_queue *q, struct vio_mem *mem,
+			   const struct vio_queue_layout *layout,
+			   uint16_t *used_idx);
 
 /*
  * vio_queue_stop() - pop no more. Requests in flight may still be done; the
@@ -186,7 +198,8 @@ bool vio_queue_pending(struct vio_queue *q);
 /* The device's context of a request: limits.ctx_size bytes, not cleared. */
 static inline void *vio_req_ctx(struct vio_req *req)
 {
-	return req + 1;
+	return (unsigned char *)(req + 1) +
+	       VIO_REQ_INLINE * sizeof(struct vio_seg);
 }
 
 /*
@@ -251,6 +264,24 @@ bool vio_cursor_zero(struct vio_cursor *c, uint32_t len);
  */
 unsigned vio_cursor_spans(struct vio_cursor *c, uint32_t len,
 			  struct vio_seg *seg, unsigned max, uint32_t *taken);
+
+/*
+ * vio_req_payload() - bytes @off to @off + @len of the readable or writable
+ * part as an exact list of segments, in place; splits segments where needed,
+ * so make cursors of that part afterwards. At most one payload of each part.
+ * @nr: out, how many. The list lives as long as the request.
+ * Returns NULL if the part is shorter than that, or @len is 0.
+ */
+const struct vio_seg *vio_req_payload(struct vio_req *req, bool writable,
+				      uint32_t off, uint32_t len,
+				      unsigned *nr);
+
+/*
+ * vio_req_put() - write @len bytes at @off of the writable part, at any
+ * time, e.g. a status that ends it. False if there is no such room.
+ */
+bool vio_req_put(struct vio_req *req, uint32_t off, const void *src,
+		 uint32_t len);
 
 /*
  * vio_req_wrote() - @len bytes at @off of the writable part were written

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * dev.c - what every device does alike: feature negotiation, the status
+ * machine, configuration space, servicing of queues. It knows no device type,
+ * no ring layout and no transport.
+ */
+#include <vireo/dev.h>
+#include <vireo/spec/virtio.h>
+#include "core/base/string.h"
+
+void vio_dev_init(struct vio_dev *dev, const struct vio_dev_ops *ops,
+		  const struct vio_features *offered,
+		  struct vio_queue *queue, uint16_t nr_queues,
+		  void *config, uint32_t config_len)
+{
+	*dev = (struct vio_dev){
+		.ops = ops, .offered = *offered,
+		.queue = queue, .nr_queues = nr_queues,
+		.config = config, .config_len = config_len,
+	};
+	vio_feature_set(&dev->offered, VIRTIO_F_VERSION_1);
+	vio_feature_set(&dev->offered, VIRTIO_F_INDIRECT_DESC);
+	vio_feature_set(&dev->offered, VIRTIO_F_EVENT_IDX);
+	for (unsigned i = 0; i < nr_queues; i++)
+		queue[i].dev = dev;
+}
+
+void vio_dev_attach(struct vio_dev *dev, const struct vio_transport_ops *ops,
+		    void *ctx, const struct vio_log *log)
+{
+	dev->transport = ops;
+	dev->transport_ctx = ctx;
+	dev->log = log ? *log : (struct vio_log){ 0 };
+}
+
+void vio_dev_log(const struct vio_dev *dev, enum vio_log_level level,
+		 const char *text, const struct vio_named *v, unsigned nr)
+{
+	if (dev->log.fn)
+		dev->log.fn(dev->log.ctx, level, text, v, nr);
+}
+
+/* -- status -------------------------------------------------------------- */
+
+uint32_t vio_dev_status(const struct vio_dev *dev)
+{
+	return __atomic_load_n(&dev->status, __ATOMIC_ACQUIRE);
+}
+
+static void status_or(struct vio_dev *dev, uint32_t bits)
+{
+	__atomic_fetch_or(&dev->status, bits, __ATOMIC_ACQ_REL);
+}
+
+int vio_dev_reset(struct vio_dev *dev)
+{
+	unsigned inflight = 0;
+
+	/* core.device.device-reset: no interaction with queues afterwards. */
+	dev->resetting = true;
+	for (unsigned i = 0; i < dev->nr_queues; i++) {
+		struct vio_queue *q = &dev->queue[i];
+
+		inflight += q->state == VIO_QUEUE_STOPPED ? q->inflight :
+							    vio_queue_stop(q);
+	}
+	if (inflight)
+		return VIO_E_AGAIN;
+	dev->resetting = false;
+	dev->driver = (struct vio_features){ { 0, 0 } };
+	if (dev->ops->reset)
+		dev->ops->reset(dev);
+	/* core.device.device-status-field: reads 0 once the reset is done. */
+	__atomic_store_n(&dev->status, 0, __ATOMIC_RELEASE);
+	return VIO_OK;
+}
+
+/*
+ * core.device.feature-bits: FEATURES_OK only for a set that we can honour.
+ * Without VERSION_1 it cannot be one: a legacy driver has no FEATURES_OK.
+ */
+static bool features_agree(struct vio_dev *dev)
+{
+	if (!vio_dev_has(dev, VIRTIO_F_VERSION_1))
+		return false;
+	return !dev->ops->check_features ||
+	       dev->ops->check_features(dev, &dev->driver) == VIO_OK;
+}
+
+void vio_dev_set_status(struct vio_dev *dev, uint32_t status)
+{
+	uint32_t old = vio_dev_status(dev), add;
+
+	if (!status) {
+		vio_dev_reset(dev);
+		return;
+	}
+	if (dev->resetting)
+		return;
+	/* A driver may not clear bits, nor set those that are ours. */
+	add = status & ~old & (VIRTIO_STATUS_ACKNOWLEDGE |
+			       VIRTIO_STATUS_DRIVER | VIRTIO_STATUS_DRIVER_OK |
+			       VIRTIO_STATUS_FEATURES_OK |
+			       VIRTIO_STATUS_FAILED);
+	if (add & VIRTIO_STATUS_FEATURES_OK) {
+		if (!features_agree(dev))
+			add &= ~(uint32_t)VIRTIO_STATUS_FEATURES_OK;
+		else if (dev->ops->features_ok)
+			dev->ops->features_ok(dev);
+	}
+	/* A legacy driver comes without FEATURES_OK: settle it here. */
+	if ((add & VIRTIO_STATUS_DRIVER_OK) &&
+	    !((old | add) & VIRTIO_STATUS_FEATURES_OK) &&
+	    dev->ops->features_ok)
+		dev->ops->features_ok(dev);
+	status_or(dev, add);
+}
+
+void vio_dev_needs_reset(struct vio_dev *dev)
+{
+	uint32_t old = vio_dev_status(dev);
+
+	status_or(dev, VIRTIO_STATUS_NEEDS_RESET);
+	/* core.device.device-status-field: tell a driver that is running. */
+	if ((old & VIRTIO_STATUS_DRIVER_OK) &&
+	    !(old & VIRTIO_STATUS_NEEDS_RESET) && dev->transport)
+		dev->transport->config_changed(dev->transport_ctx);
+}
+
+/* -- features ------------------------------------------------------------ */
+
+int vio_dev_set_features(struct vio_dev *dev, const struct vio_features *f)
+{
+	if (vio_dev_status(dev) & VIRTIO_STATUS_FEATURES_OK)
+		return VIO_E_STATE;
+	if (!vio_features_within(f, &dev->offered))
+		return VIO_E_PEER;
+	dev->driver = *f;
+	return VIO_OK;
+}
+
+/* -- configuration space ------------------------------------------------- */
+
+void vio_dev_config_read(const struct vio_dev *dev, uint32_t off,
+			 void *dst, uint32_t len)
+{
+	uint32_t have = off < dev->config_len ? dev->config_len - off : 0;
+
+	if (have > len)
+		have = len;
+	if (have)
+		memcpy(dst, dev->config + off, have);
+	memset((unsigned char *)dst + have, 0, len - have);
+}
+
+int vio_dev_config_write(struct vio_dev *dev, uint32_t off,
+			 const void *src, uint32_t len)
+{
+	if (off > dev->config_len || len > dev->config_len - off ||
+	    !dev->ops->config_write)
+		return VIO_E_PEER;
+	return dev->ops->config_write(dev, off, src, len);
+}
+
+void vio_dev_config_changed(struct vio_dev *dev)
+{
+	__atomic_fetch_add(&dev->generation, 1, __ATOMIC_ACQ_REL);
+	/* core.device.notifications: none before DRIVER_OK. */
+	if ((vio_dev_status(dev) & VIRTIO_STATUS_DRIVER_OK) && dev->transport)
+		dev->transport->config_changed(dev->transport_ctx);
+}
+
+/* -- queues -------------------------------------------------------------- */
+
+void vio_dev_queue_ready(struct vio_dev *dev, struct vio_queue *q)
+{
+	if (dev->transport)
+		dev->transport->queue_ready(dev->transport_ctx, q);
+}
+
+enum vio_service vio_queue_poll(struct vio_queue *q, unsigned budget)
+{
+	enum vio_service r;
+
+	if (q->state != VIO_QUEUE_RUNNING)
+		return VIO_SERVICE_IDLE;
+	q->stats.kicks++;
+	vio_queue_hold(q);
+	vio_queue_kicks_off(q);
+	r = q->dev->ops->service(q->dev, q, budget);
+	vio_queue_release(q);
+	return r;
+}
+
+enum vio_service vio_queue_service(struct vio_queue *q, unsigned budget)
+{
+	/* Each round is bounded by the budget, and so are the rounds: a
+	 * driver that always adds one more cannot keep us from others. */
+	for (unsigned round = 0; round < 4; round++) {
+		enum vio_service r = vio_queue_poll(q, budget);
+
+		if (r != VIO_SERVICE_IDLE || !vio_queue_kicks_on(q))
+			return r;
+	}
+	return VIO_SERVICE_MORE;
+}

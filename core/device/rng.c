@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * rng.c - the entropy device (standard: 5.4). The shortest complete device,
+ * and the one to read first: pop, fill, done. It knows no ring, no address
+ * and no transport, and not where the randomness comes from.
+ */
+#include <vireo/rng.h>
+#include <vireo/spec/virtio.h>
+
+/* Bytes given to one request; a guest may ask for 4 GiB, and ask again. */
+#define MOST	65536u
+
+#define SPANS	8
+
+const uint16_t vio_rng_ctx_size = 0;
+
+/* Fill spans one by one until the source runs dry. Returns the bytes. */
+static uint32_t fill(struct vio_rng *rng, struct vio_req *req)
+{
+	struct vio_cursor c = vio_req_writer(req);
+	uint32_t want = c.left < MOST ? c.left : MOST, sum = 0, taken;
+	struct vio_seg seg[SPANS];
+	size_t got;
+
+	while (sum < want) {
+		unsigned n = vio_cursor_spans(&c, want - sum, seg, SPANS,
+					      &taken);
+
+		for (unsigned i = 0; i < n; i++) {
+			got = rng->source->fill(rng->source_ctx, seg[i].base,
+						seg[i].len);
+			if (got > seg[i].len)
+				got = seg[i].len;
+			sum += got;
+			if (got < seg[i].len)
+				return sum;
+		}
+	}
+	return sum;
+}
+
+static enum vio_service rng_service(struct vio_dev *dev, struct vio_queue *q,
+				    unsigned budget)
+{
+	struct vio_rng *rng = vio_container_of(dev, struct vio_rng, dev);
+	struct vio_req *req;
+	uint32_t len;
+
+	while (budget--) {
+		req = vio_queue_pop(q);
+		if (!req)
+			return VIO_SERVICE_IDLE;
+		len = fill(rng, req);
+		/* entropy.device.device-operation.1: one byte at the least */
+		if (!len && req->write_len) {
+			vio_queue_unpop(q, req);
+			return VIO_SERVICE_WAIT;
+		}
+		vio_req_wrote(req, 0, len);
+		__atomic_fetch_add(&rng->bytes, len, __ATOMIC_RELAXED);
+		vio_req_done(req);
+	}
+	return VIO_SERVICE_MORE;
+}
+
+static const struct vio_dev_ops rng_ops = {
+	.name = "rng",
+	.id = VIRTIO_ID_ENTROPY,
+	.service = rng_service,
+};
+
+int vio_rng_init(struct vio_rng *rng, struct vio_queue *queue,
+		 const struct vio_rng_source_ops *source, void *source_ctx)
+{
+	struct vio_features offered = { { 0, 0 } };
+
+	if (!source || !source->fill)
+		return VIO_E_INVAL;
+	rng->source = source;
+	rng->source_ctx = source_ctx;
+	rng->bytes = 0;
+	vio_feature_set(&offered, VIRTIO_F_IN_ORDER);
+	vio_dev_init(&rng->dev, &rng_ops, &offered, queue, 1, NULL, 0);
+	return VIO_OK;
+}
+
+void vio_rng_ready(struct vio_rng *rng)
+{
+	vio_dev_queue_ready(&rng->dev, &rng->dev.queue[VIRTIO_RNG_REQUESTQ]);
+}

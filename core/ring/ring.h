@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * ring.h - what a ring layout does for a queue. Only files of this folder
+ * know a layout; queue/ calls them through this table, chosen when the queue
+ * starts. Nothing here knows a device.
+ */
+#ifndef CORE_RING_RING_H
+#define CORE_RING_RING_H
+
+#include <vireo/queue.h>
+
+enum vio_req_state {
+	VIO_REQ_FREE,
+	VIO_REQ_POPPED,
+	VIO_REQ_DONE,	/* in order: finished, but an older one is not */
+};
+
+struct vio_ring_ops {
+	/* Look the areas up in @mem; all or nothing. VIO_OK or VIO_E_*. */
+	int (*map)(struct vio_queue *q, struct vio_mem *mem,
+		   const struct vio_queue_layout *layout);
+	/* The device's own half of the ring, as it stands before a start. */
+	void (*init)(struct vio_queue *q);
+	struct vio_req *(*pop)(struct vio_queue *q);
+	bool (*pending)(struct vio_queue *q);
+	/* Enter a finished request; the driver does not see it yet. */
+	void (*push)(struct vio_queue *q, struct vio_req *req);
+	/* Show what was pushed. Returns whether the driver wants to know. */
+	bool (*publish)(struct vio_queue *q);
+	void (*kicks_off)(struct vio_queue *q);
+	/* Returns whether something is pending after all. */
+	bool (*kicks_on)(struct vio_queue *q);
+	/* The used index that stands in the ring (an earlier life's). */
+	uint16_t (*used_idx)(const struct vio_queue *q);
+};
+
+extern const struct vio_ring_ops vio_ring_split;
+
+/* A descriptor as every layout means it, after copying. */
+struct vio_ring_desc {
+	uint64_t addr;
+	uint32_t len;
+	bool writable;
+};
+
+/* -- queue/ gives these to the layouts ----------------------------------- */
+
+static inline struct vio_req *vio_queue_slot(struct vio_queue *q, uint16_t head)
+{
+	return (struct vio_req *)(void *)(q->slots +
+					  (size_t)head * q->slot_stride);
+}
+
+/* Start filling @req; then add descriptors; all lengths start at 0. */
+void vio_queue_req_begin(struct vio_queue *q, struct vio_req *req,
+			 uint16_t head);
+
+/*
+ * Append a descriptor's bytes. False if it broke the rules; the queue is
+ * broken then.
+ */
+bool vio_queue_req_add(struct vio_queue *q, struct vio_req *req,
+		       const struct vio_ring_desc *d);
+
+/* The driver broke a rule. The one place where a queue breaks. NULL. */
+struct vio_req *vio_queue_break(struct vio_queue *q, const char *text,
+				const struct vio_named *v, unsigned nr);
+
+#define VIO_QUEUE_BREAK(q, text, ...)					\
+	vio_queue_break((q), (text),					\
+		(const struct vio_named[]){ __VA_ARGS__ },		\
+		sizeof((const struct vio_named[]){ __VA_ARGS__ }) /	\
+		sizeof(struct vio_named))
+
+#endif
