@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Messages to standard error. Each line is one write, so that lines of
+ * several threads never mix. errno is preserved: a caller may log first and
+ * look at errno afterwards.
+ */
+#include "host/log.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "host/clock.h"
+
+static const char *const level_name[] = {
+	[LOG_LEVEL_ERROR] = "error: ",
+	[LOG_LEVEL_WARN] = "warning: ",
+	[LOG_LEVEL_INFO] = "",
+	[LOG_LEVEL_DEBUG] = "debug: ",
+};
+
+static const char *log_program = "vireo";
+static enum log_level log_max = LOG_LEVEL_INFO;
+
+void log_init(const char *program, enum log_level max)
+{
+	log_program = program;
+	log_max = max;
+}
+
+int log_wants(enum log_level level)
+{
+	return level <= log_max;
+}
+
+void log_vmsg(enum log_level level, const char *fmt, va_list ap)
+{
+	int saved = errno, n, m;
+	char line[1024];
+
+	if (!log_wants(level))
+		return;
+	n = snprintf(line, sizeof(line), "%s: %s", log_program,
+		     level_name[level]);
+	if (n < 0 || n >= (int)sizeof(line) - 1)
+		return;
+	errno = saved;
+	m = vsnprintf(line + n, sizeof(line) - (size_t)n - 1, fmt, ap);
+	if (m < 0)
+		return;
+	n += m;
+	if (n > (int)sizeof(line) - 2)
+		n = (int)sizeof(line) - 2;
+	line[n++] = '\n';
+	/* Nobody is left to tell if standard error itself fails. */
+	if (write(STDERR_FILENO, line, (size_t)n) < 0)
+		errno = saved;
+	errno = saved;
+}
+
+void log_msg(enum log_level level, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	log_vmsg(level, fmt, ap);
+	va_end(ap);
+}
+
+void log_limited(struct log_rate *rate, enum log_level level,
+		 const char *fmt, ...)
+{
+	uint64_t now = clock_ns();
+	va_list ap;
+
+	if (now - rate->since_ns >= NS_PER_S) {
+		if (rate->dropped)
+			log_msg(level, "%u similar messages were left out",
+				rate->dropped);
+		rate->since_ns = now;
+		rate->count = 0;
+		rate->dropped = 0;
+	}
+	if (rate->count >= LOG_RATE_BURST) {
+		rate->dropped++;
+		return;
+	}
+	rate->count++;
+	va_start(ap, fmt);
+	log_vmsg(level, fmt, ap);
+	va_end(ap);
+}

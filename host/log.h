@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One line a message on standard error: "program: level: text".
+ *
+ * Knows levels and a rate limit; deliberately does not know files, syslog or
+ * colours: whoever starts a daemon decides where its standard error goes.
+ */
+#ifndef HOST_LOG_H
+#define HOST_LOG_H
+
+#include <stdarg.h>
+#include <stdint.h>
+
+enum log_level {
+	LOG_LEVEL_ERROR,
+	LOG_LEVEL_WARN,
+	LOG_LEVEL_INFO,
+	LOG_LEVEL_DEBUG,
+};
+
+/* A burst of messages a second for one call site; zero it to start. */
+struct log_rate {
+	uint64_t since_ns;
+	unsigned count;
+	unsigned dropped;
+};
+
+#define LOG_RATE_BURST 10u
+
+/* Name the program; the string is kept. Call before the first thread. */
+void log_init(const char *program, enum log_level max);
+
+/* True if a message of this level would be printed. */
+int log_wants(enum log_level level);
+
+void log_msg(enum log_level level, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+void log_vmsg(enum log_level level, const char *fmt, va_list ap)
+	__attribute__((format(printf, 2, 0)));
+
+/*
+ * Like log_msg(), at most LOG_RATE_BURST lines a second for each @rate. The
+ * first line of the next second says how many were left out. A @rate belongs
+ * to one thread.
+ */
+void log_limited(struct log_rate *rate, enum log_level level,
+		 const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+#define log_err(...)	log_msg(LOG_LEVEL_ERROR, __VA_ARGS__)
+#define log_warn(...)	log_msg(LOG_LEVEL_WARN, __VA_ARGS__)
+#define log_info(...)	log_msg(LOG_LEVEL_INFO, __VA_ARGS__)
+#define log_debug(...)	log_msg(LOG_LEVEL_DEBUG, __VA_ARGS__)
+
+#endif

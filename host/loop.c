@@ -1,0 +1,380 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The event loop: see loop.h for the contract. Here lies the order in which
+ * sources are served and the policy of adaptive polling; what the sources
+ * mean is not known.
+ */
+#include "host/loop.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "host/clock.h"
+
+/* The first polling window after idleness; it doubles up to the limit. */
+#define POLL_BASE_NS 4000u
+/* While polling finds work without end, look at descriptors this often. */
+#define POLL_SLICE_NS 100000u
+/* Reading the clock costs as much as some polls: do it every so many. */
+#define POLL_PER_CLOCK 16u
+
+static void wake_event(void *ctx, uint32_t events)
+{
+	struct loop *l = ctx;
+	uint64_t n;
+
+	(void)events;
+	if (read(l->wake_fd, &n, sizeof(n)) < 0)
+		return;	/* EAGAIN: another event took it */
+}
+
+static void loop_wake(struct loop *l)
+{
+	uint64_t one = 1;
+	int saved = errno;
+
+	atomic_store(&l->woken, true);
+	/* A full counter (EAGAIN) is a wake-up that is already on its way. */
+	if (write(l->wake_fd, &one, sizeof(one)) < 0)
+		errno = saved;
+	errno = saved;
+}
+
+int loop_init(struct loop *l)
+{
+	int rc;
+
+	memset(l, 0, sizeof(*l));
+	l->poll_max_ns = LOOP_POLL_DEFAULT_NS;
+	l->calls_tail = &l->calls;
+	l->posted_tail = &l->posted;
+	l->epfd = epoll_create1(EPOLL_CLOEXEC);
+	if (l->epfd < 0)
+		return -errno;
+	l->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (l->wake_fd < 0) {
+		rc = -errno;
+		close(l->epfd);
+		return rc;
+	}
+	pthread_mutex_init(&l->lock, NULL);
+	l->wake.fd = l->wake_fd;
+	l->wake.fn = wake_event;
+	l->wake.ctx = l;
+	rc = loop_fd_add(l, &l->wake, EPOLLIN);
+	if (rc)
+		loop_fini(l);
+	return rc;
+}
+
+void loop_fini(struct loop *l)
+{
+	pthread_mutex_destroy(&l->lock);
+	close(l->wake_fd);
+	close(l->epfd);
+}
+
+void loop_stop(struct loop *l)
+{
+	atomic_store(&l->stop, true);
+	loop_wake(l);
+}
+
+static int fd_ctl(struct loop *l, int op, struct loop_fd *w, uint32_t events)
+{
+	struct epoll_event ev = { .events = events, .data.ptr = w };
+
+	return epoll_ctl(l->epfd, op, w->fd, &ev) ? -errno : 0;
+}
+
+int loop_fd_add(struct loop *l, struct loop_fd *w, uint32_t events)
+{
+	return fd_ctl(l, EPOLL_CTL_ADD, w, events);
+}
+
+int loop_fd_mod(struct loop *l, struct loop_fd *w, uint32_t events)
+{
+	return fd_ctl(l, EPOLL_CTL_MOD, w, events);
+}
+
+void loop_fd_del(struct loop *l, struct loop_fd *w)
+{
+	int i;
+
+	fd_ctl(l, EPOLL_CTL_DEL, w, 0);
+	for (i = 0; i < l->event_count; i++)
+		if (l->events[i].data.ptr == w)
+			l->events[i].data.ptr = NULL;
+}
+
+void loop_timer_cancel(struct loop *l, struct loop_timer *t)
+{
+	struct loop_timer **p;
+
+	if (!t->armed)
+		return;
+	for (p = &l->timers; *p != t; p = &(*p)->next)
+		;
+	*p = t->next;
+	t->armed = false;
+}
+
+void loop_timer_set(struct loop *l, struct loop_timer *t, uint64_t after_ns)
+{
+	struct loop_timer **p;
+
+	loop_timer_cancel(l, t);
+	t->at_ns = clock_ns() + after_ns;
+	for (p = &l->timers; *p && (*p)->at_ns <= t->at_ns; p = &(*p)->next)
+		;
+	t->next = *p;
+	*p = t;
+	t->armed = true;
+}
+
+void loop_defer(struct loop *l, struct loop_call *c)
+{
+	if (c->queued)
+		return;
+	c->queued = true;
+	c->next = NULL;
+	*l->calls_tail = c;
+	l->calls_tail = &c->next;
+}
+
+void loop_post(struct loop *l, struct loop_call *c)
+{
+	pthread_mutex_lock(&l->lock);
+	c->queued = true;
+	c->next = NULL;
+	*l->posted_tail = c;
+	l->posted_tail = &c->next;
+	pthread_mutex_unlock(&l->lock);
+	loop_wake(l);
+}
+
+void loop_poller_add(struct loop *l, struct loop_poller *p)
+{
+	p->next = l->pollers;
+	l->pollers = p;
+}
+
+void loop_poller_del(struct loop *l, struct loop_poller *p)
+{
+	struct loop_poller **q;
+
+	for (q = &l->pollers; *q; q = &(*q)->next)
+		if (*q == p) {
+			*q = p->next;
+			return;
+		}
+}
+
+void loop_poll_limit(struct loop *l, uint64_t max_ns)
+{
+	l->poll_max_ns = max_ns;
+	if (l->poll_ns > max_ns)
+		l->poll_ns = max_ns;
+}
+
+/* Move what other threads posted behind this thread's own calls. */
+static void take_posted(struct loop *l)
+{
+	pthread_mutex_lock(&l->lock);
+	if (l->posted) {
+		*l->calls_tail = l->posted;
+		l->calls_tail = l->posted_tail;
+		l->posted = NULL;
+		l->posted_tail = &l->posted;
+	}
+	pthread_mutex_unlock(&l->lock);
+}
+
+/* Run the calls queued so far; those they queue wait for the next round. */
+static void run_calls(struct loop *l)
+{
+	struct loop_call *c, *list;
+
+	if (atomic_exchange(&l->woken, false))
+		take_posted(l);
+	list = l->calls;
+	l->calls = NULL;
+	l->calls_tail = &l->calls;
+	while (list) {
+		c = list;
+		list = c->next;
+		c->queued = false;
+		c->fn(c->ctx);
+	}
+}
+
+static void run_timers(struct loop *l)
+{
+	uint64_t now = l->timers ? clock_ns() : 0;
+	struct loop_timer *t;
+
+	while ((t = l->timers) && t->at_ns <= now) {
+		l->timers = t->next;
+		t->armed = false;
+		t->fn(t->ctx);
+	}
+}
+
+/* Milliseconds until the first timer, rounded up; -1: none. */
+static int timeout_ms(struct loop *l)
+{
+	uint64_t now, ms;
+
+	if (!l->timers)
+		return -1;
+	now = clock_ns();
+	if (l->timers->at_ns <= now)
+		return 0;
+	ms = (l->timers->at_ns - now + NS_PER_MS - 1) / NS_PER_MS;
+	return ms > 1000000 ? 1000000 : (int)ms;
+}
+
+/* Fetch events and serve them. Returns how many, or -errno. */
+static int run_events(struct loop *l, int timeout)
+{
+	struct loop_fd *w;
+	int i, n;
+
+	n = epoll_wait(l->epfd, l->events, LOOP_EVENTS, timeout);
+	if (n < 0)
+		return errno == EINTR ? 0 : -errno;
+	l->event_count = n;
+	for (i = 0; i < n; i++) {
+		w = l->events[i].data.ptr;
+		if (w)
+			w->fn(w->ctx, l->events[i].events);
+	}
+	l->event_count = 0;
+	return n;
+}
+
+static bool has_duty(struct loop *l)
+{
+	return l->calls || atomic_load_explicit(&l->woken,
+						memory_order_relaxed) ||
+	       atomic_load_explicit(&l->stop, memory_order_relaxed);
+}
+
+static bool poll_once(struct loop *l)
+{
+	struct loop_poller *p, *next;
+	bool work = false;
+
+	for (p = l->pollers; p; p = next) {
+		next = p->next;
+		work |= p->ops->poll(p->ctx);
+	}
+	return work;
+}
+
+static bool pollers_sleep(struct loop *l)
+{
+	struct loop_poller *p;
+	bool work = false;
+
+	for (p = l->pollers; p; p = p->next)
+		if (p->ops->sleep)
+			work |= p->ops->sleep(p->ctx);
+	return work;
+}
+
+static void pollers_wake(struct loop *l)
+{
+	struct loop_poller *p;
+
+	for (p = l->pollers; p; p = p->next)
+		if (p->ops->wake)
+			p->ops->wake(p->ctx);
+}
+
+/*
+ * Poll until nothing was found for the current window, something else is to
+ * be done, or the slice is over. Returns when polling found its last work,
+ * as a time: the beginning of the idle period.
+ */
+static uint64_t poll_busily(struct loop *l, bool *idle)
+{
+	uint64_t start = clock_ns(), last = start, now;
+	unsigned i;
+
+	*idle = false;
+	for (;;) {
+		bool work = poll_once(l);
+
+		for (i = 1; i < POLL_PER_CLOCK && !has_duty(l); i++)
+			work |= poll_once(l);
+		now = clock_ns();
+		if (work)
+			last = now;
+		if (has_duty(l) || now - start >= POLL_SLICE_NS)
+			return last;
+		if (now - last >= l->poll_ns) {
+			*idle = true;
+			return last;
+		}
+	}
+}
+
+/*
+ * After @idle_ns without work: a wake-up that came within the limit would
+ * have been found by polling longer, one that came late was not worth it.
+ */
+static void poll_adapt(struct loop *l, uint64_t idle_ns)
+{
+	if (idle_ns > l->poll_max_ns) {
+		l->poll_ns /= 2;
+		if (l->poll_ns < POLL_BASE_NS)
+			l->poll_ns = 0;
+		return;
+	}
+	l->poll_ns = l->poll_ns ? l->poll_ns * 2 : POLL_BASE_NS;
+	if (l->poll_ns > l->poll_max_ns)
+		l->poll_ns = l->poll_max_ns;
+}
+
+/* One round with pollers: poll, then sleep if all agree. */
+static int round_polled(struct loop *l)
+{
+	uint64_t idle_from, now;
+	bool idle;
+	int n;
+
+	idle_from = poll_busily(l, &idle);
+	if (!idle)
+		return run_events(l, 0);
+	if (pollers_sleep(l) || has_duty(l)) {
+		pollers_wake(l);
+		return run_events(l, 0);
+	}
+	n = run_events(l, timeout_ms(l));
+	now = clock_ns();
+	l->slept_ns += now - idle_from;
+	poll_adapt(l, now - idle_from);
+	pollers_wake(l);
+	return n;
+}
+
+int loop_run(struct loop *l)
+{
+	int n;
+
+	while (!atomic_load(&l->stop)) {
+		if (l->pollers)
+			n = round_polled(l);
+		else
+			n = run_events(l, has_duty(l) ? 0 : timeout_ms(l));
+		if (n < 0)
+			return n;
+		run_timers(l);
+		run_calls(l);
+	}
+	atomic_store(&l->stop, false);
+	return 0;
+}

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Threads with loops. The synchronous call is a posted call plus a condition
+ * variable on the caller's stack.
+ */
+#include "host/worker.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+
+#include "host/log.h"
+
+struct sync_call {
+	struct loop_call call;
+	void (*fn)(void *arg);
+	void *arg;
+	pthread_mutex_t lock;
+	pthread_cond_t cond;
+	bool done;
+};
+
+static void *worker_thread(void *arg)
+{
+	struct worker *w = arg;
+	int rc = loop_run(&w->loop);
+
+	if (rc)
+		log_err("event loop ended: %s", strerror(-rc));
+	return NULL;
+}
+
+int worker_start(struct worker *w, const char *name)
+{
+	sigset_t all, old;
+	int rc;
+
+	memset(w, 0, sizeof(*w));
+	rc = loop_init(&w->loop);
+	if (rc)
+		return rc;
+	sigfillset(&all);
+	/* A fault must reach its handler on the thread that faulted. */
+	sigdelset(&all, SIGBUS);
+	sigdelset(&all, SIGSEGV);
+	sigdelset(&all, SIGSYS);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	rc = pthread_create(&w->thread, NULL, worker_thread, w);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (rc) {
+		loop_fini(&w->loop);
+		return -rc;
+	}
+	w->own_thread = true;
+	pthread_setname_np(w->thread, name);
+	return 0;
+}
+
+void worker_stop(struct worker *w)
+{
+	if (!w->own_thread)
+		return;
+	loop_stop(&w->loop);
+	pthread_join(w->thread, NULL);
+	loop_fini(&w->loop);
+	w->own_thread = false;
+}
+
+bool worker_is_self(const struct worker *w)
+{
+	return !w->own_thread || pthread_equal(w->thread, pthread_self());
+}
+
+static void sync_run(void *ctx)
+{
+	struct sync_call *s = ctx;
+
+	s->fn(s->arg);
+	pthread_mutex_lock(&s->lock);
+	s->done = true;
+	/* Under the lock: the caller's stack lives until it gets the lock. */
+	pthread_cond_signal(&s->cond);
+	pthread_mutex_unlock(&s->lock);
+}
+
+void worker_run(struct worker *w, void (*fn)(void *arg), void *arg)
+{
+	struct sync_call s = {
+		.call = { .fn = sync_run, .ctx = &s },
+		.fn = fn,
+		.arg = arg,
+		.lock = PTHREAD_MUTEX_INITIALIZER,
+		.cond = PTHREAD_COND_INITIALIZER,
+	};
+
+	if (worker_is_self(w)) {
+		fn(arg);
+		return;
+	}
+	loop_post(&w->loop, &s.call);
+	pthread_mutex_lock(&s.lock);
+	while (!s.done)
+		pthread_cond_wait(&s.cond, &s.lock);
+	pthread_mutex_unlock(&s.lock);
+}
