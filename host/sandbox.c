@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The layers of the sandbox, from cheap to strict: no new privileges, no
+ * capabilities, Landlock (no path, no network, no signals outside), seccomp.
+ */
+#include "host/sandbox.h"
+
+#include <errno.h>
+#include <linux/capability.h>
+#include <linux/landlock.h>
+#include <sched.h>
+#include <seccomp.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "host/log.h"
+
+#define SANDBOX_EXIT (128 + SIGSYS)
+
+/* Sanitizers come with a run-time library that needs a wider filter. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANDBOX_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || \
+	__has_feature(memory_sanitizer)
+#define SANDBOX_SANITIZED 1
+#endif
+#endif
+#ifndef SANDBOX_SANITIZED
+#define SANDBOX_SANITIZED 0
+#endif
+
+/* What a thread with an event loop, a heap and a log line needs. */
+static const char *const common[] = {
+	"read", "readv", "write", "writev", "close", "lseek", "fstat",
+	"newfstatat", "fcntl", "dup", "ftruncate", "pread64", "pwrite64",
+	"epoll_wait", "epoll_pwait", "epoll_pwait2", "epoll_ctl",
+	"epoll_create1", "eventfd2", "poll", "ppoll",
+	"futex", "futex_waitv", "nanosleep", "clock_nanosleep",
+	"clock_gettime", "clock_getres", "gettimeofday", "time",
+	"sched_yield", "sched_getaffinity", "getcpu", "rseq",
+	"set_robust_list", "set_tid_address", "gettid", "getpid",
+	"rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sigaltstack",
+	"restart_syscall", "exit", "exit_group",
+	"brk", "munmap", "mremap", "madvise", "getrandom",
+	"accept4", "recvmsg", "recvfrom", "sendmsg", "sendto", "shutdown",
+	"getsockopt",
+#if SANDBOX_SANITIZED
+	/* The sanitizers' own run-time libraries. */
+	"mmap", "mprotect", "open", "openat", "readlink", "prctl", "ptrace",
+	"wait4", "clone", "personality", "sysinfo", "arch_prctl", "getppid",
+	"process_vm_readv", "uname", "getdents64", "prlimit64", "kill",
+	"tgkill", "sched_getparam", "sched_getscheduler", "ioctl", "stat",
+	"sched_getattr", "getuid", "geteuid", "getrlimit", "access",
+	"readlinkat",
+#endif
+	NULL
+};
+
+static int no_new_privs(void)
+{
+	if (!prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+		return 0;
+	log_err("sandbox: no_new_privs: %s", strerror(errno));
+	return -errno;
+}
+
+static int drop_capabilities(void)
+{
+	struct __user_cap_header_struct head = {
+		.version = _LINUX_CAPABILITY_VERSION_3,
+	};
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+	int cap;
+
+	/* Both fail without privileges, and are not needed then. */
+	for (cap = 0; cap < 64; cap++)
+		if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) && errno == EPERM)
+			break;
+	prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+	memset(data, 0, sizeof(data));
+	if (!syscall(SYS_capset, &head, data))
+		return 0;
+	log_err("sandbox: cannot drop capabilities: %s", strerror(errno));
+	return -errno;
+}
+
+/* All rights that this kernel's Landlock can take away, by its version. */
+static uint64_t landlock_fs_rights(int abi)
+{
+	uint64_t rights = LANDLOCK_ACCESS_FS_MAKE_SYM * 2 - 1;
+
+	if (abi >= 2)
+		rights |= 1ull << 13;	/* link or rename across folders */
+	if (abi >= 3)
+		rights |= 1ull << 14;	/* truncate */
+	if (abi >= 5)
+		rights |= 1ull << 15;	/* ioctl on devices */
+	return rights;
+}
+
+/* The rule set as of version 6; older kernels take a shorter one. */
+struct ruleset_attr {
+	uint64_t fs, net, scoped;
+};
+
+static int landlock_rules(int set, const struct sandbox *sb)
+{
+	struct landlock_path_beneath_attr path = {
+		.allowed_access = LANDLOCK_ACCESS_FS_REMOVE_FILE,
+		.parent_fd = sb->unlink_dir_fd,
+	};
+
+	if (sb->unlink_dir_fd >= 0 &&
+	    syscall(SYS_landlock_add_rule, set, LANDLOCK_RULE_PATH_BENEATH,
+		    &path, 0))
+		return -errno;
+	return syscall(SYS_landlock_restrict_self, set, 0) ? -errno : 0;
+}
+
+static int landlock(const struct sandbox *sb)
+{
+	struct ruleset_attr attr = { 0 };
+	size_t size = sizeof(attr.fs);
+	long abi, set;
+	int rc;
+
+	abi = syscall(SYS_landlock_create_ruleset, NULL, 0,
+		      LANDLOCK_CREATE_RULESET_VERSION);
+	if (abi < 1) {
+		if (sb->trace)
+			log_info("sandbox: this kernel has no Landlock; seccomp alone guards the file system");
+		return 0;
+	}
+	attr.fs = landlock_fs_rights((int)abi);
+	if (abi >= 4) {
+		attr.net = 3;		/* bind and connect of TCP */
+		size = 2 * sizeof(attr.fs);
+	}
+	if (abi >= 6) {
+		attr.scoped = 3;	/* abstract sockets, signals */
+		size = sizeof(attr);
+	}
+	set = syscall(SYS_landlock_create_ruleset, &attr, size, 0);
+	rc = set < 0 ? -errno : landlock_rules((int)set, sb);
+	if (set >= 0)
+		close((int)set);
+	if (rc)
+		log_err("sandbox: Landlock: %s", strerror(-rc));
+	return rc;
+}
+
+/* Runs instead of a forbidden call. */
+static void on_sys(int sig, siginfo_t *info, void *context)
+{
+	char *name, line[128];
+	int n;
+
+	(void)sig;
+	(void)context;
+	/* Not async-signal-safe, but the process ends here either way. */
+	name = seccomp_syscall_resolve_num_arch(SCMP_ARCH_NATIVE,
+						info->si_syscall);
+	n = snprintf(line, sizeof(line),
+		     "error: sandbox: system call %d (%s) is not allowed\n",
+		     info->si_syscall, name ? name : "unknown");
+	if (n > 0 && write(STDERR_FILENO, line, (size_t)n) < 0)
+		_exit(SANDBOX_EXIT);
+	_exit(SANDBOX_EXIT);
+}
+
+static int allow(scmp_filter_ctx ctx, const char *const *names)
+{
+	int nr, rc;
+
+	for (; names && *names; names++) {
+		nr = seccomp_syscall_resolve_name(*names);
+		if (nr == __NR_SCMP_ERROR) {
+			log_err("sandbox: unknown system call '%s'", *names);
+			return -EINVAL;
+		}
+		/* Negative: exists on other machines only. */
+		if (nr < 0)
+			continue;
+		rc = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, nr, 0);
+		if (rc && rc != -EEXIST)
+			return rc;
+	}
+	return 0;
+}
+
+/* A call that is allowed if (argument @arg & @mask) == @value. */
+struct masked_rule {
+	int nr;
+	unsigned arg;
+	uint64_t mask, value;
+};
+
+/* Calls that are allowed with some arguments only. */
+static int allow_some(scmp_filter_ctx ctx, const struct sandbox *sb)
+{
+	const struct masked_rule rules[] = {
+		/* The one name to remove at exit. */
+		{ SCMP_SYS(unlinkat), 0, UINT32_MAX,
+		  (uint32_t)sb->unlink_dir_fd },
+#if !SANDBOX_SANITIZED
+		/* New threads, but no new processes. */
+		{ SCMP_SYS(clone), 0, CLONE_THREAD, CLONE_THREAD },
+		/* Memory, but never executable. */
+		{ SCMP_SYS(mmap), 2, PROT_EXEC, 0 },
+		{ SCMP_SYS(mprotect), 2, PROT_EXEC, 0 },
+		/* The thread's own name. */
+		{ SCMP_SYS(prctl), 0, UINT64_MAX, PR_SET_NAME },
+		/* abort() signals its own thread. */
+		{ SCMP_SYS(tgkill), 0, UINT64_MAX, (uint64_t)getpid() },
+#endif
+	};
+	unsigned i = sb->unlink_dir_fd >= 0 ? 0 : 1;
+	int rc = 0;
+
+	for (; i < sizeof(rules) / sizeof(rules[0]) && !rc; i++) {
+		struct scmp_arg_cmp cmp = {
+			.arg = rules[i].arg,
+			.op = SCMP_CMP_MASKED_EQ,
+			.datum_a = rules[i].mask,
+			.datum_b = rules[i].value,
+		};
+
+		rc = seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, rules[i].nr,
+					    1, &cmp);
+	}
+	/* glibc falls back to clone() where clone3(), whose flags a filter
+	 * cannot see, is missing. */
+	if (!rc)
+		rc = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOSYS),
+				      SCMP_SYS(clone3), 0);
+#if !SANDBOX_SANITIZED
+	/* glibc names other threads through /proc: let it fail softly. */
+	if (!rc)
+		rc = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EACCES),
+				      SCMP_SYS(openat), 0);
+#endif
+	return rc;
+}
+
+static int seccomp(const struct sandbox *sb)
+{
+	struct sigaction sa = { .sa_sigaction = on_sys,
+				.sa_flags = SA_SIGINFO };
+	scmp_filter_ctx ctx;
+	int rc;
+
+	if (sigaction(SIGSYS, &sa, NULL))
+		return -errno;
+	ctx = seccomp_init(SCMP_ACT_TRAP);
+	if (!ctx)
+		return -ENOMEM;
+	rc = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_NNP, 0);
+	/* A binary tree: few steps whatever the number of the call. */
+	if (!rc)
+		rc = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2);
+	if (!rc)
+		rc = allow(ctx, common);
+	if (!rc)
+		rc = allow(ctx, sb->syscalls);
+	if (!rc)
+		rc = allow_some(ctx, sb);
+	if (!rc)
+		rc = seccomp_load(ctx);
+	seccomp_release(ctx);
+	if (rc)
+		log_err("sandbox: seccomp: %s; in a container that forbids it use --sandbox=none --i-know-this-is-unsafe",
+			strerror(-rc));
+	return rc;
+}
+
+int sandbox_enter(const struct sandbox *sb)
+{
+	int rc;
+
+	rc = no_new_privs();
+	if (!rc)
+		rc = drop_capabilities();
+	if (!rc)
+		rc = landlock(sb);
+	if (!rc)
+		rc = seccomp(sb);
+	return rc;
+}

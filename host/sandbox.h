@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Give up what a daemon does not need: privileges, capabilities, the file
+ * system, the network, other processes, most system calls. Works without
+ * root and inside containers; needs no mount and no helper process.
+ *
+ * Enter before the first thread, after everything has been opened. Knows
+ * nothing of what the program does: the program hands over its list.
+ */
+#ifndef HOST_SANDBOX_H
+#define HOST_SANDBOX_H
+
+#include <stdbool.h>
+
+struct sandbox {
+	/* System calls beside those that every daemon needs; ends with NULL. */
+	const char *const *syscalls;
+	/* O_PATH folder from which one name may be removed at exit, or -1. */
+	int unlink_dir_fd;
+	bool trace;		/* log each layer at info level */
+};
+
+/*
+ * Enter, for the rest of the process's life. A kernel that lacks a layer is
+ * reported with a warning; a layer that fails is an error. A forbidden
+ * system call is not executed: it ends the process with status 159 after a
+ * line that names it. Returns 0, or -errno after an error line.
+ */
+int sandbox_enter(const struct sandbox *sb);
+
+#endif
