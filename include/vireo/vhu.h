@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vireo/vhu.h - the vhost-user back end: a transport that carries any device
+ * over a Unix socket to a front end (QEMU, User Mode Linux, ...).
+ *
+ * It owns no event loop and no thread. Whoever embeds it hands down a table
+ * of operations (struct vhu_env_ops) and calls in when something is readable.
+ *
+ * Threads: one control thread calls all vhu_server_*(). Each queue has a
+ * thread, which may be the same; it calls vhu_queue_*() for its queue alone.
+ * A server has one front end at a time and can serve the next one after it.
+ *
+ * The process must ignore SIGPIPE: a front end may hand over a pipe as its
+ * call descriptor and die.
+ */
+#ifndef VIREO_VHU_H
+#define VIREO_VHU_H
+
+#include <vireo/dev.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct vhu_server;
+
+/*
+ * What the server asks of the program around it. Unless said otherwise they
+ * are called by the control thread.
+ */
+struct vhu_env_ops {
+	/*
+	 * Run @fn(@arg) on the queue's thread; come back when it is done.
+	 * NULL: all queues are on the control thread.
+	 */
+	void (*run_on_queue)(void *env, unsigned queue, void (*fn)(void *arg),
+			     void *arg);
+
+	/*
+	 * Start to serve a queue: when @kick_fd is readable, call
+	 * vhu_queue_kicked(), then vhu_queue_service(). With -1 no kick will
+	 * come: service the queue again and again. Queue's thread. The server
+	 * has asked for one service by queue_wake(). Returns 0 or -errno.
+	 */
+	int (*watch_kick)(void *env, unsigned queue, int kick_fd);
+
+	/* The opposite; the descriptor is closed after it. Queue's thread. */
+	void (*unwatch_kick)(void *env, unsigned queue);
+
+	/*
+	 * Wait until nothing of the queue is in flight (queue->inflight is 0),
+	 * letting the back end complete. Queue's thread. Returns 0 or -errno.
+	 * NULL: the device never has anything in flight after a stop.
+	 */
+	int (*drain)(void *env, unsigned queue);
+
+	/* Call vhu_queue_service() soon. Any thread; may come when the queue
+	 * is not being served, and is harmless then. */
+	void (*queue_wake)(void *env, unsigned queue);
+
+	/*
+	 * @len bytes at @ptr were mapped, and may disappear under us if the
+	 * front end truncates the file (@add), or are about to be unmapped.
+	 * Any thread. NULL: nobody cares.
+	 */
+	void (*map_guard)(void *env, void *ptr, size_t len, bool add);
+};
+
+struct vhu_conf {
+	struct vio_dev *dev;
+	const struct vhu_env_ops *env;
+	void *env_ctx;
+	struct vio_log log;		/* any thread */
+	uint64_t features_off;		/* device features not to offer */
+	uint64_t protocol_off;		/* protocol features not to offer */
+};
+
+/* -- life cycle (control thread) ----------------------------------------- */
+
+/*
+ * vhu_server_create() - make a server for a device, and become the device's
+ * transport. Returns 0, -ENOMEM, or -EINVAL for more than 256 queues.
+ */
+int vhu_server_create(struct vhu_server **server, const struct vhu_conf *conf);
+
+/* Detaches first. */
+void vhu_server_destroy(struct vhu_server *s);
+
+/*
+ * vhu_server_attach() - serve the front end behind a connected socket, which
+ * the server owns from now on, whatever it returns. -EBUSY: there is one.
+ */
+int vhu_server_attach(struct vhu_server *s, int conn_fd);
+
+/* The descriptor to watch for readability; -1 if there is no front end. */
+int vhu_server_fd(const struct vhu_server *s);
+
+/*
+ * vhu_server_readable() - handle the messages that are there. Never blocks on
+ * the socket (a full one gets a few seconds); may wait for requests in flight.
+ * Returns
+ *   0		go on
+ *   -ENOTCONN	the front end left: detach
+ *   -errno	it broke the protocol, and a log line says how: detach
+ */
+int vhu_server_readable(struct vhu_server *s);
+
+/*
+ * vhu_server_detach() - part from the front end: stop all rings, wait for what
+ * is in flight, unmap its memory, close its descriptors, reset the device.
+ */
+void vhu_server_detach(struct vhu_server *s);
+
+/* What was agreed upon with the present front end, for reports. */
+struct vhu_info {
+	bool connected;
+	uint64_t features;
+	uint64_t protocol_features;
+	unsigned mem_regions;
+	unsigned rings_started;
+};
+
+void vhu_server_info(const struct vhu_server *s, struct vhu_info *info);
+
+/* -- queues (each on its own thread) ------------------------------------- */
+
+/*
+ * vhu_queue_kicked() - the kick descriptor is readable: take the kick. False
+ * if the descriptor will never give another one: stop watching it, poll.
+ */
+bool vhu_queue_kicked(struct vhu_server *s, unsigned queue);
+
+/* vio_queue_service() if the ring is started and enabled, else IDLE. */
+enum vio_service vhu_queue_service(struct vhu_server *s, unsigned queue,
+				   unsigned budget);
+
+/* The queue while its ring is started and enabled, else NULL. */
+struct vio_queue *vhu_queue_live(struct vhu_server *s, unsigned queue);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
