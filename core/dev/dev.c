@@ -8,6 +8,46 @@
 #include <vireo/spec/virtio.h>
 #include "core/base/string.h"
 
+/* -- what the queues tell ------------------------------------------------ */
+
+static void queue_notify(struct vio_queue *q)
+{
+	q->dev->transport->queue_notify(q->dev->transport_ctx, q);
+}
+
+static void queue_broken(struct vio_queue *q)
+{
+	vio_dev_needs_reset(q->dev);
+}
+
+static void queue_stopping(struct vio_queue *q)
+{
+	if (q->dev->ops->queue_stop)
+		q->dev->ops->queue_stop(q->dev, q);
+}
+
+static void queue_quiesced(struct vio_queue *q)
+{
+	if (q->dev->resetting)
+		vio_dev_reset(q->dev);
+}
+
+static void queue_log(struct vio_queue *q, enum vio_log_level level,
+		      const char *text, const struct vio_named *v, unsigned nr)
+{
+	vio_dev_log(q->dev, level, text, v, nr);
+}
+
+static const struct vio_queue_owner queue_owner = {
+	.notify = queue_notify,
+	.broken = queue_broken,
+	.stopping = queue_stopping,
+	.quiesced = queue_quiesced,
+	.log = queue_log,
+};
+
+/* -- life cycle ---------------------------------------------------------- */
+
 void vio_dev_init(struct vio_dev *dev, const struct vio_dev_ops *ops,
 		  const struct vio_features *offered,
 		  struct vio_queue *queue, uint16_t nr_queues,
@@ -21,8 +61,11 @@ void vio_dev_init(struct vio_dev *dev, const struct vio_dev_ops *ops,
 	vio_feature_set(&dev->offered, VIRTIO_F_VERSION_1);
 	vio_feature_set(&dev->offered, VIRTIO_F_INDIRECT_DESC);
 	vio_feature_set(&dev->offered, VIRTIO_F_EVENT_IDX);
-	for (unsigned i = 0; i < nr_queues; i++)
+	for (unsigned i = 0; i < nr_queues; i++) {
 		queue[i].dev = dev;
+		queue[i].owner = &queue_owner;
+		queue[i].features = &dev->driver;
+	}
 }
 
 void vio_dev_attach(struct vio_dev *dev, const struct vio_transport_ops *ops,

@@ -6,6 +6,7 @@
  */
 #include <vireo/blk.h>
 #include <vireo/spec/virtio.h>
+#include "core/base/shared64.h"
 
 #define SECTOR		VIRTIO_BLK_SECTOR_SIZE
 #define HDR_LEN		((uint32_t)sizeof(struct virtio_blk_req_hdr))
@@ -38,7 +39,7 @@ static struct vio_blk *blk_of(struct vio_dev *dev)
 
 static uint64_t capacity(const struct vio_blk *blk)
 {
-	return __atomic_load_n(&blk->conf.capacity_sectors, __ATOMIC_RELAXED);
+	return vio_shared64_get(&blk->conf.capacity_sectors);
 }
 
 /* Counters have one writer, the queue's thread, and readers in any. */
@@ -48,9 +49,7 @@ static uint64_t capacity(const struct vio_blk *blk)
 									\
 		if (st_) {						\
 			st_ += (r)->req->queue->index;			\
-			__atomic_store_n(&st_->field,			\
-					 st_->field + (add),		\
-					 __ATOMIC_RELAXED);		\
+			vio_shared64_add(&st_->field, (add));		\
 		}							\
 	} while (0)
 
@@ -535,8 +534,7 @@ int vio_blk_init(struct vio_blk *blk, const struct vio_blk_conf *conf,
 
 void vio_blk_resize(struct vio_blk *blk, uint64_t capacity_sectors)
 {
-	__atomic_store_n(&blk->conf.capacity_sectors, capacity_sectors,
-			 __ATOMIC_RELAXED);
+	vio_shared64_set(&blk->conf.capacity_sectors, capacity_sectors);
 	blk->config.capacity = vio_to_le64(capacity_sectors);
 	vio_dev_config_changed(&blk->dev);
 }

@@ -6,6 +6,7 @@
  */
 #include <vireo/console.h>
 #include <vireo/spec/virtio.h>
+#include "core/base/shared64.h"
 
 #define SPANS	8
 
@@ -58,8 +59,7 @@ static enum vio_service service_rx(struct vio_console *con,
 			return VIO_SERVICE_WAIT;
 		}
 		vio_req_wrote(req, 0, len);
-		__atomic_fetch_add(&con->stats.bytes_in, len,
-				   __ATOMIC_RELAXED);
+		vio_shared64_add(&con->stats.bytes_in, len);
 		vio_req_done(req);
 	}
 	return VIO_SERVICE_MORE;
@@ -86,8 +86,7 @@ static bool transmit(struct vio_console *con)
 			if (got > seg[i].len)
 				got = seg[i].len;
 			con->tx_pos += got;
-			__atomic_fetch_add(&con->stats.bytes_out, got,
-					   __ATOMIC_RELAXED);
+			vio_shared64_add(&con->stats.bytes_out, got);
 			if (got < seg[i].len)
 				return false;
 		}

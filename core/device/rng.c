@@ -6,6 +6,7 @@
  */
 #include <vireo/rng.h>
 #include <vireo/spec/virtio.h>
+#include "core/base/shared64.h"
 
 /* Bytes given to one request; a guest may ask for 4 GiB, and ask again. */
 #define MOST	65536u
@@ -57,7 +58,7 @@ static enum vio_service rng_service(struct vio_dev *dev, struct vio_queue *q,
 			return VIO_SERVICE_WAIT;
 		}
 		vio_req_wrote(req, 0, len);
-		__atomic_fetch_add(&rng->bytes, len, __ATOMIC_RELAXED);
+		vio_shared64_add(&rng->bytes, len);
 		vio_req_done(req);
 	}
 	return VIO_SERVICE_MORE;

@@ -11,7 +11,8 @@ int vio_mem_init(struct vio_mem *mem, const struct vio_region *region,
 	for (unsigned i = 0; i < nr; i++) {
 		const struct vio_region *r = &region[i];
 
-		if (!r->size || !r->host || r->size - 1 > UINT64_MAX - r->addr.v)
+		if (!r->size || !r->host ||
+		    r->size - 1 > UINT64_MAX - r->addr.v)
 			return VIO_E_INVAL;
 		if (!i)
 			continue;
@@ -66,7 +67,8 @@ void *vio_mem_span(const struct vio_mem *mem, unsigned *hint, vio_addr addr,
 	unsigned i = *hint;
 	uint64_t off, room;
 
-	if (vio_unlikely(i >= mem->nr || !region_has(&mem->region[i], addr.v))) {
+	if (vio_unlikely(i >= mem->nr ||
+			 !region_has(&mem->region[i], addr.v))) {
 		i = find(mem, addr.v);
 		if (i == mem->nr)
 			return NULL;

@@ -6,7 +6,7 @@
  */
 #include "core/ring/ring.h"
 #include "core/base/string.h"
-#include <vireo/dev.h>
+#include <vireo/queue.h>
 #include <vireo/spec/split.h>
 #include <vireo/spec/virtio.h>
 
@@ -24,11 +24,6 @@ static size_t slot_stride(const struct vio_queue_limits *l)
 			LINE);
 }
 
-static size_t overflow_segs(const struct vio_queue_limits *l)
-{
-	return (size_t)l->seg_max + VIO_REQ_SPARE;
-}
-
 static bool limits_ok(const struct vio_queue_limits *l)
 {
 	return l->size_max && l->size_max <= VIRTQ_SIZE_MAX &&
@@ -41,7 +36,7 @@ size_t vio_queue_storage_size(const struct vio_queue_limits *l)
 	if (!limits_ok(l))
 		return 0;
 	return l->size_max * (slot_stride(l) +
-			      overflow_segs(l) * sizeof(struct vio_seg)) +
+			      vio_ring_overflow(l) * sizeof(struct vio_seg)) +
 	       round_up(l->size_max * sizeof(uint16_t), LINE);
 }
 
@@ -62,10 +57,10 @@ int vio_queue_init(struct vio_queue *q, struct vio_dev *dev, uint16_t index,
 	};
 	p += (size_t)l->size_max * q->slot_stride;
 	q->overflow = (struct vio_seg *)(void *)p;
-	p += l->size_max * overflow_segs(l) * sizeof(struct vio_seg);
+	p += l->size_max * vio_ring_overflow(l) * sizeof(struct vio_seg);
 	q->order = (uint16_t *)(void *)p;
 	for (unsigned i = 0; i < l->size_max; i++)
-		vio_queue_slot(q, i)->state = VIO_REQ_FREE;
+		vio_ring_slot(q, i)->state = VIO_REQ_FREE;
 	return VIO_OK;
 }
 
@@ -125,9 +120,9 @@ int vio_queue_start(struct vio_queue *q, struct vio_mem *mem,
 	q->used_next = q->used_shown = q->used_signalled = used_base;
 	q->signalled_valid = false;
 	q->order_next = avail_base;
-	q->event_idx = vio_dev_has(q->dev, VIRTIO_F_EVENT_IDX);
-	q->indirect = vio_dev_has(q->dev, VIRTIO_F_INDIRECT_DESC);
-	q->in_order = vio_dev_has(q->dev, VIRTIO_F_IN_ORDER);
+	q->event_idx = vio_has(q->features, VIRTIO_F_EVENT_IDX);
+	q->indirect = vio_has(q->features, VIRTIO_F_INDIRECT_DESC);
+	q->in_order = vio_has(q->features, VIRTIO_F_IN_ORDER);
 	q->state = VIO_QUEUE_RUNNING;
 	q->ring->init(q);
 	return VIO_OK;
@@ -150,8 +145,8 @@ int vio_queue_used_in_ring(struct vio_queue *q, struct vio_mem *mem,
 
 unsigned vio_queue_stop(struct vio_queue *q)
 {
-	if (q->state != VIO_QUEUE_STOPPED && q->dev->ops->queue_stop)
-		q->dev->ops->queue_stop(q->dev, q);
+	if (q->state != VIO_QUEUE_STOPPED)
+		q->owner->stopping(q);
 	q->state = VIO_QUEUE_STOPPED;
 	if (!q->inflight)
 		quiesced(q);
@@ -177,101 +172,6 @@ int vio_queue_set_mem(struct vio_queue *q, struct vio_mem *mem)
 	if (!q->maps[old].busy)
 		drop_map(q, old);
 	return VIO_OK;
-}
-
-/* -- what ring/ calls ---------------------------------------------------- */
-
-struct vio_req *vio_queue_break(struct vio_queue *q, const char *text,
-				const struct vio_named *v, unsigned nr)
-{
-	struct vio_named all[6] = { { "queue", q->index } };
-
-	if (nr > VIO_ARRAY_LEN(all) - 1)
-		nr = VIO_ARRAY_LEN(all) - 1;
-	for (unsigned i = 0; i < nr; i++)
-		all[i + 1] = v[i];
-	q->state = VIO_QUEUE_BROKEN;
-	vio_dev_log(q->dev, VIO_LOG_ERROR, text, all, nr + 1);
-	vio_dev_needs_reset(q->dev);
-	return NULL;
-}
-
-void vio_queue_req_begin(struct vio_queue *q, struct vio_req *req,
-			 uint16_t head)
-{
-	req->queue = q;
-	req->seg = (struct vio_seg *)(void *)(req + 1);
-	req->read_len = 0;
-	req->write_len = 0;
-	req->written = 0;
-	req->nr_read = 0;
-	req->nr_write = 0;
-	req->head = head;
-	req->map = q->map;
-}
-
-/* Make room for one more segment; moves to the overflow area when needed. */
-static bool seg_room(struct vio_queue *q, struct vio_req *req, unsigned nr)
-{
-	struct vio_seg *more;
-
-	if (vio_likely(nr < VIO_REQ_INLINE - VIO_REQ_SPARE))
-		return true;
-	if (nr >= q->limits.seg_max)
-		return false;
-	if (nr > VIO_REQ_INLINE - VIO_REQ_SPARE)
-		return true;
-	more = q->overflow + req->head * overflow_segs(&q->limits);
-	if (req->seg != more)
-		memcpy(more, req->seg, nr * sizeof(*more));
-	req->seg = more;
-	return true;
-}
-
-static bool add_fault(struct vio_req *req, const char *text,
-		      const struct vio_ring_desc *d)
-{
-	VIO_QUEUE_BREAK(req->queue, text, { "head", req->head },
-			{ "address", d->addr }, { "length", d->len },
-			{ "segments", req->nr_read + req->nr_write });
-	return false;
-}
-
-bool vio_queue_req_add(struct vio_queue *q, struct vio_req *req,
-		       const struct vio_ring_desc *d)
-{
-	unsigned perm = d->writable ? VIO_PERM_WRITE : VIO_PERM_READ;
-	uint32_t *sum = d->writable ? &req->write_len : &req->read_len;
-	uint64_t addr = d->addr, left = d->len, got;
-	unsigned nr;
-	void *p;
-
-	if (vio_unlikely(!left))
-		return true;
-	if (vio_unlikely(left - 1 > UINT64_MAX - addr))
-		return add_fault(req, "buffer runs past the end of the address "
-				 "space", d);
-	if (vio_unlikely(left > UINT32_MAX - *sum))
-		return add_fault(req, "chain is longer than 4 GiB", d);
-	if (vio_unlikely(!d->writable && req->nr_write))
-		return add_fault(req, "readable buffer after a writable one", d);
-	*sum += d->len;
-	while (left) {		/* one step a region; bounded by seg_max */
-		nr = req->nr_read + req->nr_write;
-		if (!seg_room(q, req, nr))
-			return add_fault(req, "chain has too many segments", d);
-		p = vio_mem_span(q->mem, &q->mem_hint, vio_addr_of(addr), left,
-				 perm, &got);
-		if (vio_unlikely(!p))
-			return add_fault(req, "buffer is not in guest memory",
-					 d);
-		req->seg[nr] = (struct vio_seg){ p, got };
-		req->nr_write += d->writable;
-		req->nr_read += !d->writable;
-		addr += got;
-		left -= got;
-	}
-	return true;
 }
 
 /* -- hot path ------------------------------------------------------------ */
@@ -322,7 +222,7 @@ static void flush(struct vio_queue *q)
 		return;
 	if (q->ring->publish(q)) {
 		q->stats.notifications++;
-		q->dev->transport->queue_notify(q->dev->transport_ctx, q);
+		q->owner->notify(q);
 	} else {
 		q->stats.suppressed++;
 	}
@@ -333,7 +233,7 @@ static void push_in_order(struct vio_queue *q, struct vio_req *req)
 {
 	req->state = VIO_REQ_DONE;
 	while (q->order_next != q->avail_next) {
-		req = vio_queue_slot(q, q->order[q->order_next &
+		req = vio_ring_slot(q, q->order[q->order_next &
 						 (q->size - 1)]);
 		if (req->state != VIO_REQ_DONE)
 			break;
@@ -361,8 +261,7 @@ void vio_req_done(struct vio_req *req)
 	if (vio_unlikely(!q->inflight && q->state == VIO_QUEUE_STOPPED)) {
 		flush(q);
 		quiesced(q);
-		if (q->dev->resetting)
-			vio_dev_reset(q->dev);
+		q->owner->quiesced(q);
 	}
 }
 

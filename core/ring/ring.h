@@ -7,7 +7,7 @@
 #ifndef CORE_RING_RING_H
 #define CORE_RING_RING_H
 
-#include <vireo/queue.h>
+#include <vireo/ring.h>
 
 enum vio_req_state {
 	VIO_REQ_FREE,
@@ -43,31 +43,38 @@ struct vio_ring_desc {
 	bool writable;
 };
 
-/* -- queue/ gives these to the layouts ----------------------------------- */
+/* Segments that each request has in the queue's overflow storage. */
+static inline size_t vio_ring_overflow(const struct vio_queue_limits *l)
+{
+	return (size_t)l->seg_max + VIO_REQ_SPARE;
+}
 
-static inline struct vio_req *vio_queue_slot(struct vio_queue *q, uint16_t head)
+/* -- from a chain to a request (chain.c) --------------------------------- */
+
+static inline struct vio_req *vio_ring_slot(const struct vio_queue *q,
+					    uint16_t head)
 {
 	return (struct vio_req *)(void *)(q->slots +
 					  (size_t)head * q->slot_stride);
 }
 
 /* Start filling @req; then add descriptors; all lengths start at 0. */
-void vio_queue_req_begin(struct vio_queue *q, struct vio_req *req,
+void vio_ring_req_begin(struct vio_queue *q, struct vio_req *req,
 			 uint16_t head);
 
 /*
  * Append a descriptor's bytes. False if it broke the rules; the queue is
  * broken then.
  */
-bool vio_queue_req_add(struct vio_queue *q, struct vio_req *req,
+bool vio_ring_req_add(struct vio_queue *q, struct vio_req *req,
 		       const struct vio_ring_desc *d);
 
 /* The driver broke a rule. The one place where a queue breaks. NULL. */
-struct vio_req *vio_queue_break(struct vio_queue *q, const char *text,
+struct vio_req *vio_ring_break(struct vio_queue *q, const char *text,
 				const struct vio_named *v, unsigned nr);
 
-#define VIO_QUEUE_BREAK(q, text, ...)					\
-	vio_queue_break((q), (text),					\
+#define VIO_RING_BREAK(q, text, ...)					\
+	vio_ring_break((q), (text),					\
 		(const struct vio_named[]){ __VA_ARGS__ },		\
 		sizeof((const struct vio_named[]){ __VA_ARGS__ }) /	\
 		sizeof(struct vio_named))

@@ -110,7 +110,7 @@ static bool refresh(struct vio_queue *q)
 	idx = vio_get16_acquire(&avail(q)->idx);
 	ahead = (uint16_t)(idx - q->avail_next);
 	if (vio_unlikely(ahead > q->size)) {
-		VIO_QUEUE_BREAK(q, "available index is further ahead than the "
+		VIO_RING_BREAK(q, "available index is further ahead than the "
 				"ring is long", { "index", idx },
 				{ "next", q->avail_next }, { "size", q->size });
 		return false;
@@ -162,7 +162,7 @@ static bool fetch(struct walk *w, uint32_t i, struct virtq_desc *d)
 
 static bool walk_fault(struct walk *w, const char *text, uint64_t value)
 {
-	VIO_QUEUE_BREAK(w->q, text, { "head", w->req->head },
+	VIO_RING_BREAK(w->q, text, { "head", w->req->head },
 			{ "value", value }, { "size", w->q->size });
 	return false;
 }
@@ -203,7 +203,7 @@ static bool add(struct walk *w, const struct virtq_desc *d)
 		.writable = vio_from_le16(d->flags) & VIRTQ_DESC_F_WRITE,
 	};
 
-	return vio_queue_req_add(w->q, w->req, &rd);
+	return vio_ring_req_add(w->q, w->req, &rd);
 }
 
 /*
@@ -255,15 +255,15 @@ static struct vio_req *split_pop(struct vio_queue *q)
 		return NULL;
 	head = vio_get16(&avail_ring(q)[q->avail_next & (q->size - 1)]);
 	if (vio_unlikely(head >= q->size))
-		return VIO_QUEUE_BREAK(q, "available ring names a descriptor "
+		return VIO_RING_BREAK(q, "available ring names a descriptor "
 				       "outside the table", { "head", head },
 				       { "size", q->size });
-	w.req = vio_queue_slot(q, head);
+	w.req = vio_ring_slot(q, head);
 	if (vio_unlikely(w.req->state != VIO_REQ_FREE))
-		return VIO_QUEUE_BREAK(q, "a chain was made available again "
+		return VIO_RING_BREAK(q, "a chain was made available again "
 				       "before it was used", { "head", head },
 				       { "in flight", q->inflight });
-	vio_queue_req_begin(q, w.req, head);
+	vio_ring_req_begin(q, w.req, head);
 	if (vio_unlikely(!walk_chain(&w, head)))
 		return NULL;
 	q->avail_next++;

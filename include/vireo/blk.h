@@ -38,7 +38,7 @@ struct vio_blk_io {
 	uint8_t flags;		/* enum vio_blk_io_flags */
 	uint16_t nr_seg;
 	uint16_t queue;		/* index of the queue it came from */
-	const struct vio_seg *seg;	/* of read and write: len bytes in all */
+	const struct vio_seg *seg;	/* of read and write: len bytes */
 	uint64_t offset;	/* bytes, a multiple of 512 */
 	uint64_t len;		/* bytes, a multiple of 512 */
 	/* @result: VIO_OK, VIO_E_IO, VIO_E_UNSUPP */

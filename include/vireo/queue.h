@@ -10,118 +10,11 @@
 #ifndef VIREO_QUEUE_H
 #define VIREO_QUEUE_H
 
-#include <vireo/mem.h>
+#include <vireo/ring.h>
 
 #ifdef __cplusplus
 extern "C" {
 #endif
-
-struct vio_dev;
-struct vio_queue;
-
-/* Host memory of a request; the layout of a struct iovec. */
-struct vio_seg {
-	void *base;
-	size_t len;
-};
-
-/*
- * One chain of descriptors, as bytes: a part to read, a part to write. How
- * the driver cut it into descriptors is deliberately not visible
- * (split.device.message-framing: no assumption about framing).
- */
-struct vio_req {
-	struct vio_queue *queue;
-	struct vio_seg *seg;	/* nr_read to read, then nr_write to write */
-	uint32_t read_len;	/* bytes to read */
-	uint32_t write_len;	/* room to write */
-	uint32_t written;	/* bytes written without a gap from the start */
-	uint16_t nr_read;
-	uint16_t nr_write;
-	uint16_t head;		/* ring: id of the chain */
-	uint8_t state;		/* ring: free, popped, done */
-	uint8_t map;		/* ring: which map it was popped with */
-} __attribute__((aligned(16)));
-
-/*
- * Segments kept beside the request; longer chains use the queue's overflow
- * storage. VIO_REQ_SPARE of them, there and here, are left for splitting.
- */
-#define VIO_REQ_INLINE	8
-#define VIO_REQ_SPARE	4
-
-/* What a queue's storage is made for. */
-struct vio_queue_limits {
-	uint16_t size_max;	/* largest ring size, 1 to 32768 */
-	uint16_t seg_max;	/* most segments of one request, at least 8 */
-	uint16_t ctx_size;	/* bytes of device context per request */
-};
-
-/* Where a ring lies; addresses are guest addresses. */
-struct vio_queue_layout {
-	uint16_t size;
-	vio_addr desc;		/* descriptor area */
-	vio_addr driver;	/* driver area: available ring */
-	vio_addr device;	/* device area: used ring */
-};
-
-enum vio_queue_state {
-	VIO_QUEUE_STOPPED,
-	VIO_QUEUE_RUNNING,
-	VIO_QUEUE_BROKEN,	/* the driver broke the rules; needs a reset */
-};
-
-/* How many maps of guest memory may be in use by one queue at a time. */
-#define VIO_QUEUE_MAPS	4
-
-struct vio_queue_stats {
-	uint64_t requests;	/* done */
-	uint64_t notifications;	/* sent to the driver */
-	uint64_t suppressed;	/* notifications the driver did not want */
-	uint64_t kicks;		/* times the queue was serviced */
-};
-
-struct vio_ring_ops;
-
-struct vio_queue {
-	/* hot */
-	const struct vio_ring_ops *ring;
-	const void *desc;		/* split: descriptor table */
-	const void *driver_area;	/* split: available ring */
-	void *device_area;		/* split: used ring */
-	struct vio_mem *mem;		/* the map new requests get */
-	unsigned char *slots;
-	uint32_t slot_stride;
-	unsigned mem_hint;
-	uint16_t size;
-	uint16_t avail_next;	/* free-running: next entry to pop */
-	uint16_t avail_seen;	/* free-running: driver's index when read */
-	uint16_t used_next;	/* free-running: next used entry to fill */
-	uint16_t used_shown;	/* free-running: index the driver can see */
-	uint16_t used_signalled;/* free-running: index at last notify check */
-	uint16_t inflight;	/* popped and not done */
-	uint8_t state;		/* enum vio_queue_state */
-	uint8_t map;		/* index of mem in maps[] */
-	uint8_t hold;		/* depth of vio_queue_hold() */
-	bool event_idx;
-	bool indirect;
-	bool in_order;
-	bool signalled_valid;
-
-	/* cold */
-	struct vio_dev *dev;
-	uint16_t index;
-	uint16_t order_next;	/* in order: oldest request not yet used */
-	uint16_t *order;	/* in order: heads as popped */
-	struct vio_seg *overflow;
-	struct vio_queue_limits limits;
-	struct vio_queue_layout layout;
-	struct {
-		struct vio_mem *mem;
-		uint16_t busy;
-	} maps[VIO_QUEUE_MAPS];
-	struct vio_queue_stats stats;
-};
 
 /* -- life cycle ---------------------------------------------------------- */
 

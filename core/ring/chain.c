@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * chain.c - descriptors, one by one and already copied, become the segments
+ * of a request; what does not fit the rules breaks the queue, here and
+ * nowhere else. It knows no ring layout.
+ */
+#include "core/ring/ring.h"
+#include "core/base/string.h"
+
+struct vio_req *vio_ring_break(struct vio_queue *q, const char *text,
+				const struct vio_named *v, unsigned nr)
+{
+	struct vio_named all[6] = { { "queue", q->index } };
+
+	if (nr > VIO_ARRAY_LEN(all) - 1)
+		nr = VIO_ARRAY_LEN(all) - 1;
+	for (unsigned i = 0; i < nr; i++)
+		all[i + 1] = v[i];
+	q->state = VIO_QUEUE_BROKEN;
+	q->owner->log(q, VIO_LOG_ERROR, text, all, nr + 1);
+	q->owner->broken(q);
+	return NULL;
+}
+
+void vio_ring_req_begin(struct vio_queue *q, struct vio_req *req,
+			 uint16_t head)
+{
+	req->queue = q;
+	req->seg = (struct vio_seg *)(void *)(req + 1);
+	req->read_len = 0;
+	req->write_len = 0;
+	req->written = 0;
+	req->nr_read = 0;
+	req->nr_write = 0;
+	req->head = head;
+	req->map = q->map;
+}
+
+/* Make room for one more segment; moves to the overflow area when needed. */
+static bool seg_room(struct vio_queue *q, struct vio_req *req, unsigned nr)
+{
+	struct vio_seg *more;
+
+	if (vio_likely(nr < VIO_REQ_INLINE - VIO_REQ_SPARE))
+		return true;
+	if (nr >= q->limits.seg_max)
+		return false;
+	if (nr > VIO_REQ_INLINE - VIO_REQ_SPARE)
+		return true;
+	more = q->overflow + req->head * vio_ring_overflow(&q->limits);
+	if (req->seg != more)
+		memcpy(more, req->seg, nr * sizeof(*more));
+	req->seg = more;
+	return true;
+}
+
+static bool add_fault(struct vio_req *req, const char *text,
+		      const struct vio_ring_desc *d)
+{
+	VIO_RING_BREAK(req->queue, text, { "head", req->head },
+			{ "address", d->addr }, { "length", d->len },
+			{ "segments", req->nr_read + req->nr_write });
+	return false;
+}
+
+bool vio_ring_req_add(struct vio_queue *q, struct vio_req *req,
+		       const struct vio_ring_desc *d)
+{
+	unsigned perm = d->writable ? VIO_PERM_WRITE : VIO_PERM_READ;
+	uint32_t *sum = d->writable ? &req->write_len : &req->read_len;
+	uint64_t addr = d->addr, left = d->len, got;
+	unsigned nr;
+	void *p;
+
+	if (vio_unlikely(!left))
+		return true;
+	if (vio_unlikely(left - 1 > UINT64_MAX - addr))
+		return add_fault(req, "buffer runs past the end of the address "
+				 "space", d);
+	if (vio_unlikely(left > UINT32_MAX - *sum))
+		return add_fault(req, "chain is longer than 4 GiB", d);
+	if (vio_unlikely(!d->writable && req->nr_write))
+		return add_fault(req, "readable after writable buffer", d);
+	*sum += d->len;
+	while (left) {		/* one step a region; bounded by seg_max */
+		nr = req->nr_read + req->nr_write;
+		if (!seg_room(q, req, nr))
+			return add_fault(req, "chain has too many segments", d);
+		p = vio_mem_span(q->mem, &q->mem_hint, vio_addr_of(addr), left,
+				 perm, &got);
+		if (vio_unlikely(!p))
+			return add_fault(req, "buffer is not in guest memory",
+					 d);
+		req->seg[nr] = (struct vio_seg){ p, got };
+		req->nr_write += d->writable;
+		req->nr_read += !d->writable;
+		addr += got;
+		left -= got;
+	}
+	return true;
+}
