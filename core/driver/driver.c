@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What every driver does with its device, whatever its type: initialisation
+ * (standard: 3.1), features, configuration, queues, waiting. Knows no bus but
+ * by its methods, and no ring layout.
+ */
+#include <vireo/driver.h>
+
+#include "core/base/string.h"
+
+/* Polls of a status or a generation before the device counts as stuck. */
+#define PATIENCE	100000
+
+static int add_status(struct vio_drv *drv, uint32_t bits)
+{
+	/* core.driver.device-status-field.2: bits are never cleared */
+	drv->status |= bits;
+	return drv->bus->set_status(drv->bus_ctx, drv->status);
+}
+
+int vio_drv_reset(struct vio_drv *drv)
+{
+	uint32_t status = 1;
+	unsigned i;
+	int err;
+
+	drv->status = 0;
+	err = drv->bus->set_status(drv->bus_ctx, 0);
+	if (err)
+		return err;
+	/* core.driver.device-reset.1: wait for 0 before going on */
+	for (i = 0; i < PATIENCE; i++) {
+		err = drv->bus->get_status(drv->bus_ctx, &status);
+		if (err || !status)
+			return err;
+		err = drv->bus->wait(drv->bus_ctx, 0);
+		if (err)
+			return err;
+	}
+	return VIO_E_IO;
+}
+
+static int negotiate(struct vio_drv *drv, const struct vio_features *wanted)
+{
+	struct vio_features offered;
+	uint32_t status;
+	int err;
+
+	err = drv->bus->get_features(drv->bus_ctx, &offered);
+	if (err)
+		return err;
+	drv->features.w[0] = offered.w[0] & wanted->w[0];
+	drv->features.w[1] = offered.w[1] & wanted->w[1];
+	/* core.driver.reserved-feature-bits.1 */
+	if (!vio_has(&offered, VIRTIO_F_VERSION_1))
+		return VIO_E_UNSUPP;
+	vio_feature_set(&drv->features, VIRTIO_F_VERSION_1);
+	err = drv->bus->set_features(drv->bus_ctx, &drv->features);
+	if (!err)
+		err = add_status(drv, VIRTIO_STATUS_FEATURES_OK);
+	if (!err)
+		err = drv->bus->get_status(drv->bus_ctx, &status);
+	if (err)
+		return err;
+	return status & VIRTIO_STATUS_FEATURES_OK ? VIO_OK : VIO_E_UNSUPP;
+}
+
+int vio_drv_begin(struct vio_drv *drv, const struct vio_bus_ops *bus,
+		  void *bus_ctx, const struct vio_features *wanted)
+{
+	int err;
+
+	memset(drv, 0, sizeof(*drv));
+	drv->bus = bus;
+	drv->bus_ctx = bus_ctx;
+	err = vio_drv_reset(drv);
+	if (!err)
+		err = add_status(drv, VIRTIO_STATUS_ACKNOWLEDGE);
+	if (!err)
+		err = add_status(drv, VIRTIO_STATUS_DRIVER);
+	if (err)
+		return err;
+	err = negotiate(drv, wanted);
+	if (err == VIO_E_UNSUPP)
+		add_status(drv, VIRTIO_STATUS_FAILED);
+	return err;
+}
+
+int vio_drv_queue(struct vio_drv *drv, uint16_t index, struct vio_vq *vq,
+		  const struct vio_vq_limits *limits, struct vio_drv_mem *mem)
+{
+	struct vio_vq_limits l = *limits;
+	uint16_t max;
+	int err;
+
+	err = drv->bus->queue_max(drv->bus_ctx, index, &max);
+	if (err)
+		return err;
+	if (!max)
+		return VIO_E_UNSUPP;
+	while (l.size > max)
+		l.size /= 2;
+	if (l.indirect_max > l.size)
+		l.indirect_max = l.size;
+	err = vio_vq_init(vq, &l, &drv->features, mem);
+	if (err)
+		return err;
+	return drv->bus->queue_start(drv->bus_ctx, index, &vq->layout);
+}
+
+int vio_drv_ready(struct vio_drv *drv)
+{
+	return add_status(drv, VIRTIO_STATUS_DRIVER_OK);
+}
+
+int vio_drv_config_read(struct vio_drv *drv, uint32_t off, void *dst,
+			uint32_t len)
+{
+	uint32_t before, after;
+	unsigned i;
+	int err;
+
+	if (!drv->bus->generation)
+		return drv->bus->config_read(drv->bus_ctx, off, dst, len);
+	/* core.driver.device-configuration-space.4 and what precedes it:
+	 * fields that belong together are read within one generation */
+	for (i = 0; i < PATIENCE; i++) {
+		err = drv->bus->generation(drv->bus_ctx, &before);
+		if (!err)
+			err = drv->bus->config_read(drv->bus_ctx, off, dst,
+						    len);
+		if (!err)
+			err = drv->bus->generation(drv->bus_ctx, &after);
+		if (err || before == after)
+			return err;
+	}
+	return VIO_E_IO;
+}
+
+void vio_drv_kick(struct vio_drv *drv, uint16_t index, struct vio_vq *vq)
+{
+	if (vio_vq_publish(vq))
+		drv->bus->notify(drv->bus_ctx, index);
+}
+
+void *vio_drv_wait_used(struct vio_drv *drv, uint16_t index,
+			struct vio_vq *vq, uint32_t *len)
+{
+	void *token;
+
+	vio_drv_kick(drv, index, vq);
+	for (;;) {
+		token = vio_vq_get(vq, len);
+		if (token || vq->broken)
+			return token;
+		if (vio_vq_listen(vq))
+			continue;
+		if (vq->broken || drv->bus->wait(drv->bus_ctx, index))
+			return NULL;
+	}
+}

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vireo/driver.h - what all drivers share: the bus that a device is reached
+ * through, and the start of a device. Drivers of a type stand beside it, in
+ * driver_*.h.
+ *
+ * Thread: a device is started and reset by one thread; each of its queues
+ * belongs to one thread at a time.
+ */
+#ifndef VIREO_DRIVER_H
+#define VIREO_DRIVER_H
+
+#include <vireo/vq.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* -- buses --------------------------------------------------------------- */
+
+/*
+ * The way to a device. Every method returns VIO_OK or an error of base.h;
+ * those that give a number take a pointer for it.
+ */
+struct vio_bus_ops {
+	int (*get_status)(void *bus, uint32_t *status);
+	int (*set_status)(void *bus, uint32_t status);
+	int (*get_features)(void *bus, struct vio_features *f);
+	int (*set_features)(void *bus, const struct vio_features *f);
+	/* The configuration space's generation. NULL: it has none. */
+	int (*generation)(void *bus, uint32_t *generation);
+	int (*config_read)(void *bus, uint32_t off, void *dst, uint32_t len);
+	int (*config_write)(void *bus, uint32_t off, const void *src,
+			    uint32_t len);
+	/* Largest size of a queue; 0 where there is no such queue. */
+	int (*queue_max)(void *bus, uint16_t index, uint16_t *size);
+	int (*queue_start)(void *bus, uint16_t index,
+			   const struct vio_queue_layout *layout);
+	/* Available buffer notification. */
+	void (*notify)(void *bus, uint16_t index);
+	/*
+	 * Come back when the queue may have used buffers, or sooner.
+	 * VIO_E_IO when the device is gone for good.
+	 */
+	int (*wait)(void *bus, uint16_t index);
+};
+
+/* -- a device as its driver knows it ------------------------------------- */
+
+struct vio_drv {
+	const struct vio_bus_ops *bus;
+	void *bus_ctx;
+	struct vio_features features;	/* as negotiated */
+	uint32_t status;		/* bits we have set */
+};
+
+/*
+ * vio_drv_begin() - reset the device, acknowledge it, agree on features
+ * (standard: 3.1.1, steps 1 to 6): those of @wanted that it offers.
+ * Returns VIO_OK, VIO_E_UNSUPP if it is no VERSION_1 device or refuses the
+ * features (status FAILED then), or what the bus says.
+ */
+int vio_drv_begin(struct vio_drv *drv, const struct vio_bus_ops *bus,
+		  void *bus_ctx, const struct vio_features *wanted);
+
+/*
+ * vio_drv_queue() - make queue @index and tell the device where it lies.
+ * limits->size is cut to what the device permits.
+ */
+int vio_drv_queue(struct vio_drv *drv, uint16_t index, struct vio_vq *vq,
+		  const struct vio_vq_limits *limits,
+		  struct vio_drv_mem *mem);
+
+/* All queues are set up: DRIVER_OK. */
+int vio_drv_ready(struct vio_drv *drv);
+
+/* Reset the device and wait until it says so. */
+int vio_drv_reset(struct vio_drv *drv);
+
+static inline bool vio_drv_has(const struct vio_drv *drv, unsigned bit)
+{
+	return vio_has(&drv->features, bit);
+}
+
+/* A copy of configuration bytes that belong together. */
+int vio_drv_config_read(struct vio_drv *drv, uint32_t off, void *dst,
+			uint32_t len);
+
+/* Publish, and notify if the device wants it. */
+void vio_drv_kick(struct vio_drv *drv, uint16_t index, struct vio_vq *vq);
+
+/*
+ * vio_drv_wait_used() - publish, notify, and wait until a buffer is used.
+ * Returns its token; NULL if the device is gone or broke the queue.
+ */
+void *vio_drv_wait_used(struct vio_drv *drv, uint16_t index,
+			struct vio_vq *vq, uint32_t *len);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

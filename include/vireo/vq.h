@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vireo/vq.h - a virtqueue as a driver sees it: buffers are added, published
+ * and taken back when they are used. Ring layouts stay behind it.
+ *
+ * A driver trusts its device no more than a device trusts its driver: it
+ * keeps private records of what it offered, never reads back what it wrote
+ * into shared memory, and checks whatever it reads there.
+ *
+ * Memory: the caller's, in two kinds. Shared memory is what the device may
+ * see; private memory must be out of its reach. Nothing is allocated.
+ * Thread: a queue belongs to one thread at a time.
+ */
+#ifndef VIREO_VQ_H
+#define VIREO_VQ_H
+
+#include <vireo/ring.h>
+#include <vireo/spec/split.h>
+#include <vireo/spec/virtio.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* -- memory -------------------------------------------------------------- */
+
+/* Memory that is given out from the front and never taken back. */
+struct vio_arena {
+	unsigned char *at;
+	size_t left;
+};
+
+/* Cleared memory, or NULL if it does not fit. @align: a power of two. */
+void *vio_arena_take(struct vio_arena *a, size_t len, size_t align);
+
+/*
+ * The window of shared memory as both sides see it: a buffer at host + x has
+ * the guest address addr + x.
+ */
+struct vio_window {
+	unsigned char *host;
+	vio_addr addr;
+	uint64_t size;
+};
+
+/* What a driver lives in. */
+struct vio_drv_mem {
+	struct vio_window window;	/* all that buffers may lie in */
+	struct vio_arena shared;	/* a part of the window, for rings */
+	struct vio_arena priv;		/* outside of the window */
+};
+
+/* -- virtqueues ---------------------------------------------------------- */
+
+struct vio_vq_limits {
+	uint16_t size;		/* a power of two, 1 to 32768 */
+	uint16_t indirect_max;	/* longest indirect table; 0: use none */
+};
+
+/* Private record of a descriptor; of a chain where it is the chain's head. */
+struct vio_vq_slot {
+	void *token;
+	uint32_t room;		/* bytes that the device may write */
+	uint16_t nr;		/* descriptors of the chain; 0: no head */
+	uint16_t next;		/* the one after it, free or in a chain */
+};
+
+struct vio_vq_stats {
+	uint64_t added;
+	uint64_t kicks;		/* publications the device wanted to hear of */
+	uint64_t quiet;		/* publications it did not */
+	uint64_t clamped;	/* used lengths beyond what was offered */
+};
+
+struct vio_vq {
+	/* hot */
+	struct virtq_desc *desc;
+	struct virtq_avail *avail;
+	struct virtq_used *used;
+	struct virtq_desc *table;	/* indirect_max entries for each slot */
+	struct vio_vq_slot *slot;
+	struct vio_window window;
+	uint16_t size;
+	uint16_t indirect_max;
+	uint16_t free_head;
+	uint16_t nr_free;
+	uint16_t avail_next;	/* free-running: next entry to fill */
+	uint16_t avail_shown;	/* free-running: index the device can see */
+	uint16_t used_next;	/* free-running: next entry to take */
+	uint16_t used_seen;	/* free-running: device's index when read */
+	uint16_t oldest;	/* in order: head to be used next */
+	uint16_t batch_last;	/* in order: head that ends the batch */
+	uint32_t batch_len;	/* in order: used length of that one */
+	bool in_batch;
+	bool event_idx;
+	bool in_order;
+	bool broken;		/* the device broke the rules */
+
+	/* cold */
+	struct vio_queue_layout layout;
+	struct vio_vq_stats stats;
+};
+
+/* Bytes that a queue takes from either arena, alignment included. */
+size_t vio_vq_shared_size(const struct vio_vq_limits *limits);
+size_t vio_vq_private_size(const struct vio_vq_limits *limits);
+
+/*
+ * vio_vq_init() - lay out an empty queue.
+ * @features: as negotiated; EVENT_IDX, IN_ORDER, INDIRECT_DESC matter here
+ *
+ * vq->layout then says where it lies. Returns VIO_OK, VIO_E_INVAL,
+ * VIO_E_NOSPC, or VIO_E_RANGE if the shared arena leaves the window.
+ */
+int vio_vq_init(struct vio_vq *vq, const struct vio_vq_limits *limits,
+		const struct vio_features *features, struct vio_drv_mem *mem);
+
+/* Forget all buffers; the device has been reset or the queue never ran. */
+void vio_vq_reset(struct vio_vq *vq);
+
+/*
+ * vio_vq_add() - offer a buffer: @nr_read segments for the device to read,
+ * then @nr_write for it to write. @token, not NULL, names it to the caller.
+ * The device sees it with the next vio_vq_publish().
+ *
+ * Returns VIO_OK, VIO_E_NOSPC when the ring is full, VIO_E_RANGE if a
+ * segment lies outside of the window, VIO_E_INVAL for an empty buffer or one
+ * of too many segments or bytes, VIO_E_PEER if the queue is broken.
+ */
+int vio_vq_add(struct vio_vq *vq, const struct vio_seg *seg,
+	       unsigned nr_read, unsigned nr_write, void *token);
+
+/*
+ * vio_vq_publish() - show the device what was added. Returns true if it
+ * wants a notification: call the bus then.
+ */
+bool vio_vq_publish(struct vio_vq *vq);
+
+/*
+ * vio_vq_get() - take back a used buffer. Returns its token, or NULL if
+ * there is none (or the queue is broken). @len: bytes the device says it
+ * wrote, never more than were offered; bytes past it are unknown.
+ */
+void *vio_vq_get(struct vio_vq *vq, uint32_t *len);
+
+/* May more be used than vio_vq_get() gave? Reads the ring. */
+bool vio_vq_pending(struct vio_vq *vq);
+
+/* Ask the device not to notify; a hint, it may all the same. */
+void vio_vq_quiet(struct vio_vq *vq);
+
+/*
+ * vio_vq_listen() - ask for a notification at the next used buffer. Returns
+ * true if one came meanwhile: take it instead of waiting.
+ */
+bool vio_vq_listen(struct vio_vq *vq);
+
+/*
+ * vio_vq_detach() - take back a buffer that was never used, after the device
+ * was reset. Returns its token, or NULL when there is none left.
+ */
+void *vio_vq_detach(struct vio_vq *vq);
+
+/* Buffers added and not taken back. */
+static inline uint16_t vio_vq_inflight(const struct vio_vq *vq)
+{
+	return (uint16_t)(vq->avail_next - vq->used_next);
+}
+
+#ifdef __cplusplus
+}
+#endif
+#endif
