@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: MIT */
+/* The in-memory bus; see loop.h. */
+#define _GNU_SOURCE	/* memfd_create */
+#include "loop.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define PAGE		4096u
+#define REGION		(256u * PAGE)
+#define PRIV		(1u << 20)
+#define RINGS		REGION		/* rings lie in the first region */
+
+static unsigned char *map_file(int fd, size_t len)
+{
+	void *p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	CHECK(p != MAP_FAILED);
+	return p;
+}
+
+/*
+ * The device sees the file in three regions with a page of nothing between
+ * them, while their guest addresses follow each other: a buffer may cross
+ * from one to the next.
+ */
+static void map_device(struct loop *l, int fd)
+{
+	size_t room = LOOP_REGIONS * (REGION + PAGE);
+	unsigned i;
+
+	l->device_map = mmap(NULL, room, PROT_NONE,
+			     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	CHECK(l->device_map != MAP_FAILED);
+	for (i = 0; i < LOOP_REGIONS; i++) {
+		unsigned char *at = l->device_map + i * (REGION + PAGE);
+
+		CHECK(mmap(at, REGION, PROT_READ | PROT_WRITE,
+			   MAP_SHARED | MAP_FIXED, fd,
+			   (off_t)i * REGION) == at);
+		l->region[i].addr = vio_addr_of(LOOP_GUEST_BASE + i * REGION);
+		l->region[i].size = REGION;
+		l->region[i].host = at;
+		l->region[i].perm = VIO_PERM_RW;
+	}
+	CHECK_EQ(vio_mem_init(&l->mem, l->region, LOOP_REGIONS), VIO_OK);
+}
+
+void loop_init(struct loop *l, unsigned nr, uint16_t ctx_size, uint64_t seed)
+{
+	unsigned i;
+	int fd;
+
+	memset(l, 0, sizeof(*l));
+	l->rand = vtest_rand_init(seed);
+	l->steps_left = 10000000;
+	l->file_size = LOOP_REGIONS * REGION;
+	fd = memfd_create("loop", MFD_CLOEXEC);
+	CHECK_GE(fd, 0);
+	CHECK_EQ(ftruncate(fd, (off_t)l->file_size), 0);
+	l->window.host = map_file(fd, l->file_size);
+	l->window.addr = vio_addr_of(LOOP_GUEST_BASE);
+	l->window.size = l->file_size;
+	map_device(l, fd);
+	close(fd);
+	l->priv = malloc(PRIV);
+	CHECK(l->priv);
+	l->drv_mem.window = l->window;
+	l->drv_mem.shared.at = l->window.host;
+	l->drv_mem.shared.left = RINGS;
+	l->drv_mem.priv.at = l->priv;
+	l->drv_mem.priv.left = PRIV;
+	l->data.at = l->window.host + RINGS;
+	l->data.left = l->file_size - RINGS;
+	l->limits.size_max = 256;
+	l->limits.seg_max = 64;
+	l->limits.ctx_size = ctx_size;
+	for (i = 0; i < nr; i++) {
+		size_t len = vio_queue_storage_size(&l->limits);
+
+		l->storage[i] = aligned_alloc(64, (len + 63) / 64 * 64);
+		CHECK(l->storage[i]);
+		CHECK_EQ(vio_queue_init(&l->queue[i], NULL, (uint16_t)i,
+					&l->limits, l->storage[i], len),
+			 VIO_OK);
+	}
+}
+
+static void up_notify(void *ctx, struct vio_queue *q)
+{
+	struct loop *l = ctx;
+
+	l->notified[q->index] = true;
+}
+
+static void up_ready(void *ctx, struct vio_queue *q)
+{
+	struct loop *l = ctx;
+
+	l->kicked[q->index] = true;
+}
+
+static void up_config(void *ctx)
+{
+	struct loop *l = ctx;
+
+	l->config_changes++;
+}
+
+static const struct vio_transport_ops transport = {
+	.queue_notify = up_notify,
+	.queue_ready = up_ready,
+	.config_changed = up_config,
+};
+
+static void log_line(void *ctx, enum vio_log_level level, const char *text,
+		     const struct vio_named *v, unsigned nr)
+{
+	struct loop *l = ctx;
+
+	(void)level;
+	(void)v;
+	(void)nr;
+	l->last_log = text;
+}
+
+void loop_attach(struct loop *l, struct vio_dev *dev)
+{
+	struct vio_log log = { log_line, l };
+
+	l->dev = dev;
+	vio_dev_attach(dev, &transport, l, &log);
+}
+
+void loop_fini(struct loop *l)
+{
+	unsigned i;
+
+	vio_dev_reset(l->dev);
+	for (i = 0; i < LOOP_QUEUES; i++)
+		free(l->storage[i]);
+	free(l->priv);
+	munmap(l->window.host, l->file_size);
+	munmap(l->device_map, LOOP_REGIONS * (REGION + PAGE));
+}
+
+void *loop_buffer(struct loop *l, size_t len)
+{
+	void *p = vio_arena_take(&l->data, len, 1);
+
+	CHECK(p);
+	return p;
+}
+
+struct vio_features loop_features(unsigned set)
+{
+	struct vio_features f = { { 0, 0 } };
+
+	vio_feature_set(&f, VIRTIO_F_VERSION_1);
+	if (set & LOOP_EVENT_IDX)
+		vio_feature_set(&f, VIRTIO_F_EVENT_IDX);
+	if (set & LOOP_INDIRECT)
+		vio_feature_set(&f, VIRTIO_F_INDIRECT_DESC);
+	if (set & LOOP_IN_ORDER)
+		vio_feature_set(&f, VIRTIO_F_IN_ORDER);
+	return f;
+}
+
+static bool service_one(struct loop *l, unsigned i)
+{
+	unsigned max = l->budget_max ? l->budget_max
+				     : 1 + (unsigned)vtest_below(&l->rand, 8);
+
+	if (!l->kicked[i] || !l->started[i])
+		return false;
+	l->kicked[i] = false;
+	if (vio_queue_service(&l->queue[i], max) == VIO_SERVICE_MORE)
+		l->kicked[i] = true;
+	return true;
+}
+
+bool loop_step(struct loop *l)
+{
+	unsigned first = (unsigned)vtest_below(&l->rand, LOOP_QUEUES + 1), n;
+
+	CHECK(l->steps_left-- > 0);
+	for (n = 0; n <= LOOP_QUEUES; n++) {
+		unsigned who = (first + n) % (LOOP_QUEUES + 1);
+
+		if (who < LOOP_QUEUES) {
+			if (service_one(l, who))
+				return true;
+		} else if (l->backend_step && l->backend_step(l->backend_ctx)) {
+			return true;
+		}
+	}
+	return false;
+}
+
+/* -- the bus ------------------------------------------------------------- */
+
+static int bus_get_status(void *bus, uint32_t *status)
+{
+	struct loop *l = bus;
+
+	*status = vio_dev_status(l->dev);
+	return VIO_OK;
+}
+
+static int bus_set_status(void *bus, uint32_t status)
+{
+	struct loop *l = bus;
+	bool start = status & VIRTIO_STATUS_DRIVER_OK;
+	unsigned i;
+
+	if (!status) {
+		memset(l->started, 0, sizeof(l->started));
+		memset(l->kicked, 0, sizeof(l->kicked));
+		memset(l->notified, 0, sizeof(l->notified));
+		memset(l->layout, 0, sizeof(l->layout));
+	}
+	vio_dev_set_status(l->dev, status);
+	for (i = 0; start && i < l->dev->nr_queues; i++) {
+		if (!l->layout[i].size || l->started[i])
+			continue;
+		CHECK_EQ(vio_queue_start(&l->queue[i], &l->mem, &l->layout[i],
+					 0, 0), VIO_OK);
+		l->started[i] = true;
+		/* A ring may hold buffers before anyone kicks. */
+		l->kicked[i] = true;
+	}
+	return VIO_OK;
+}
+
+static int bus_get_features(void *bus, struct vio_features *f)
+{
+	struct loop *l = bus;
+
+	*f = *vio_dev_offered(l->dev);
+	return VIO_OK;
+}
+
+static int bus_set_features(void *bus, const struct vio_features *f)
+{
+	struct loop *l = bus;
+
+	return vio_dev_set_features(l->dev, f);
+}
+
+static int bus_generation(void *bus, uint32_t *generation)
+{
+	struct loop *l = bus;
+
+	*generation = l->dev->generation;
+	return VIO_OK;
+}
+
+static int bus_config_read(void *bus, uint32_t off, void *dst, uint32_t len)
+{
+	struct loop *l = bus;
+
+	vio_dev_config_read(l->dev, off, dst, len);
+	return VIO_OK;
+}
+
+static int bus_config_write(void *bus, uint32_t off, const void *src,
+			    uint32_t len)
+{
+	struct loop *l = bus;
+
+	return vio_dev_config_write(l->dev, off, src, len);
+}
+
+static int bus_queue_max(void *bus, uint16_t index, uint16_t *size)
+{
+	struct loop *l = bus;
+
+	*size = index < l->dev->nr_queues ? l->limits.size_max : 0;
+	return VIO_OK;
+}
+
+static int bus_queue_start(void *bus, uint16_t index,
+			   const struct vio_queue_layout *layout)
+{
+	struct loop *l = bus;
+
+	l->layout[index] = *layout;
+	return VIO_OK;
+}
+
+static void bus_notify(void *bus, uint16_t index)
+{
+	struct loop *l = bus;
+
+	/* core.driver.device-initialization.6 */
+	CHECK(vio_dev_status(l->dev) & VIRTIO_STATUS_DRIVER_OK);
+	l->kicked[index] = true;
+}
+
+static int bus_wait(void *bus, uint16_t index)
+{
+	struct loop *l = bus;
+
+	if (!(vio_dev_status(l->dev) & VIRTIO_STATUS_DRIVER_OK) ||
+	    l->dev->resetting)
+		return loop_step(l) ? VIO_OK : VIO_E_IO;
+	while (!l->notified[index])
+		if (!loop_step(l))
+			return VIO_E_IO;
+	l->notified[index] = false;
+	return VIO_OK;
+}
+
+const struct vio_bus_ops loop_bus = {
+	.get_status = bus_get_status,
+	.set_status = bus_set_status,
+	.get_features = bus_get_features,
+	.set_features = bus_set_features,
+	.generation = bus_generation,
+	.config_read = bus_config_read,
+	.config_write = bus_config_write,
+	.queue_max = bus_queue_max,
+	.queue_start = bus_queue_start,
+	.notify = bus_notify,
+	.wait = bus_wait,
+};

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A bus that is no bus: it calls the verbs of a device in the same process.
+ * Memory is one file that both sides map, each at its own address, and the
+ * device in three regions, so that no pointer of one is any use to the other.
+ *
+ * Nothing runs by itself. The device works only when it was kicked, or asked
+ * for it, and the driver wakes only when it was notified; a wake-up that gets
+ * lost ends the wait with VIO_E_IO, and so the test.
+ */
+#ifndef TEST_LOOPBACK_LOOP_H
+#define TEST_LOOPBACK_LOOP_H
+
+#include <vireo/dev.h>
+#include <vireo/driver.h>
+
+#include "vtest.h"
+
+#define LOOP_QUEUES	4
+#define LOOP_REGIONS	3
+#define LOOP_GUEST_BASE	0x40000000u
+
+struct loop {
+	struct vio_window window;	/* the driver's sight */
+	unsigned char *device_map;	/* the device's, region by region */
+	struct vio_region region[LOOP_REGIONS];
+	struct vio_mem mem;
+	struct vio_drv_mem drv_mem;
+	struct vio_arena data;		/* shared; what tests put buffers in */
+	void *priv;
+	size_t file_size;
+
+	struct vio_dev *dev;
+	struct vio_queue_limits limits;
+	struct vio_queue queue[LOOP_QUEUES];
+	void *storage[LOOP_QUEUES];
+	struct vio_queue_layout layout[LOOP_QUEUES];
+	bool started[LOOP_QUEUES];
+	bool kicked[LOOP_QUEUES];	/* service it */
+	bool notified[LOOP_QUEUES];	/* the driver's */
+	unsigned config_changes;
+	unsigned steps_left;		/* bound on a whole test */
+	unsigned budget_max;		/* requests a service, 0: 1 to 8 */
+	struct vtest_rand rand;
+
+	/* The back end moves; false if it has nothing to do. NULL: none. */
+	bool (*backend_step)(void *ctx);
+	void *backend_ctx;
+
+	const char *last_log;		/* what the device said last */
+};
+
+extern const struct vio_bus_ops loop_bus;
+
+/* Memory, and @nr queues that vio_*_init() of a device can have. */
+void loop_init(struct loop *l, unsigned nr, uint16_t ctx_size, uint64_t seed);
+/* The device's init ran: put it behind the bus. */
+void loop_attach(struct loop *l, struct vio_dev *dev);
+void loop_fini(struct loop *l);
+
+/* One random thing happens; false when nothing is left to happen. */
+bool loop_step(struct loop *l);
+
+/* A buffer in shared memory, cleared. */
+void *loop_buffer(struct loop *l, size_t len);
+
+/* Ring features from the three lowest bits of @set. */
+enum { LOOP_EVENT_IDX = 1, LOOP_INDIRECT = 2, LOOP_IN_ORDER = 4,
+       LOOP_SETS = 8 };
+struct vio_features loop_features(unsigned set);
+
+#endif
