@@ -157,6 +157,10 @@ void vio_dev_set_status(struct vio_dev *dev, uint32_t status)
 	    dev->ops->features_ok)
 		dev->ops->features_ok(dev);
 	status_or(dev, add);
+	/* A driver may have kicked before; such a kick is not repeated. */
+	if (add & VIRTIO_STATUS_DRIVER_OK)
+		for (unsigned i = 0; i < dev->nr_queues; i++)
+			vio_dev_queue_ready(dev, &dev->queue[i]);
 }
 
 void vio_dev_needs_reset(struct vio_dev *dev)
@@ -225,7 +229,9 @@ enum vio_service vio_queue_poll(struct vio_queue *q, unsigned budget)
 {
 	enum vio_service r;
 
-	if (q->state != VIO_QUEUE_RUNNING)
+	/* core.device.device-status-field.1: nothing before DRIVER_OK. */
+	if (q->state != VIO_QUEUE_RUNNING ||
+	    !(vio_dev_status(q->dev) & VIRTIO_STATUS_DRIVER_OK))
 		return VIO_SERVICE_IDLE;
 	q->stats.kicks++;
 	vio_queue_hold(q);

@@ -125,7 +125,9 @@ uint32_t vio_dev_status(const struct vio_dev *dev);
 
 /*
  * vio_dev_set_status() - the driver writes the status. 0 resets. FEATURES_OK
- * stays clear if the features are refused: read the status back.
+ * stays clear if the features are refused: read the status back. No queue is
+ * served before DRIVER_OK, which asks for service of all of them; where a
+ * transport's driver cannot say it, the transport does.
  */
 void vio_dev_set_status(struct vio_dev *dev, uint32_t status);
 
