@@ -225,13 +225,18 @@ void vio_dev_queue_ready(struct vio_dev *dev, struct vio_queue *q)
 		dev->transport->queue_ready(dev->transport_ctx, q);
 }
 
+/* core.device.device-status-field.1: nothing before DRIVER_OK. */
+static bool live(const struct vio_queue *q)
+{
+	return q->state == VIO_QUEUE_RUNNING &&
+	       (vio_dev_status(q->dev) & VIRTIO_STATUS_DRIVER_OK);
+}
+
 enum vio_service vio_queue_poll(struct vio_queue *q, unsigned budget)
 {
 	enum vio_service r;
 
-	/* core.device.device-status-field.1: nothing before DRIVER_OK. */
-	if (q->state != VIO_QUEUE_RUNNING ||
-	    !(vio_dev_status(q->dev) & VIRTIO_STATUS_DRIVER_OK))
+	if (!live(q))
 		return VIO_SERVICE_IDLE;
 	q->stats.kicks++;
 	vio_queue_hold(q);
@@ -248,7 +253,8 @@ enum vio_service vio_queue_service(struct vio_queue *q, unsigned budget)
 	for (unsigned round = 0; round < 4; round++) {
 		enum vio_service r = vio_queue_poll(q, budget);
 
-		if (r != VIO_SERVICE_IDLE || !vio_queue_kicks_on(q))
+		if (r != VIO_SERVICE_IDLE || !live(q) ||
+		    !vio_queue_kicks_on(q))
 			return r;
 	}
 	return VIO_SERVICE_MORE;

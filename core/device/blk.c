@@ -13,10 +13,11 @@
 #define RANGE_LEN	\
 	((uint32_t)sizeof(struct virtio_blk_discard_write_zeroes))
 
-/* A range of a discard or write zeroes request, checked. Bytes. */
+/* A range of a discard or write zeroes request, checked. */
 struct range {
-	uint64_t offset;
-	uint64_t len;
+	uint64_t sector;
+	uint32_t num_sectors;
+	uint32_t flags;
 };
 
 /* What a request needs while the back end has it. */
@@ -223,25 +224,27 @@ static void next_range(struct blk_req *r)
 {
 	const struct range *g = &r->range[r->next_range++];
 
-	r->io.offset = g->offset;
-	r->io.len = g->len;
+	r->io.offset = g->sector * SECTOR;
+	r->io.len = (uint64_t)g->num_sectors * SECTOR;
+	r->io.flags &= ~VIO_BLK_UNMAP;
+	if ((g->flags & VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP) &&
+	    r->blk->conf.write_zeroes_may_unmap)
+		r->io.flags |= VIO_BLK_UNMAP;
 	submit(r);
 }
 
 /*
  * Copy the ranges out of guest memory and check them all before the first is
- * carried out. Returns a status; @flags: union of the flags seen.
+ * carried out. Returns a status.
  */
 static uint8_t read_ranges(struct blk_req *r, uint32_t max_ranges,
-			   uint32_t max_sectors, uint32_t flags_ok,
-			   uint32_t *flags)
+			   uint32_t max_sectors, uint32_t flags_ok)
 {
 	struct vio_cursor c = vio_req_reader(r->req);
 	struct virtio_blk_discard_write_zeroes wire;
 	uint32_t len = r->req->read_len - HDR_LEN, n = len / RANGE_LEN;
 	bool bad = false;
 
-	*flags = 0;
 	r->nr_ranges = 0;
 	r->next_range = 0;
 	if (!n || len % RANGE_LEN || n > max_ranges ||
@@ -255,12 +258,11 @@ static uint8_t read_ranges(struct blk_req *r, uint32_t max_ranges,
 		/* blk.device.device-operation: unknown flags are UNSUPP. */
 		if (fl & ~flags_ok)
 			return VIRTIO_BLK_S_UNSUPP;
-		*flags |= fl;
 		bad |= num > max_sectors ||
 		       !in_disk(r->blk, sector, (uint64_t)num * SECTOR);
 		if (num)
-			r->range[r->nr_ranges++] = (struct range){
-				sector * SECTOR, (uint64_t)num * SECTOR };
+			r->range[r->nr_ranges++] =
+				(struct range){ sector, num, fl };
 	}
 	return bad ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK;
 }
@@ -279,7 +281,6 @@ static void start_ranges(struct blk_req *r, uint8_t status)
 static void do_discard(struct blk_req *r, uint64_t sector)
 {
 	const struct vio_blk_conf *conf = &r->blk->conf;
-	uint32_t flags;
 
 	(void)sector;
 	COUNT(r, others, 1);
@@ -289,14 +290,12 @@ static void do_discard(struct blk_req *r, uint64_t sector)
 	}
 	prepare(r, VIO_BLK_DISCARD, range_done);
 	start_ranges(r, read_ranges(r, conf->max_discard_seg,
-				    conf->max_discard_sectors, 0, &flags));
+				    conf->max_discard_sectors, 0));
 }
 
 static void do_write_zeroes(struct blk_req *r, uint64_t sector)
 {
 	const struct vio_blk_conf *conf = &r->blk->conf;
-	uint32_t flags;
-	uint8_t status;
 
 	(void)sector;
 	COUNT(r, others, 1);
@@ -305,13 +304,10 @@ static void do_write_zeroes(struct blk_req *r, uint64_t sector)
 		return;
 	}
 	prepare(r, VIO_BLK_WRITE_ZEROES, range_done);
-	status = read_ranges(r, conf->max_write_zeroes_seg,
-			     conf->max_write_zeroes_sectors,
-			     VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP, &flags);
 	r->io.flags = stable(r->blk);
-	if (flags && conf->write_zeroes_may_unmap)
-		r->io.flags |= VIO_BLK_UNMAP;
-	start_ranges(r, status);
+	start_ranges(r, read_ranges(r, conf->max_write_zeroes_seg,
+				    conf->max_write_zeroes_sectors,
+				    VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP));
 }
 
 /* -- dispatch ------------------------------------------------------------ */
