@@ -120,8 +120,7 @@ const char *vhu_fault_text(enum vhu_fault fault)
 		[VHU_BAD_SIZE] = "payload has the wrong length",
 		[VHU_BAD_FDS] = "wrong number of file descriptors",
 		[VHU_NO_FEATURE] =
-			"request belongs to a protocol feature that was not "
-			"negotiated",
+			"request belongs to a protocol feature that is off",
 	};
 
 	return (unsigned)fault < VIO_ARRAY_LEN(text) ? text[fault] : "?";
