@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Storage behind a block device: what every kind has in common, and how each
+ * is opened. Above it lies the block device's ops table (vireo/blk.h); it
+ * knows no guest, no ring and no request type.
+ *
+ * Order: open, then perhaps enter a sandbox (nothing is opened later), then
+ * on each queue's own thread attach, the I/O methods and detach, then close.
+ */
+#ifndef BACKEND_BLKDEV_H
+#define BACKEND_BLKDEV_H
+
+#include <vireo/blk.h>
+
+#include "host/loop.h"
+
+#define BLKDEV_QUEUES_MAX 64u
+
+struct blkdev;
+
+struct blkdev_ops {
+	struct vio_blk_backend_ops io;	/* backend is the struct blkdev */
+	/* Queue's thread, before the first submit. 0 or -errno. NULL: none. */
+	int (*attach)(struct blkdev *d, unsigned queue, struct loop *loop);
+	/* Queue's thread, nothing in flight. NULL: none. */
+	void (*detach)(struct blkdev *d, unsigned queue);
+	/* All queues are detached, their loops ended. Frees the device. */
+	void (*close)(struct blkdev *d);
+};
+
+/*
+ * Called around a batch of done() that comes from the loop and not from
+ * within submit, commit or drain, so that the ring is published once.
+ */
+struct blkdev_batch {
+	void (*begin)(void *ctx, unsigned queue);
+	void (*end)(void *ctx, unsigned queue);
+	void *ctx;
+};
+
+struct blkdev {
+	const struct blkdev_ops *ops;
+	struct blkdev_batch batch;	/* may be all NULL */
+	const char *engine;		/* "io_uring": for the log */
+	/* What it found out: capacity, read_only, topology, discard ... */
+	struct vio_blk_conf conf;
+};
+
+enum blkdev_aio {
+	BLKDEV_AIO_AUTO,	/* inline on memory, else io_uring, else threads */
+	BLKDEV_AIO_URING,
+	BLKDEV_AIO_THREADS,
+	BLKDEV_AIO_INLINE,	/* on the queue's thread: it may block */
+};
+
+struct file_sys;
+
+struct blkdev_file_conf {
+	const char *path;
+	bool read_only;
+	bool direct;		/* bypass the page cache */
+	enum blkdev_aio aio;
+	unsigned num_queues;
+	unsigned queue_size;	/* requests in flight on one queue, at most */
+	const struct file_sys *sys;	/* tests: instead of the kernel */
+};
+
+/*
+ * Open a raw image or a block device. Its contents are never looked at: no
+ * format is probed. Returns 0, or -errno after an error line with cause and
+ * cure.
+ */
+int blkdev_file_open(struct blkdev **d, const struct blkdev_file_conf *conf);
+
+/*
+ * A disk without storage, as fast as requests can be answered. Reads leave
+ * the guest's memory as it is, writes go nowhere. -ENOMEM.
+ */
+int blkdev_null_open(struct blkdev **d, uint64_t size);
+
+/* A disk in memory, zeroes at first, gone with the process. */
+int blkdev_mem_open(struct blkdev **d, uint64_t size, bool read_only);
+
+static inline void blkdev_close(struct blkdev *d)
+{
+	d->ops->close(d);
+}
+
+#endif

@@ -1,0 +1,491 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The file back end: opening, probing once what the file can do, and sending
+ * each request the right way. What the file contains is never looked at.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <linux/fs.h>
+#include <linux/magic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "backend/file.h"
+
+/* One request may ask for this much; it keeps a thread busy meanwhile. */
+#define DISCARD_MAX_BYTES (1u << 31)
+#define ZEROES_MAX_BYTES (1u << 28)
+/* On memory, a longer discard than this is not done on the queue's thread. */
+#define INLINE_MAX_BYTES (1u << 20)
+
+#ifndef HUGETLBFS_MAGIC
+#define HUGETLBFS_MAGIC 0x958458f6
+#endif
+
+bool file_unsupported(int err)
+{
+	return err == EOPNOTSUPP || err == ENOSYS || err == ENOTTY ||
+	       err == ENODEV;
+}
+
+void file_finish(struct file_queue *q, struct vio_blk_io *io, int err)
+{
+	static const char *const names[] = {
+		[VIO_BLK_READ] = "read", [VIO_BLK_WRITE] = "write",
+		[VIO_BLK_FLUSH] = "flush", [VIO_BLK_DISCARD] = "discard",
+		[VIO_BLK_WRITE_ZEROES] = "write zeroes",
+	};
+
+	if (!err) {
+		io->done(io, VIO_OK);
+		return;
+	}
+	if (file_unsupported(err) && io->op >= VIO_BLK_DISCARD) {
+		io->done(io, VIO_E_UNSUPP);
+		return;
+	}
+	log_limited(&q->rate, LOG_LEVEL_WARN,
+		    "%s of %llu bytes at %llu failed: %s",
+		    io->op < VIO_ARRAY_LEN(names) ? names[io->op] : "request",
+		    (unsigned long long)io->len,
+		    (unsigned long long)io->offset, strerror(err));
+	io->done(io, VIO_E_IO);
+}
+
+/* Can it be done on the queue's thread without waiting for a device? */
+static bool is_quick(const struct file *f, const struct vio_blk_io *io)
+{
+	return f->aio == BLKDEV_AIO_INLINE &&
+	       (io->op <= VIO_BLK_FLUSH || io->len <= INLINE_MAX_BYTES);
+}
+
+static void file_submit(void *backend, struct vio_blk_io *io)
+{
+	struct file *f = vio_container_of(backend, struct file, dev);
+	struct file_queue *q = &f->queues[io->queue];
+
+	if (io->op != VIO_BLK_FLUSH &&
+	    (io->offset > f->size || io->len > f->size - io->offset)) {
+		file_finish(q, io, EINVAL);
+		return;
+	}
+	if (f->read_only && io->op != VIO_BLK_READ &&
+	    io->op != VIO_BLK_FLUSH) {
+		file_finish(q, io, EROFS);
+		return;
+	}
+	file_io(io)->pos = 0;
+	file_io(io)->tries = 0;
+	if (q->has_ring && io->op <= VIO_BLK_WRITE)
+		file_uring_submit(q, io);
+	else if (is_quick(f, io))
+		file_finish(q, io, file_sync(f, io));
+	else
+		file_pool_submit(q, io);
+}
+
+static void file_commit(void *backend, unsigned queue)
+{
+	struct file *f = vio_container_of(backend, struct file, dev);
+
+	if (f->queues[queue].has_ring)
+		file_uring_commit(&f->queues[queue]);
+}
+
+static void file_drain(void *backend, unsigned queue)
+{
+	struct file *f = vio_container_of(backend, struct file, dev);
+	struct file_queue *q = &f->queues[queue];
+
+	/* done() may submit again. */
+	do {
+		if (q->has_ring)
+			file_uring_drain(q);
+		file_pool_drain(q);
+	} while (q->ring_inflight || q->pool_inflight);
+}
+
+static void on_pool(void *ctx)
+{
+	file_pool_reap(ctx);
+}
+
+static int file_attach(struct blkdev *d, unsigned queue, struct loop *loop)
+{
+	struct file *f = vio_container_of(d, struct file, dev);
+	struct file_queue *q = &f->queues[queue];
+
+	q->loop = loop;
+	q->call = (struct loop_call){ .fn = on_pool, .ctx = q };
+	return q->has_ring ? file_uring_attach(q) : 0;
+}
+
+static void file_detach(struct blkdev *d, unsigned queue)
+{
+	struct file *f = vio_container_of(d, struct file, dev);
+	struct file_queue *q = &f->queues[queue];
+
+	if (q->has_ring)
+		file_uring_detach(q);
+}
+
+static void file_close(struct blkdev *d)
+{
+	struct file *f = vio_container_of(d, struct file, dev);
+	unsigned i;
+
+	file_pool_fini(&f->pool);
+	/* The rings hold the file a little longer than we do. */
+	flock(f->buffered_fd, LOCK_UN);
+	for (i = 0; i < f->queue_count; i++) {
+		file_uring_close(&f->queues[i]);
+		pthread_cond_destroy(&f->queues[i].cond);
+		pthread_mutex_destroy(&f->queues[i].lock);
+	}
+	if (f->buffered_fd != f->fd)
+		close(f->buffered_fd);
+	close(f->fd);
+	free(f->queues);
+	free(f);
+}
+
+static const struct blkdev_ops file_ops = {
+	.io = { .submit = file_submit, .commit = file_commit,
+		.drain = file_drain },
+	.attach = file_attach,
+	.detach = file_detach,
+	.close = file_close,
+};
+
+/* Two writers of one image would destroy it. */
+static int lock_file(const struct file *f, const char *path)
+{
+	int op = (f->read_only ? LOCK_SH : LOCK_EX) | LOCK_NB;
+	unsigned tries;
+
+	/* The kernel lets go of a killed program's io_uring a little late,
+	 * and of the lock with it: give its successor a second. */
+	for (tries = 0; tries < 50; tries++) {
+		/* EOPNOTSUPP and the like: a file system without locks. */
+		if (!flock(f->buffered_fd, op) || errno != EWOULDBLOCK)
+			return 0;
+		usleep(20000);
+	}
+	log_err("--blk-file: %s is in use by another program%s", path,
+		f->read_only ? " that writes to it" :
+		"; to share it, serve it everywhere with --read-only");
+	return -EBUSY;
+}
+
+static int open_direct(struct file *f, const char *path, int flags)
+{
+	int err;
+
+	f->fd = open(path, flags | O_DIRECT);
+	if (f->fd >= 0)
+		return 0;
+	err = errno;
+	log_err("--direct: %s: %s; this file system has no direct I/O, leave --direct out",
+		path, strerror(err));
+	return -err;
+}
+
+static int open_path(struct file *f, const struct blkdev_file_conf *conf)
+{
+	int flags = (conf->read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC, rc = 0;
+
+	/* Not O_NONBLOCK for a FIFO: that is refused by its type below, and
+	 * opening it for reading and writing does not block. */
+	f->buffered_fd = open(conf->path, flags | O_NONBLOCK);
+	if (f->buffered_fd < 0) {
+		int err = errno;
+
+		log_err("--blk-file: %s: %s%s", conf->path, strerror(err),
+			(err == EACCES || err == EROFS || err == EPERM) &&
+			!conf->read_only ?
+			"; to serve it read-only add --read-only" : "");
+		return -err;
+	}
+	/* io_uring would answer EAGAIN instead of waiting. */
+	if (fcntl(f->buffered_fd, F_SETFL, 0))
+		rc = -errno;
+	if (!rc)
+		rc = lock_file(f, conf->path);
+	f->fd = f->buffered_fd;
+	if (!rc && conf->direct)
+		rc = open_direct(f, conf->path, flags);
+	if (rc)
+		close(f->buffered_fd);
+	return rc;
+}
+
+static int find_size(struct file *f, const char *path, struct stat *st)
+{
+	uint64_t size;
+
+	if (fstat(f->buffered_fd, st)) {
+		log_err("--blk-file: %s: %s", path, strerror(errno));
+		return -errno;
+	}
+	f->block_device = S_ISBLK(st->st_mode);
+	size = (uint64_t)st->st_size;
+	if (f->block_device) {
+		if (ioctl(f->buffered_fd, BLKGETSIZE64, &size)) {
+			log_err("--blk-file: %s: cannot tell its size: %s",
+				path, strerror(errno));
+			return -errno;
+		}
+	} else if (!S_ISREG(st->st_mode)) {
+		log_err("--blk-file: %s is neither a regular file nor a block device",
+			path);
+		return S_ISDIR(st->st_mode) ? -EISDIR : -EINVAL;
+	}
+	if (size < 512) {
+		log_err("--blk-file: %s holds %llu bytes, less than one sector of 512; make it larger, for example: truncate -s 1G %s",
+			path, (unsigned long long)size, path);
+		return -EINVAL;
+	}
+	if (size % 512) {
+		log_err("--blk-file: %s holds %llu bytes, no multiple of the sector size 512; is it a raw image? To add the missing bytes: truncate -s %%512 %s",
+			path, (unsigned long long)size, path);
+		return -EINVAL;
+	}
+	f->size = size;
+	return 0;
+}
+
+/* A number from the block layer's folder of a disk or its partition. */
+static uint64_t disk_attribute(dev_t dev, const char *name)
+{
+	static const char *const forms[] = {
+		"/sys/dev/block/%u:%u/queue/%s",
+		"/sys/dev/block/%u:%u/../queue/%s",
+	};
+	unsigned long long v = 0;
+	char path[128];
+	unsigned i;
+	FILE *file;
+
+	for (i = 0; i < VIO_ARRAY_LEN(forms); i++) {
+		snprintf(path, sizeof(path), i ? forms[1] : forms[0],
+			 major(dev), minor(dev), name);
+		file = fopen(path, "re");
+		if (!file)
+			continue;
+		if (fscanf(file, "%llu", &v) != 1)
+			v = 0;
+		fclose(file);
+		break;
+	}
+	return v;
+}
+
+static unsigned log2_of(uint64_t v)
+{
+	unsigned n = 0;
+
+	while (v > 1) {
+		v >>= 1;
+		n++;
+	}
+	return n;
+}
+
+/* Sector sizes and what direct I/O asks for. */
+static void find_geometry(struct file *f, const struct stat *st, bool direct)
+{
+	struct vio_blk_conf *c = &f->dev.conf;
+	unsigned physical = (unsigned)st->st_blksize;
+	int logical = 512;
+
+	if (f->block_device) {
+		if (ioctl(f->fd, BLKSSZGET, &logical) || logical < 512)
+			logical = 512;
+		if (ioctl(f->fd, BLKPBSZGET, &physical))
+			physical = (unsigned)logical;
+	} else {
+		struct statx sx;
+
+		if (!statx(f->fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &sx) &&
+		    sx.stx_mask & STATX_DIOALIGN && sx.stx_dio_mem_align) {
+			f->mem_align = sx.stx_dio_mem_align;
+			f->off_align = sx.stx_dio_offset_align;
+		} else {
+			f->mem_align = f->off_align = 4096;
+		}
+	}
+	if (f->block_device)
+		f->mem_align = f->off_align = (unsigned)logical;
+	if (!direct)
+		f->mem_align = f->off_align = 1;
+	/* A page, not what the file system would like to write at once. */
+	if (physical > 4096 || physical < (unsigned)logical)
+		physical = logical > 4096 ? (unsigned)logical : 4096;
+	c->capacity_sectors = f->size / 512;
+	/* A disk whose size is no multiple of its block is served in 512s,
+	 * as the page cache allows. */
+	c->blk_size = f->size % (unsigned)logical ? 512 : (uint32_t)logical;
+	c->topology = true;
+	c->physical_block_exp = (uint8_t)log2_of(physical / c->blk_size);
+	c->min_io_blocks = (uint16_t)(physical / c->blk_size);
+	c->discard_sector_alignment = physical / 512;
+}
+
+/*
+ * Ask the file system whether it can deallocate, where no data is: behind
+ * the end of the file.
+ */
+static bool can_punch(const struct file *f)
+{
+	off_t end = (off_t)((f->size + 4095) / 4096 * 4096);
+
+	return !f->sys->allocate(f->buffered_fd, FALLOC_FL_PUNCH_HOLE |
+				 FALLOC_FL_KEEP_SIZE, end, 4096);
+}
+
+static void find_abilities(struct file *f, const struct stat *st)
+{
+	struct vio_blk_conf *c = &f->dev.conf;
+	uint64_t discard_max = DISCARD_MAX_BYTES;
+	bool can_discard;
+
+	c->read_only = f->read_only;
+	if (f->read_only)
+		return;
+	if (f->block_device) {
+		discard_max = disk_attribute(st->st_rdev,
+					     "discard_max_bytes");
+		if (discard_max > DISCARD_MAX_BYTES)
+			discard_max = DISCARD_MAX_BYTES;
+		can_discard = discard_max >= 512;
+	} else {
+		can_discard = can_punch(f);
+	}
+	if (can_discard) {
+		c->max_discard_sectors = (uint32_t)(discard_max / 512);
+		c->max_discard_seg = VIO_BLK_RANGES_MAX;
+	} else {
+		atomic_store(&f->no_punch, true);
+	}
+	c->max_write_zeroes_sectors = ZEROES_MAX_BYTES / 512;
+	c->max_write_zeroes_seg = VIO_BLK_RANGES_MAX;
+	c->write_zeroes_may_unmap = can_discard;
+}
+
+/* Files that lie in memory: a system call never waits for a device. */
+static bool in_memory(const struct file *f)
+{
+	struct statfs fs;
+
+	if (f->block_device || fstatfs(f->fd, &fs))
+		return false;
+	return fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC ||
+	       (unsigned long)fs.f_type == HUGETLBFS_MAGIC;
+}
+
+static int make_rings(struct file *f, unsigned inflight)
+{
+	unsigned i;
+	int rc = 0;
+
+	for (i = 0; i < f->queue_count && !rc; i++)
+		rc = file_uring_setup(&f->queues[i], inflight);
+	if (!rc)
+		return 0;
+	for (i = 0; i < f->queue_count; i++) {
+		file_uring_close(&f->queues[i]);
+		f->queues[i].has_ring = false;
+	}
+	return rc;
+}
+
+/* Choose the way of doing I/O, and prepare it. */
+static int choose_engine(struct file *f, const struct blkdev_file_conf *conf)
+{
+	static const char *const names[] = {
+		[BLKDEV_AIO_URING] = "io_uring",
+		[BLKDEV_AIO_THREADS] = "threads",
+		[BLKDEV_AIO_INLINE] = "inline",
+	};
+	int rc;
+
+	f->aio = conf->aio;
+	if (f->aio == BLKDEV_AIO_AUTO)
+		f->aio = in_memory(f) ? BLKDEV_AIO_INLINE : BLKDEV_AIO_URING;
+	if (f->aio == BLKDEV_AIO_URING) {
+		rc = make_rings(f, conf->queue_size);
+		if (rc && conf->aio == BLKDEV_AIO_URING) {
+			log_err("--aio=io_uring: %s; the kernel or the container forbids it, leave --aio out to use threads",
+				strerror(-rc));
+			return rc;
+		}
+		if (rc) {
+			log_info("io_uring is not available (%s), using threads",
+				 strerror(-rc));
+			f->aio = BLKDEV_AIO_THREADS;
+		}
+	}
+	f->dev.engine = names[f->aio];
+	return 0;
+}
+
+static int make_queues(struct file *f, unsigned n)
+{
+	unsigned i;
+
+	f->queues = calloc(n, sizeof(*f->queues));
+	if (!f->queues)
+		return -ENOMEM;
+	f->queue_count = n;
+	for (i = 0; i < n; i++) {
+		struct file_queue *q = &f->queues[i];
+
+		q->file = f;
+		q->index = i;
+		q->finished_tail = &q->finished;
+		pthread_mutex_init(&q->lock, NULL);
+		pthread_cond_init(&q->cond, NULL);
+	}
+	return 0;
+}
+
+int blkdev_file_open(struct blkdev **d, const struct blkdev_file_conf *conf)
+{
+	struct file *f = calloc(1, sizeof(*f));
+	struct stat st;
+	int rc;
+
+	if (!f)
+		return -ENOMEM;
+	f->dev.ops = &file_ops;
+	f->sys = conf->sys ? conf->sys : &file_sys_linux;
+	f->read_only = conf->read_only;
+	rc = open_path(f, conf);
+	if (rc) {
+		free(f);
+		return rc;
+	}
+	file_pool_init(&f->pool);
+	rc = make_queues(f, conf->num_queues);
+	if (!rc)
+		rc = find_size(f, conf->path, &st);
+	if (!rc) {
+		find_geometry(f, &st, conf->direct);
+		find_abilities(f, &st);
+		rc = choose_engine(f, conf);
+	}
+	if (rc) {
+		file_close(&f->dev);
+		return rc;
+	}
+	*d = &f->dev;
+	return 0;
+}

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Private to the file back end: one open image, its queues, its ways of
+ * doing I/O.
+ *
+ * Reads and writes go through io_uring where that is possible and sensible.
+ * Everything else (flush, discard, write zeroes, misaligned direct I/O), and
+ * all where io_uring is not permitted, is done by plain system calls on a
+ * pool of threads (file_pool.c), all in one place (file_sync.c).
+ */
+#ifndef BACKEND_FILE_H
+#define BACKEND_FILE_H
+
+#include <liburing.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#include "backend/blkdev.h"
+#include "host/log.h"
+
+/* The system calls of the synchronous paths; tests put their own here. */
+struct file_sys {
+	ssize_t (*readv)(int fd, const struct iovec *iov, int n, off_t off);
+	ssize_t (*writev)(int fd, const struct iovec *iov, int n, off_t off,
+			  int flags);
+	int (*allocate)(int fd, int mode, off_t off, off_t len);
+	int (*datasync)(int fd);
+	/* BLKDISCARD of a block device: range is { offset, length } */
+	int (*discard)(int fd, const uint64_t range[2]);
+};
+
+extern const struct file_sys file_sys_linux;
+
+/* A request that keeps returning EAGAIN or EINTR is given up. */
+#define FILE_TRIES_MAX 100u
+
+/* What this back end keeps in vio_blk_io.scratch. */
+struct file_io {
+	struct vio_blk_io *next;	/* pool or finished list */
+	uint64_t pos;			/* bytes done so far */
+	int32_t err;			/* of the pool: 0 or an errno */
+	uint32_t tries;
+} __attribute__((may_alias));
+
+VIO_STATIC_ASSERT(sizeof(struct file_io) <=
+		  sizeof(((struct vio_blk_io *)0)->scratch),
+		  "file_io fits into the scratch space");
+
+static inline struct file_io *file_io(struct vio_blk_io *io)
+{
+	return (struct file_io *)io->scratch;
+}
+
+struct file;
+
+struct file_queue {
+	struct file *file;
+	unsigned index;
+	struct loop *loop;
+
+	/* io_uring: the queue's thread only. */
+	struct io_uring ring;
+	bool has_ring;
+	unsigned ring_inflight;
+	struct loop_fd ring_fd;
+	struct loop_poller poller;
+	struct loop_timer retry;	/* the kernel was out of resources */
+
+	/* Pool: inflight is the queue's thread's, finished is locked. */
+	unsigned pool_inflight;
+	pthread_mutex_t lock;
+	pthread_cond_t cond;
+	struct vio_blk_io *finished;
+	struct vio_blk_io **finished_tail;
+	struct loop_call call;
+	bool called;			/* call is on its way */
+
+	struct log_rate rate;
+};
+
+/* Threads that do system calls; grows up to its limit on demand. */
+struct file_pool {
+	pthread_mutex_t lock;
+	pthread_cond_t cond;
+	struct vio_blk_io *jobs;
+	struct vio_blk_io **jobs_tail;
+	unsigned job_count;
+	unsigned threads, idle;
+	bool stop;
+	pthread_t thread[16];
+};
+
+struct file {
+	struct blkdev dev;
+	const struct file_sys *sys;
+	int fd;			/* O_DIRECT if asked for */
+	int buffered_fd;	/* the same file through the page cache */
+	uint64_t size;		/* bytes, as it was opened */
+	bool block_device;
+	bool read_only;
+	enum blkdev_aio aio;	/* never AUTO */
+	unsigned mem_align;	/* direct: of memory; else 1 */
+	unsigned off_align;	/* direct: of offset and length; else 1 */
+	atomic_bool no_zero_range;	/* the kernel said: not supported */
+	atomic_bool no_punch;
+	unsigned queue_count;
+	struct file_queue *queues;
+	struct file_pool pool;
+};
+
+/* Does the file system or device lack the operation? @err: an errno. */
+bool file_unsupported(int err);
+/* Answer @io: 0 or an errno. Queue's thread. */
+void file_finish(struct file_queue *q, struct vio_blk_io *io, int err);
+
+/* file_sync.c: do all of @io now. Any thread. Returns 0 or an errno. */
+int file_sync(struct file *f, struct vio_blk_io *io);
+/* May @io go to the O_DIRECT descriptor as it is? */
+bool file_aligned(const struct file *f, const struct vio_blk_io *io);
+
+/* file_pool.c */
+int file_pool_init(struct file_pool *p);
+void file_pool_fini(struct file_pool *p);
+void file_pool_submit(struct file_queue *q, struct vio_blk_io *io);
+/* Call done() of all finished jobs. Queue's thread. */
+void file_pool_reap(struct file_queue *q);
+void file_pool_drain(struct file_queue *q);
+
+/* file_uring.c: 0, or -errno: not permitted or too old. */
+int file_uring_setup(struct file_queue *q, unsigned entries);
+int file_uring_attach(struct file_queue *q);
+void file_uring_detach(struct file_queue *q);
+void file_uring_close(struct file_queue *q);
+void file_uring_submit(struct file_queue *q, struct vio_blk_io *io);
+void file_uring_commit(struct file_queue *q);
+void file_uring_drain(struct file_queue *q);
+
+static inline void file_batch_begin(struct file_queue *q)
+{
+	struct blkdev_batch *b = &q->file->dev.batch;
+
+	if (b->begin)
+		b->begin(b->ctx, q->index);
+}
+
+static inline void file_batch_end(struct file_queue *q)
+{
+	struct blkdev_batch *b = &q->file->dev.batch;
+
+	if (b->end)
+		b->end(b->ctx, q->index);
+}
+
+#endif

@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The file back end's requests as plain system calls, with everything that
+ * can go wrong: interruptions, short transfers, file systems that lack an
+ * operation. Runs on any thread, knows no queue.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <linux/fs.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "backend/file.h"
+
+#ifndef IOV_MAX
+#define IOV_MAX 1024
+#endif
+
+/* Segments in one call; more make a short transfer, which goes on. */
+#define SYNC_IOV 64
+
+static ssize_t sys_readv(int fd, const struct iovec *iov, int n, off_t off)
+{
+	if (n == 1)
+		return pread(fd, iov->iov_base, iov->iov_len, off);
+	return preadv(fd, iov, n, off);
+}
+
+static ssize_t sys_writev(int fd, const struct iovec *iov, int n, off_t off,
+			  int flags)
+{
+	if (n == 1 && !flags)
+		return pwrite(fd, iov->iov_base, iov->iov_len, off);
+	return pwritev2(fd, iov, n, off, flags);
+}
+
+static int sys_discard(int fd, const uint64_t range[2])
+{
+	return ioctl(fd, BLKDISCARD, range);
+}
+
+const struct file_sys file_sys_linux = {
+	.readv = sys_readv,
+	.writev = sys_writev,
+	.allocate = fallocate,
+	.datasync = fdatasync,
+	.discard = sys_discard,
+};
+
+bool file_aligned(const struct file *f, const struct vio_blk_io *io)
+{
+	uintptr_t bits = 0;
+	unsigned i;
+
+	if (f->mem_align <= 1 && f->off_align <= 1)
+		return true;
+	if ((io->offset | io->len) & (f->off_align - 1))
+		return false;
+	for (i = 0; i < io->nr_seg; i++) {
+		bits |= (uintptr_t)io->seg[i].base & (f->mem_align - 1);
+		bits |= io->seg[i].len & (f->off_align - 1);
+	}
+	return !bits;
+}
+
+/* The rest of the request from @pos on, as far as it fits into @iov. */
+static int rest(const struct vio_blk_io *io, uint64_t pos, struct iovec *iov)
+{
+	uint64_t skip = pos, left = io->len - pos;
+	unsigned i;
+	int n = 0;
+
+	for (i = 0; i < io->nr_seg && left && n < SYNC_IOV; i++) {
+		size_t len = io->seg[i].len;
+
+		if (skip >= len) {
+			skip -= len;
+			continue;
+		}
+		iov[n].iov_base = (char *)io->seg[i].base + skip;
+		iov[n].iov_len = len - skip < left ? len - skip : left;
+		left -= iov[n].iov_len;
+		skip = 0;
+		n++;
+	}
+	return n;
+}
+
+/* Is the failed call worth another try? Counts the tries. */
+static bool again(int err, unsigned *tries)
+{
+	return (err == EINTR || err == EAGAIN) && ++*tries < FILE_TRIES_MAX;
+}
+
+/* Returns 0 or a positive errno. */
+static int transfer(struct file *f, struct vio_blk_io *io)
+{
+	int fd = file_aligned(f, io) ? f->fd : f->buffered_fd, n;
+	int flags = io->flags & VIO_BLK_FUA ? RWF_DSYNC : 0;
+	struct iovec iov[SYNC_IOV];
+	unsigned tries = 0;
+	uint64_t pos = 0;
+	ssize_t got;
+
+	while (pos < io->len) {
+		off_t off = (off_t)(io->offset + pos);
+
+		n = rest(io, pos, iov);
+		if (!n)
+			return EINVAL;	/* fewer bytes than promised */
+		if (io->op == VIO_BLK_READ)
+			got = f->sys->readv(fd, iov, n, off);
+		else
+			got = f->sys->writev(fd, iov, n, off, flags);
+		if (got < 0 && again(errno, &tries))
+			continue;
+		if (got < 0)
+			return errno;
+		if (!got)	/* a file that shrank, a disk that is full */
+			return io->op == VIO_BLK_READ ? ENODATA : ENOSPC;
+		pos += (uint64_t)got;
+	}
+	return 0;
+}
+
+static int sync_data(struct file *f)
+{
+	unsigned tries = 0;
+
+	while (f->sys->datasync(f->fd))
+		if (!again(errno, &tries))
+			return errno;
+	return 0;
+}
+
+static int allocate(struct file *f, int mode, const struct vio_blk_io *io)
+{
+	unsigned tries = 0;
+
+	while (f->sys->allocate(f->fd, mode | FALLOC_FL_KEEP_SIZE,
+				(off_t)io->offset, (off_t)io->len))
+		if (!again(errno, &tries))
+			return errno;
+	return 0;
+}
+
+static int discard(struct file *f, const struct vio_blk_io *io)
+{
+	const uint64_t range[2] = { io->offset, io->len };
+	unsigned tries = 0;
+
+	if (!f->block_device)
+		return allocate(f, FALLOC_FL_PUNCH_HOLE, io);
+	while (f->sys->discard(f->fd, range))
+		if (!again(errno, &tries))
+			return errno;
+	return 0;
+}
+
+/* The way that always works. */
+static int write_zeroes_by_hand(struct file *f, const struct vio_blk_io *io)
+{
+	static const unsigned char zeroes[65536]
+		__attribute__((aligned(4096)));
+	struct iovec iov[16];
+	unsigned tries = 0;
+	uint64_t pos = 0, left;
+	ssize_t got;
+	int n;
+
+	while (pos < io->len) {
+		left = io->len - pos;
+		for (n = 0; n < 16 && left; n++) {
+			/* Never written through; the type has no const. */
+			iov[n].iov_base = (void *)(uintptr_t)zeroes;
+			iov[n].iov_len = left < sizeof(zeroes) ?
+				left : sizeof(zeroes);
+			left -= iov[n].iov_len;
+		}
+		got = f->sys->writev(f->buffered_fd, iov, n,
+				     (off_t)(io->offset + pos), 0);
+		if (got < 0 && again(errno, &tries))
+			continue;
+		if (got <= 0)
+			return got ? errno : ENOSPC;
+		pos += (uint64_t)got;
+	}
+	return 0;
+}
+
+static int write_zeroes(struct file *f, const struct vio_blk_io *io)
+{
+	int err;
+
+	if (io->flags & VIO_BLK_UNMAP && !atomic_load(&f->no_punch)) {
+		err = allocate(f, FALLOC_FL_PUNCH_HOLE, io);
+		if (!file_unsupported(err))
+			return err;
+		atomic_store(&f->no_punch, true);
+	}
+	if (!atomic_load(&f->no_zero_range)) {
+		err = allocate(f, FALLOC_FL_ZERO_RANGE, io);
+		if (!file_unsupported(err))
+			return err;
+		atomic_store(&f->no_zero_range, true);
+	}
+	return write_zeroes_by_hand(f, io);
+}
+
+int file_sync(struct file *f, struct vio_blk_io *io)
+{
+	int err;
+
+	/* The last step before the host: whatever was negotiated. */
+	if (f->read_only && io->op != VIO_BLK_READ &&
+	    io->op != VIO_BLK_FLUSH)
+		return EROFS;
+	switch (io->op) {
+	case VIO_BLK_READ:
+	case VIO_BLK_WRITE:
+		return transfer(f, io);
+	case VIO_BLK_FLUSH:
+		return sync_data(f);
+	case VIO_BLK_DISCARD:
+		return discard(f, io);
+	case VIO_BLK_WRITE_ZEROES:
+		err = write_zeroes(f, io);
+		if (!err && io->flags & VIO_BLK_FUA)
+			err = sync_data(f);
+		return err;
+	default:
+		return EOPNOTSUPP;
+	}
+}

@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Reads and writes through io_uring, one ring a queue. The ring is made
+ * before the sandbox closes and can do nothing but reads and writes of the
+ * one registered file; it is enabled on the queue's thread, which is its
+ * only user.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "backend/file.h"
+#include "host/clock.h"
+
+/* Requests handed to the kernel at once, at most; more means more calls. */
+#define URING_ENTRIES 256u
+#define URING_RETRY_NS (1 * NS_PER_MS)
+
+enum { RING_BUFFERED = 1 };	/* index of the registered files; 0: fd */
+
+static const uint8_t allowed_ops[] = {
+	IORING_OP_READ, IORING_OP_WRITE, IORING_OP_READV, IORING_OP_WRITEV,
+};
+
+static int init_ring(struct io_uring *ring, unsigned inflight)
+{
+	static const unsigned flags[] = {
+		/* Completions are run by this thread, when it asks: 6.1 */
+		IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
+			IORING_SETUP_TASKRUN_FLAG,
+		IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
+		0,
+	};
+	struct io_uring_params p;
+	unsigned i, cq = URING_ENTRIES;
+	int rc = -EINVAL;
+
+	while (cq < inflight && cq < 32768)
+		cq *= 2;
+	for (i = 0; i < VIO_ARRAY_LEN(flags) && rc == -EINVAL; i++) {
+		memset(&p, 0, sizeof(p));
+		p.flags = flags[i] | IORING_SETUP_R_DISABLED |
+			  IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP;
+		p.cq_entries = cq;
+		rc = io_uring_queue_init_params(URING_ENTRIES, ring, &p);
+	}
+	return rc;
+}
+
+/* Debian 12's liburing declares these two helpers but lacks them. */
+static int ring_register(struct io_uring *ring, unsigned op, void *arg,
+			 unsigned n)
+{
+	long rc = syscall(__NR_io_uring_register, ring->ring_fd, op, arg, n);
+
+	return rc < 0 ? -errno : 0;
+}
+
+static int restrict_ring(struct io_uring *ring)
+{
+	struct io_uring_restriction res[VIO_ARRAY_LEN(allowed_ops) + 2];
+	unsigned i, n = 0;
+
+	memset(res, 0, sizeof(res));
+	for (i = 0; i < VIO_ARRAY_LEN(allowed_ops); i++) {
+		res[n].opcode = IORING_RESTRICTION_SQE_OP;
+		res[n++].sqe_op = allowed_ops[i];
+	}
+	res[n].opcode = IORING_RESTRICTION_SQE_FLAGS_REQUIRED;
+	res[n++].sqe_flags = IOSQE_FIXED_FILE;
+	res[n].opcode = IORING_RESTRICTION_REGISTER_OP;
+	res[n++].register_op = IORING_REGISTER_ENABLE_RINGS;
+	return ring_register(ring, IORING_REGISTER_RESTRICTIONS, res, n);
+}
+
+int file_uring_setup(struct file_queue *q, unsigned inflight)
+{
+	int fds[2] = { q->file->fd, q->file->buffered_fd };
+	int rc;
+
+	rc = init_ring(&q->ring, inflight);
+	if (rc)
+		return rc;
+	rc = io_uring_register_files(&q->ring, fds, 2);
+	if (!rc)
+		rc = restrict_ring(&q->ring);
+	/* Segments are read at submission only: 5.5. */
+	if (!rc && !(q->ring.features & IORING_FEAT_SUBMIT_STABLE))
+		rc = -ENOSYS;
+	if (rc) {
+		io_uring_queue_exit(&q->ring);
+		return rc;
+	}
+	q->has_ring = true;
+	return 0;
+}
+
+static void prepare(struct file_queue *q, struct io_uring_sqe *sqe,
+		    struct vio_blk_io *io)
+{
+	const struct vio_seg *seg = io->seg;
+	uint64_t pos = file_io(io)->pos, skip = pos, left;
+	bool read = io->op == VIO_BLK_READ;
+	size_t len;
+
+	if (!pos && io->nr_seg > 1) {
+		const struct iovec *iov = (const struct iovec *)(const void *)
+			seg;
+		/* What does not fit becomes a short transfer. */
+		unsigned n = io->nr_seg < 1024 ? io->nr_seg : 1024;
+
+		if (read)
+			io_uring_prep_readv(sqe, 0, iov, n, io->offset);
+		else
+			io_uring_prep_writev(sqe, 0, iov, n, io->offset);
+	} else {
+		/* One segment, or the next one after a short transfer. */
+		while (skip >= seg->len) {
+			skip -= seg->len;
+			seg++;
+		}
+		left = io->len - pos;
+		len = seg->len - skip < left ? seg->len - skip : left;
+		if (read)
+			io_uring_prep_read(sqe, 0, (char *)seg->base + skip,
+					   (unsigned)len, io->offset + pos);
+		else
+			io_uring_prep_write(sqe, 0, (char *)seg->base + skip,
+					    (unsigned)len, io->offset + pos);
+	}
+	sqe->flags |= IOSQE_FIXED_FILE;
+	if (!file_aligned(q->file, io) || pos)
+		sqe->fd = RING_BUFFERED;
+	if (io->flags & VIO_BLK_FUA && !read)
+		sqe->rw_flags = RWF_DSYNC;
+	io_uring_sqe_set_data(sqe, io);
+}
+
+static void start(struct file_queue *q)
+{
+	int rc = io_uring_submit(&q->ring);
+
+	/* Entries stay in the ring: out of memory or of completion space. */
+	if (rc < 0 || io_uring_sq_ready(&q->ring))
+		loop_timer_set(q->loop, &q->retry, URING_RETRY_NS);
+}
+
+void file_uring_submit(struct file_queue *q, struct vio_blk_io *io)
+{
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&q->ring);
+
+	if (!sqe) {
+		start(q);
+		sqe = io_uring_get_sqe(&q->ring);
+	}
+	if (!sqe) {
+		/* The kernel takes nothing now; threads do. */
+		file_pool_submit(q, io);
+		return;
+	}
+	prepare(q, sqe, io);
+	q->ring_inflight++;
+}
+
+/* One answer of the kernel. */
+static void complete(struct file_queue *q, struct vio_blk_io *io, int res)
+{
+	struct file_io *fi = file_io(io);
+	int err = 0;
+
+	q->ring_inflight--;
+	if (vio_likely(res > 0 && (uint64_t)res == io->len)) {
+		io->done(io, VIO_OK);
+		return;
+	}
+	if (res > 0)
+		fi->pos += (uint64_t)res;
+	else if (!res)
+		err = io->op == VIO_BLK_READ ? ENODATA : ENOSPC;
+	else if (-res != EINTR && -res != EAGAIN)
+		err = -res;
+	else if (++fi->tries >= FILE_TRIES_MAX)
+		err = -res;
+	if (err || fi->pos >= io->len)
+		file_finish(q, io, err);
+	else
+		file_uring_submit(q, io);
+}
+
+/* Returns true if anything was there. */
+static bool reap(struct file_queue *q)
+{
+	struct io_uring_cqe *cqe[64];
+	struct vio_blk_io *io[64];
+	bool any = false;
+	int res[64];
+	unsigned i, n;
+
+	do {
+		n = io_uring_peek_batch_cqe(&q->ring, cqe, 64);
+		/* Copied out, for done() may submit and wait in here. */
+		for (i = 0; i < n; i++) {
+			io[i] = io_uring_cqe_get_data(cqe[i]);
+			res[i] = cqe[i]->res;
+		}
+		io_uring_cq_advance(&q->ring, n);
+		for (i = 0; i < n; i++)
+			complete(q, io[i], res[i]);
+		any |= n > 0;
+	} while (n == 64);
+	/* The rest of short transfers, or what done() submitted. */
+	if (io_uring_sq_ready(&q->ring))
+		start(q);
+	return any;
+}
+
+void file_uring_commit(struct file_queue *q)
+{
+	if (!io_uring_sq_ready(&q->ring))
+		return;
+	start(q);
+	/* What was in the page cache is there already. */
+	reap(q);
+}
+
+void file_uring_drain(struct file_queue *q)
+{
+	int rc;
+
+	while (q->ring_inflight) {
+		rc = io_uring_submit_and_wait(&q->ring, 1);
+		if (rc < 0 && rc != -EINTR && rc != -EAGAIN && rc != -EBUSY)
+			log_limited(&q->rate, LOG_LEVEL_ERROR,
+				    "waiting for io_uring: %s", strerror(-rc));
+		reap(q);
+	}
+}
+
+static bool reap_batch(struct file_queue *q)
+{
+	bool any;
+
+	file_batch_begin(q);
+	any = reap(q);
+	file_batch_end(q);
+	return any;
+}
+
+static void on_ring(void *ctx, uint32_t events)
+{
+	(void)events;
+	reap_batch(ctx);
+}
+
+static void on_retry(void *ctx)
+{
+	struct file_queue *q = ctx;
+
+	start(q);
+	reap_batch(q);
+}
+
+static bool ring_poll(void *ctx)
+{
+	struct file_queue *q = ctx;
+
+	return q->ring_inflight && reap_batch(q);
+}
+
+/* The ring's descriptor is readable while it holds answers: nothing is lost
+ * between the last look and the sleep. */
+static const struct loop_poller_ops ring_poller_ops = { .poll = ring_poll };
+
+int file_uring_attach(struct file_queue *q)
+{
+	int rc = ring_register(&q->ring, IORING_REGISTER_ENABLE_RINGS, NULL,
+			       0);
+
+	if (rc)
+		return rc;
+	q->ring_fd = (struct loop_fd){ q->ring.ring_fd, on_ring, q };
+	q->retry = (struct loop_timer){ .fn = on_retry, .ctx = q };
+	q->poller = (struct loop_poller){ .ops = &ring_poller_ops, .ctx = q };
+	rc = loop_fd_add(q->loop, &q->ring_fd, EPOLLIN);
+	if (!rc)
+		loop_poller_add(q->loop, &q->poller);
+	return rc;
+}
+
+void file_uring_detach(struct file_queue *q)
+{
+	loop_timer_cancel(q->loop, &q->retry);
+	loop_poller_del(q->loop, &q->poller);
+	loop_fd_del(q->loop, &q->ring_fd);
+}
+
+void file_uring_close(struct file_queue *q)
+{
+	if (q->has_ring)
+		io_uring_queue_exit(&q->ring);
+}

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A disk in anonymous memory. Requests finish within submit; a discarded
+ * range gives its pages back and reads as zeroes.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "backend/blkdev.h"
+#include "host/log.h"
+
+struct mem {
+	struct blkdev dev;
+	unsigned char *base;
+	uint64_t size;
+};
+
+static void copy(struct mem *m, const struct vio_blk_io *io)
+{
+	unsigned char *at = m->base + io->offset;
+	uint64_t left = io->len;
+	unsigned i;
+
+	for (i = 0; i < io->nr_seg && left; i++) {
+		size_t n = io->seg[i].len < left ? io->seg[i].len : left;
+
+		if (io->op == VIO_BLK_READ)
+			memcpy(io->seg[i].base, at, n);
+		else
+			memcpy(at, io->seg[i].base, n);
+		at += n;
+		left -= n;
+	}
+}
+
+/* Whole pages go back to the system, the edges are cleared. */
+static void clear(struct mem *m, const struct vio_blk_io *io)
+{
+	const uint64_t page = 4096;
+	uint64_t first = (io->offset + page - 1) / page * page;
+	uint64_t last = (io->offset + io->len) / page * page;
+	bool keep = io->op == VIO_BLK_WRITE_ZEROES &&
+		    !(io->flags & VIO_BLK_UNMAP);
+
+	if (keep || first >= last ||
+	    madvise(m->base + first, last - first, MADV_DONTNEED)) {
+		memset(m->base + io->offset, 0, io->len);
+		return;
+	}
+	memset(m->base + io->offset, 0, first - io->offset);
+	memset(m->base + last, 0, io->offset + io->len - last);
+}
+
+static void mem_submit(void *backend, struct vio_blk_io *io)
+{
+	struct mem *m = backend;
+
+	if (io->op != VIO_BLK_FLUSH &&
+	    (io->offset > m->size || io->len > m->size - io->offset ||
+	     (io->op != VIO_BLK_READ && m->dev.conf.read_only))) {
+		io->done(io, VIO_E_IO);
+		return;
+	}
+	if (io->op == VIO_BLK_READ || io->op == VIO_BLK_WRITE)
+		copy(m, io);
+	else if (io->op != VIO_BLK_FLUSH)
+		clear(m, io);
+	io->done(io, VIO_OK);
+}
+
+static void mem_commit(void *backend, unsigned queue)
+{
+	(void)backend;
+	(void)queue;
+}
+
+static void mem_close(struct blkdev *d)
+{
+	struct mem *m = vio_container_of(d, struct mem, dev);
+
+	munmap(m->base, m->size);
+	free(m);
+}
+
+static const struct blkdev_ops mem_ops = {
+	.io = { .submit = mem_submit, .commit = mem_commit },
+	.close = mem_close,
+};
+
+int blkdev_mem_open(struct blkdev **d, uint64_t size, bool read_only)
+{
+	struct mem *m = calloc(1, sizeof(*m));
+	struct vio_blk_conf *c;
+
+	if (!m)
+		return -ENOMEM;
+	m->size = size / 512 * 512;
+	m->base = mmap(NULL, m->size, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (m->base == MAP_FAILED) {
+		log_err("--size: cannot map %llu bytes of memory: %s",
+			(unsigned long long)m->size, strerror(errno));
+		free(m);
+		return -ENOMEM;
+	}
+	m->dev.ops = &mem_ops;
+	m->dev.engine = "memory";
+	c = &m->dev.conf;
+	c->capacity_sectors = m->size / 512;
+	c->read_only = read_only;
+	if (!read_only) {
+		c->max_discard_sectors = 1u << 22;
+		c->max_discard_seg = VIO_BLK_RANGES_MAX;
+		c->discard_sector_alignment = 8;
+		c->max_write_zeroes_sectors = 1u << 22;
+		c->max_write_zeroes_seg = VIO_BLK_RANGES_MAX;
+		c->write_zeroes_may_unmap = true;
+	}
+	*d = &m->dev;
+	return 0;
+}

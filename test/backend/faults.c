@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: MIT */
+/* A kernel that transfers little, interrupts, fails, or cannot. */
+#include <errno.h>
+#include <linux/falloc.h>
+
+#include "backend/file.h"
+#include "test/backend/util.h"
+
+enum { SIZE = 1 << 20 };
+
+static struct {
+	size_t most;		/* bytes in one transfer; 0: no limit */
+	int err;		/* what fails */
+	unsigned fail_at;	/* the call that fails, counted from 1 */
+	unsigned fail_count;	/* and how many after it */
+	unsigned calls;
+	int refuse_mode;	/* fallocate() modes that are not supported */
+	bool zero;		/* transfer nothing */
+	int last_mode, last_flags;
+	unsigned syncs;
+} fault;
+
+static bool fails(void)
+{
+	fault.calls++;
+	if (!fault.fail_at || fault.calls < fault.fail_at ||
+	    fault.calls >= fault.fail_at + fault.fail_count)
+		return false;
+	errno = fault.err;
+	return true;
+}
+
+/* The first bytes of @iov as one short segment, if there is a limit. */
+static struct iovec first(const struct iovec *iov)
+{
+	struct iovec v = *iov;
+
+	if (fault.most && v.iov_len > fault.most)
+		v.iov_len = fault.most;
+	return v;
+}
+
+static ssize_t f_readv(int fd, const struct iovec *iov, int n, off_t off)
+{
+	struct iovec v = first(iov);
+
+	if (fails())
+		return -1;
+	if (fault.zero)
+		return 0;
+	return fault.most ? preadv(fd, &v, 1, off) : preadv(fd, iov, n, off);
+}
+
+static ssize_t f_writev(int fd, const struct iovec *iov, int n, off_t off,
+			int flags)
+{
+	struct iovec v = first(iov);
+
+	fault.last_flags = flags;
+	if (fails())
+		return -1;
+	if (fault.zero)
+		return 0;
+	return fault.most ? pwritev(fd, &v, 1, off) :
+		pwritev(fd, iov, n, off);
+}
+
+static int f_allocate(int fd, int mode, off_t off, off_t len)
+{
+	fault.last_mode = mode;
+	if (mode & fault.refuse_mode) {
+		errno = EOPNOTSUPP;
+		return -1;
+	}
+	if (fails())
+		return -1;
+	return fallocate(fd, mode, off, len);
+}
+
+static int f_sync(int fd)
+{
+	fault.syncs++;
+	return fails() ? -1 : fdatasync(fd);
+}
+
+static int f_discard(int fd, const uint64_t range[2])
+{
+	(void)fd;
+	(void)range;
+	errno = EOPNOTSUPP;
+	return -1;
+}
+
+static const struct file_sys sys = {
+	.readv = f_readv, .writev = f_writev, .allocate = f_allocate,
+	.datasync = f_sync, .discard = f_discard,
+};
+
+static char path[64];
+static struct blkdev *d;
+
+static void begin(int refuse_mode)
+{
+	struct blkdev_file_conf conf = {
+		.path = path, .aio = BLKDEV_AIO_INLINE, .num_queues = 1,
+		.queue_size = 8, .sys = &sys,
+	};
+
+	memset(&fault, 0, sizeof(fault));
+	fault.refuse_mode = refuse_mode;
+	make_image(path, "/dev/shm", SIZE);
+	CHECK_EQ(blkdev_file_open(&d, &conf), 0);
+	fault.calls = 0;
+}
+
+static void end(void)
+{
+	blkdev_close(d);
+	unlink(path);
+}
+
+static unsigned char in[8192], out[8192];
+
+static void set_fault(int err, unsigned at, unsigned count)
+{
+	fault.err = err;
+	fault.fail_at = at;
+	fault.fail_count = count;
+	fault.calls = 0;
+}
+
+TEST("short transfers go on where they stopped", "")
+{
+	struct vtest_rand rnd = vtest_rand_init(vtest_seed());
+	struct request r;
+	unsigned i;
+
+	begin(0);
+	vtest_fill(&rnd, out, sizeof(out));
+	for (fault.most = 1; fault.most < 5000;
+	     fault.most += 1 + vtest_below(&rnd, 700)) {
+		request_init(&r, VIO_BLK_WRITE, 4096, sizeof(out), NULL);
+		for (i = 0; i < 8; i++)
+			r.seg[i] = (struct vio_seg){ out + i * 1024, 1024 };
+		r.io.nr_seg = 8;
+		CHECK_EQ(request_run(d, &r), VIO_OK);
+		memset(in, 0, sizeof(in));
+		CHECK_EQ(run(d, VIO_BLK_READ, 4096, sizeof(in), in), VIO_OK);
+		CHECK_MEMEQ(in, out, sizeof(in));
+	}
+	end();
+}
+
+TEST("interruptions are tried again, but not for ever", "")
+{
+	begin(0);
+	set_fault(EINTR, 1, 3);
+	CHECK_EQ(run(d, VIO_BLK_WRITE, 0, 512, out), VIO_OK);
+	CHECK_EQ(fault.calls, 4);
+	set_fault(EAGAIN, 1, 3);
+	CHECK_EQ(run(d, VIO_BLK_READ, 0, 512, in), VIO_OK);
+	set_fault(EINTR, 1, 2);
+	CHECK_EQ(run(d, VIO_BLK_FLUSH, 0, 0, NULL), VIO_OK);
+	set_fault(EINTR, 1, 2);
+	CHECK_EQ(run(d, VIO_BLK_DISCARD, 0, 4096, NULL), VIO_OK);
+	set_fault(EAGAIN, 1, 1000000);
+	CHECK_EQ(run(d, VIO_BLK_READ, 0, 512, in), VIO_E_IO);
+	CHECK_EQ(fault.calls, FILE_TRIES_MAX);
+	end();
+}
+
+TEST("errors of the host become errors of the one request", "")
+{
+	static const int errors[] = { EIO, ENOSPC, EFAULT, EDQUOT, EINVAL };
+	static const uint8_t ops[] = {
+		VIO_BLK_READ, VIO_BLK_WRITE, VIO_BLK_FLUSH, VIO_BLK_DISCARD,
+		VIO_BLK_WRITE_ZEROES,
+	};
+	unsigned e, o;
+
+	begin(0);
+	for (e = 0; e < VIO_ARRAY_LEN(errors); e++)
+		for (o = 0; o < VIO_ARRAY_LEN(ops); o++) {
+			set_fault(errors[e], 1, 1);
+			CHECK_EQ(run(d, ops[o], 0, ops[o] == VIO_BLK_FLUSH ?
+				     0 : 512, ops[o] <= VIO_BLK_WRITE ?
+				     in : NULL), VIO_E_IO);
+			CHECK_EQ(run(d, ops[o], 0, ops[o] == VIO_BLK_FLUSH ?
+				     0 : 512, ops[o] <= VIO_BLK_WRITE ?
+				     in : NULL), VIO_OK);
+		}
+	/* An error after half of the data is an error of the whole. */
+	fault.most = 512;
+	set_fault(EIO, 2, 1);
+	CHECK_EQ(run(d, VIO_BLK_READ, 0, 1024, in), VIO_E_IO);
+	fault.zero = true;
+	set_fault(0, 0, 0);
+	CHECK_EQ(run(d, VIO_BLK_READ, 0, 512, in), VIO_E_IO);
+	CHECK_EQ(run(d, VIO_BLK_WRITE, 0, 512, out), VIO_E_IO);
+	end();
+}
+
+TEST("FUA is durable before it is done", "")
+{
+	struct request r;
+
+	begin(0);
+	request_init(&r, VIO_BLK_WRITE, 0, 512, out);
+	r.io.flags = VIO_BLK_FUA;
+	CHECK_EQ(request_run(d, &r), VIO_OK);
+	CHECK_EQ(fault.last_flags, RWF_DSYNC);
+	request_init(&r, VIO_BLK_WRITE_ZEROES, 0, 512, NULL);
+	r.io.flags = VIO_BLK_FUA;
+	fault.syncs = 0;
+	CHECK_EQ(request_run(d, &r), VIO_OK);
+	CHECK_EQ(fault.syncs, 1);
+	end();
+}
+
+static void zeroes_are_written(bool unmap)
+{
+	struct request r;
+
+	memset(out, 0xa5, sizeof(out));
+	CHECK_EQ(run(d, VIO_BLK_WRITE, 0, sizeof(out), out), VIO_OK);
+	request_init(&r, VIO_BLK_WRITE_ZEROES, 512, 7168, NULL);
+	r.io.flags = unmap ? VIO_BLK_UNMAP : 0;
+	CHECK_EQ(request_run(d, &r), VIO_OK);
+	CHECK_EQ(run(d, VIO_BLK_READ, 0, sizeof(in), in), VIO_OK);
+	memset(out + 512, 0, 7168);
+	CHECK_MEMEQ(in, out, sizeof(in));
+}
+
+TEST("zeroes are written by hand where nothing better exists", "")
+{
+	begin(FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE);
+	CHECK_EQ(d->conf.max_discard_sectors, 0);
+	CHECK(!d->conf.write_zeroes_may_unmap);
+	zeroes_are_written(false);
+	zeroes_are_written(true);
+	/* Remembered: not asked again. */
+	fault.last_mode = 0;
+	zeroes_are_written(false);
+	CHECK_EQ(fault.last_mode, 0);
+	/* And by small steps. */
+	fault.most = 100;
+	zeroes_are_written(false);
+	end();
+}
+
+TEST("zeroes do not deallocate unless they may", "")
+{
+	begin(FALLOC_FL_ZERO_RANGE);
+	zeroes_are_written(false);
+	CHECK_EQ(fault.last_mode & FALLOC_FL_PUNCH_HOLE, 0);
+	zeroes_are_written(true);
+	CHECK(fault.last_mode & FALLOC_FL_PUNCH_HOLE);
+	end();
+}
