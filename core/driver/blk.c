@@ -67,6 +67,11 @@ int vio_blkdrv_refresh(struct vio_blkdrv *blk)
 		blk->size_max = vio_from_le32(c.size_max);
 	if (vio_drv_has(drv, VIRTIO_BLK_F_SEG_MAX))
 		blk->seg_max = vio_from_le32(c.seg_max);
+	/* There are devices that offer a limit and leave it 0: none. */
+	if (!blk->size_max)
+		blk->size_max = UINT32_MAX;
+	if (!blk->seg_max)
+		blk->seg_max = 1;
 	if (vio_drv_has(drv, VIRTIO_BLK_F_MQ))
 		blk->nr_queues = vio_from_le16(c.num_queues);
 	if (vio_drv_has(drv, VIRTIO_BLK_F_DISCARD))
