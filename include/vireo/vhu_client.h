@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vireo/vhu_client.h - the front end's side of vhost-user, as a bus that a
+ * driver of this library finds its device on (hosted; Linux).
+ *
+ * The front end shares one window of memory with the back end: a file
+ * descriptor that it has mapped. It connects to any back end, whatever
+ * protocol features that has.
+ *
+ * Thread: notify and wait of a queue belong to the queue's thread; all else
+ * to one control thread.
+ */
+#ifndef VIREO_VHU_CLIENT_H
+#define VIREO_VHU_CLIENT_H
+
+#include <vireo/driver.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define VHU_CLIENT_QUEUES	64
+
+struct vhu_client;
+
+struct vhu_client_conf {
+	const char *socket_path;	/* NULL: use socket_fd */
+	int socket_fd;			/* connected; taken over */
+	int mem_fd;			/* of the window; stays the caller's */
+	uint64_t mem_offset;		/* of the window in it, page-aligned */
+	struct vio_window window;
+	uint16_t queue_size_max;	/* the protocol cannot ask: 1024 if 0 */
+	int timeout_ms;			/* for an answer; 5000 if 0 */
+};
+
+/*
+ * vhu_client_open() - connect, and agree on protocol features.
+ * @out: the client, to be given back by vhu_client_close()
+ * Returns 0 or negative errno; *out is NULL then. Blocks.
+ */
+int vhu_client_open(struct vhu_client **out,
+		    const struct vhu_client_conf *conf);
+
+/* Hang up. The back end stops the rings. NULL is fine. */
+void vhu_client_close(struct vhu_client *c);
+
+/* The bus; its context is the client. */
+extern const struct vio_bus_ops vhu_client_bus;
+
+/* How many queues the back end has; 1 where it does not say. */
+unsigned vhu_client_queues(const struct vhu_client *c);
+
+/* The protocol features in force, bit by bit. */
+uint64_t vhu_client_protocol_features(const struct vhu_client *c);
+
+/* The eventfd that is signalled when a queue has used buffers. */
+int vhu_client_call_fd(const struct vhu_client *c, uint16_t index);
+
+/*
+ * vhu_client_stop_queue() - stop one ring; requests in flight are finished
+ * first. @avail: index of the first entry not taken. 0 or negative errno.
+ */
+int vhu_client_stop_queue(struct vhu_client *c, uint16_t index,
+			  uint16_t *avail);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,536 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vhost/client.c - the front end's side of vhost-user as a bus for drivers.
+ * It turns the bus's verbs into messages; it knows no device type and no ring
+ * layout. Whatever the back end answers is checked like any peer's words.
+ */
+#define _GNU_SOURCE	/* POLLRDHUP */
+#include <vireo/vhu_client.h>
+
+#include "vhost/msg.h"
+#include "vhost/sock.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define QUEUE_SIZE_MAX	1024	/* what all back ends known to us take */
+
+/* Protocol features that this side can use. */
+#define WANTED	(VHU_PF(MQ) | VHU_PF(REPLY_ACK) | VHU_PF(CONFIG) | \
+		 VHU_PF(RESET_DEVICE) | VHU_PF(STATUS))
+
+struct ring {
+	struct vio_queue_layout layout;
+	int kick;		/* eventfds, -1 where there is none */
+	int call;
+	bool wanted;		/* the driver set it up */
+	bool running;
+};
+
+struct vhu_client {
+	struct vhu_sock sock;
+	struct vhu_msg out;
+	struct vhu_client_conf conf;
+	uint64_t pf;		/* protocol features in force */
+	uint64_t offered;
+	uint32_t status;	/* where the back end keeps none */
+	unsigned nr_queues;
+	bool has_pf;		/* bit 30 was offered */
+	struct ring ring[VHU_CLIENT_QUEUES];
+};
+
+static bool has(const struct vhu_client *c, unsigned pf)
+{
+	return c->pf >> pf & 1;
+}
+
+/* -- messages ------------------------------------------------------------ */
+
+/* Wait for the answer to c->out. 0, with it in c->sock.in, or -errno. */
+static int receive(struct vhu_client *c)
+{
+	const struct vhu_msg *in = &c->sock.in;
+	int r;
+
+	for (;;) {
+		r = vhu_sock_recv(&c->sock);
+		if (r < 0)
+			return r;
+		if (r > 0)
+			break;
+		r = vhu_sock_wait(c->sock.fd, c->conf.timeout_ms);
+		if (r < 0)
+			return r;
+		if (r == 0)
+			return -ETIMEDOUT;
+	}
+	if (in->hdr.request != c->out.hdr.request ||
+	    !(in->hdr.flags & VHU_REPLY))
+		return -EPROTO;
+	return 0;
+}
+
+/* Send c->out, which has an answer of its own of at least @min bytes. */
+static int ask(struct vhu_client *c, uint32_t min)
+{
+	int err;
+
+	err = vhu_sock_send(c->sock.fd, &c->out, c->conf.timeout_ms);
+	if (!err)
+		err = receive(c);
+	if (!err && c->sock.in.hdr.size < min)
+		err = -EPROTO;
+	return err;
+}
+
+/* Send c->out, which has none; with REPLY_ACK it gets one. */
+static int tell(struct vhu_client *c)
+{
+	bool ack = has(c, VHOST_USER_PROTOCOL_F_REPLY_ACK);
+	int err;
+
+	if (!ack)
+		return vhu_sock_send(c->sock.fd, &c->out, c->conf.timeout_ms);
+	c->out.hdr.flags |= VHU_NEED_REPLY;
+	err = ask(c, sizeof(uint64_t));
+	if (!err && c->sock.in.p.u64)
+		err = -EIO;
+	return err;
+}
+
+static int tell_u64(struct vhu_client *c, uint32_t request, uint64_t v)
+{
+	vhu_msg_init(&c->out, request, 0, sizeof(v));
+	c->out.p.u64 = v;
+	return tell(c);
+}
+
+static int ask_u64(struct vhu_client *c, uint32_t request, uint64_t *v)
+{
+	int err;
+
+	vhu_msg_init(&c->out, request, 0, 0);
+	err = ask(c, sizeof(*v));
+	if (!err)
+		*v = c->sock.in.p.u64;
+	return err;
+}
+
+static int tell_state(struct vhu_client *c, uint32_t request, uint32_t index,
+		      uint32_t num)
+{
+	vhu_msg_init(&c->out, request, 0, sizeof(c->out.p.state));
+	c->out.p.state.index = index;
+	c->out.p.state.num = num;
+	return tell(c);
+}
+
+static int tell_fd(struct vhu_client *c, uint32_t request, uint32_t index,
+		   int fd)
+{
+	vhu_msg_init(&c->out, request, 0, sizeof(uint64_t));
+	c->out.p.u64 = index;
+	c->out.fd[0] = fd;
+	c->out.nr_fds = 1;
+	return tell(c);
+}
+
+/* What a bus says of an errno. */
+static int bus_error(int err)
+{
+	return err ? VIO_E_IO : VIO_OK;
+}
+
+/* -- memory and rings ---------------------------------------------------- */
+
+static int send_memory(struct vhu_client *c)
+{
+	const struct vio_window *w = &c->conf.window;
+	struct vhu_mem_table *t = &c->out.p.table;
+
+	vhu_msg_init(&c->out, VHOST_USER_SET_MEM_TABLE, 0,
+		     offsetof(struct vhu_mem_table, region) +
+		     sizeof(t->region[0]));
+	t->nr = 1;
+	t->region[0].guest_addr = w->addr.v;
+	t->region[0].size = w->size;
+	t->region[0].user_addr = (uintptr_t)w->host;
+	t->region[0].mmap_offset = c->conf.mem_offset;
+	c->out.fd[0] = c->conf.mem_fd;
+	c->out.nr_fds = 1;
+	return tell(c);
+}
+
+/* Our own address of a guest address, as the protocol wants it. */
+static uint64_t user_addr(const struct vhu_client *c, vio_addr a)
+{
+	return (uintptr_t)c->conf.window.host +
+	       (a.v - c->conf.window.addr.v);
+}
+
+static int send_addr(struct vhu_client *c, uint16_t index)
+{
+	const struct vio_queue_layout *l = &c->ring[index].layout;
+
+	vhu_msg_init(&c->out, VHOST_USER_SET_VRING_ADDR, 0,
+		     sizeof(c->out.p.addr));
+	c->out.p.addr.index = index;
+	c->out.p.addr.desc = user_addr(c, l->desc);
+	c->out.p.addr.avail = user_addr(c, l->driver);
+	c->out.p.addr.used = user_addr(c, l->device);
+	return tell(c);
+}
+
+static int start_ring(struct vhu_client *c, uint16_t index)
+{
+	struct ring *r = &c->ring[index];
+	int err;
+
+	err = tell_state(c, VHOST_USER_SET_VRING_NUM, index, r->layout.size);
+	if (!err)
+		err = tell_state(c, VHOST_USER_SET_VRING_BASE, index, 0);
+	if (!err)
+		err = send_addr(c, index);
+	if (!err)
+		err = tell_fd(c, VHOST_USER_SET_VRING_CALL, index, r->call);
+	if (!err)
+		err = tell_fd(c, VHOST_USER_SET_VRING_KICK, index, r->kick);
+	/* Without protocol features a ring is enabled as soon as it starts. */
+	if (!err && c->has_pf)
+		err = tell_state(c, VHOST_USER_SET_VRING_ENABLE, index, 1);
+	r->running = !err;
+	return err;
+}
+
+static int start(struct vhu_client *c)
+{
+	unsigned i;
+	int err;
+
+	err = send_memory(c);
+	for (i = 0; i < VHU_CLIENT_QUEUES && !err; i++)
+		if (c->ring[i].wanted && !c->ring[i].running)
+			err = start_ring(c, (uint16_t)i);
+	return err;
+}
+
+int vhu_client_stop_queue(struct vhu_client *c, uint16_t index,
+			  uint16_t *avail)
+{
+	int err;
+
+	if (index >= VHU_CLIENT_QUEUES || !c->ring[index].running)
+		return -EINVAL;
+	vhu_msg_init(&c->out, VHOST_USER_GET_VRING_BASE, 0,
+		     sizeof(c->out.p.state));
+	c->out.p.state.index = index;
+	err = ask(c, sizeof(c->out.p.state));
+	if (err)
+		return err;
+	c->ring[index].running = false;
+	*avail = (uint16_t)c->sock.in.p.state.num;
+	return 0;
+}
+
+/* The driver resets the device: all rings stop, and are forgotten. */
+static int stop(struct vhu_client *c)
+{
+	uint16_t avail;
+	unsigned i;
+	int err = 0;
+
+	for (i = 0; i < VHU_CLIENT_QUEUES && !err; i++) {
+		if (c->ring[i].running)
+			err = vhu_client_stop_queue(c, (uint16_t)i, &avail);
+		c->ring[i].wanted = false;
+	}
+	if (!err && has(c, VHOST_USER_PROTOCOL_F_RESET_DEVICE)) {
+		vhu_msg_init(&c->out, VHOST_USER_RESET_DEVICE, 0, 0);
+		err = tell(c);
+	}
+	return err;
+}
+
+/* -- the bus ------------------------------------------------------------- */
+
+static int bus_get_status(void *bus, uint32_t *status)
+{
+	struct vhu_client *c = bus;
+	uint64_t v = c->status;
+	int err = 0;
+
+	if (has(c, VHOST_USER_PROTOCOL_F_STATUS))
+		err = ask_u64(c, VHOST_USER_GET_STATUS, &v);
+	*status = (uint32_t)v & 0xff;
+	return bus_error(err);
+}
+
+static int bus_set_status(void *bus, uint32_t status)
+{
+	struct vhu_client *c = bus;
+	uint32_t fresh = status & ~c->status;
+	int err = 0;
+
+	if (!status)
+		err = stop(c);
+	else if (fresh & VIRTIO_STATUS_DRIVER_OK)
+		err = start(c);
+	c->status = status;
+	if (!err && has(c, VHOST_USER_PROTOCOL_F_STATUS))
+		err = tell_u64(c, VHOST_USER_SET_STATUS, status);
+	return bus_error(err);
+}
+
+static int bus_get_features(void *bus, struct vio_features *f)
+{
+	struct vhu_client *c = bus;
+
+	f->w[0] = c->offered;
+	f->w[1] = 0;
+	/* Two bits mean something else here than in the standard. */
+	vio_feature_clear(f, VHOST_USER_F_PROTOCOL_FEATURES);
+	vio_feature_clear(f, VHOST_F_LOG_ALL);
+	return VIO_OK;
+}
+
+static int bus_set_features(void *bus, const struct vio_features *f)
+{
+	struct vhu_client *c = bus;
+	uint64_t v = f->w[0];
+
+	if (c->has_pf)
+		v |= (uint64_t)1 << VHOST_USER_F_PROTOCOL_FEATURES;
+	return bus_error(tell_u64(c, VHOST_USER_SET_FEATURES, v));
+}
+
+static int bus_config_read(void *bus, uint32_t off, void *dst, uint32_t len)
+{
+	struct vhu_client *c = bus;
+	struct vhu_config *q = &c->out.p.config;
+	const struct vhu_config *a = &c->sock.in.p.config;
+
+	if (!has(c, VHOST_USER_PROTOCOL_F_CONFIG))
+		return VIO_E_UNSUPP;
+	if (len > VHU_CONFIG_MAX)
+		return VIO_E_INVAL;
+	vhu_msg_init(&c->out, VHOST_USER_GET_CONFIG, 0,
+		     (uint32_t)VHU_CONFIG_HDR + len);
+	q->offset = off;
+	q->size = len;
+	/* An answer without data is how a back end refuses. */
+	if (ask(c, (uint32_t)VHU_CONFIG_HDR + len))
+		return VIO_E_IO;
+	memcpy(dst, a->data, len);
+	return VIO_OK;
+}
+
+static int bus_config_write(void *bus, uint32_t off, const void *src,
+			    uint32_t len)
+{
+	struct vhu_client *c = bus;
+	struct vhu_config *q = &c->out.p.config;
+
+	if (!has(c, VHOST_USER_PROTOCOL_F_CONFIG))
+		return VIO_E_UNSUPP;
+	if (len > VHU_CONFIG_MAX)
+		return VIO_E_INVAL;
+	vhu_msg_init(&c->out, VHOST_USER_SET_CONFIG, 0,
+		     (uint32_t)VHU_CONFIG_HDR + len);
+	q->offset = off;
+	q->size = len;
+	q->flags = VHU_CONFIG_WRITABLE;
+	memcpy(q->data, src, len);
+	return bus_error(tell(c));
+}
+
+static int bus_queue_max(void *bus, uint16_t index, uint16_t *size)
+{
+	struct vhu_client *c = bus;
+
+	*size = index < c->nr_queues ? c->conf.queue_size_max : 0;
+	return VIO_OK;
+}
+
+static int bus_queue_start(void *bus, uint16_t index,
+			   const struct vio_queue_layout *layout)
+{
+	struct vhu_client *c = bus;
+	struct ring *r;
+
+	if (index >= c->nr_queues)
+		return VIO_E_INVAL;
+	r = &c->ring[index];
+	if (r->kick < 0)
+		r->kick = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (r->call < 0)
+		r->call = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (r->kick < 0 || r->call < 0)
+		return VIO_E_IO;
+	r->layout = *layout;
+	r->wanted = true;
+	return VIO_OK;
+}
+
+static void bus_notify(void *bus, uint16_t index)
+{
+	struct vhu_client *c = bus;
+	uint64_t one = 1;
+
+	/* Full means: the back end has not even seen the last one. */
+	while (write(c->ring[index].kick, &one, sizeof(one)) < 0 &&
+	       errno == EINTR)
+		;
+}
+
+static int bus_wait(void *bus, uint16_t index)
+{
+	struct vhu_client *c = bus;
+	struct pollfd p[2] = {
+		{ .fd = c->ring[index].call, .events = POLLIN },
+		{ .fd = c->sock.fd, .events = POLLRDHUP },
+	};
+	bool runs = p[0].fd >= 0;
+	uint64_t count;
+	int r;
+
+	/* Who waits without a ring polls a status: wait a little. */
+	r = poll(p, 2, runs ? c->conf.timeout_ms : 1);
+	if (r < 0)
+		return errno == EINTR ? VIO_OK : VIO_E_IO;
+	if (p[1].revents || (r == 0 && runs))
+		return VIO_E_IO;
+	if (runs && read(p[0].fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
+		return VIO_E_IO;
+	return VIO_OK;
+}
+
+const struct vio_bus_ops vhu_client_bus = {
+	.get_status = bus_get_status,
+	.set_status = bus_set_status,
+	.get_features = bus_get_features,
+	.set_features = bus_set_features,
+	.config_read = bus_config_read,
+	.config_write = bus_config_write,
+	.queue_max = bus_queue_max,
+	.queue_start = bus_queue_start,
+	.notify = bus_notify,
+	.wait = bus_wait,
+};
+
+/* -- life cycle ---------------------------------------------------------- */
+
+static int connect_to(const char *path)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	int fd, err;
+
+	if (strlen(path) >= sizeof(sa.sun_path))
+		return -ENAMETOOLONG;
+	strcpy(sa.sun_path, path);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	if (connect(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0) {
+		err = -errno;
+		close(fd);
+		return err;
+	}
+	return fd;
+}
+
+static int agree(struct vhu_client *c)
+{
+	uint64_t pf, queues;
+	int err;
+
+	err = ask_u64(c, VHOST_USER_GET_FEATURES, &c->offered);
+	if (err)
+		return err;
+	c->has_pf = c->offered >> VHOST_USER_F_PROTOCOL_FEATURES & 1;
+	if (c->has_pf) {
+		err = ask_u64(c, VHOST_USER_GET_PROTOCOL_FEATURES, &pf);
+		if (!err)
+			err = tell_u64(c, VHOST_USER_SET_PROTOCOL_FEATURES,
+				       pf & WANTED);
+		if (err)
+			return err;
+		c->pf = pf & WANTED;
+	}
+	vhu_msg_init(&c->out, VHOST_USER_SET_OWNER, 0, 0);
+	err = tell(c);
+	if (err || !has(c, VHOST_USER_PROTOCOL_F_MQ))
+		return err;
+	err = ask_u64(c, VHOST_USER_GET_QUEUE_NUM, &queues);
+	if (err)
+		return err;
+	c->nr_queues = queues < VHU_CLIENT_QUEUES ? (unsigned)queues
+						  : VHU_CLIENT_QUEUES;
+	return 0;
+}
+
+int vhu_client_open(struct vhu_client **out,
+		    const struct vhu_client_conf *conf)
+{
+	struct vhu_client *c = calloc(1, sizeof(*c));
+	unsigned i;
+	int fd, err;
+
+	*out = NULL;
+	if (!c)
+		return -ENOMEM;
+	c->conf = *conf;
+	c->nr_queues = 1;
+	if (!c->conf.timeout_ms)
+		c->conf.timeout_ms = VHU_SEND_TIMEOUT_MS;
+	if (!c->conf.queue_size_max)
+		c->conf.queue_size_max = QUEUE_SIZE_MAX;
+	for (i = 0; i < VHU_CLIENT_QUEUES; i++)
+		c->ring[i].kick = c->ring[i].call = -1;
+	fd = conf->socket_path ? connect_to(conf->socket_path)
+			       : conf->socket_fd;
+	vhu_sock_init(&c->sock, fd);
+	err = fd < 0 ? fd : agree(c);
+	if (err) {
+		vhu_client_close(c);
+		return err;
+	}
+	*out = c;
+	return 0;
+}
+
+void vhu_client_close(struct vhu_client *c)
+{
+	unsigned i;
+
+	if (!c)
+		return;
+	vhu_sock_fini(&c->sock);
+	for (i = 0; i < VHU_CLIENT_QUEUES; i++) {
+		if (c->ring[i].kick >= 0)
+			close(c->ring[i].kick);
+		if (c->ring[i].call >= 0)
+			close(c->ring[i].call);
+	}
+	free(c);
+}
+
+unsigned vhu_client_queues(const struct vhu_client *c)
+{
+	return c->nr_queues;
+}
+
+uint64_t vhu_client_protocol_features(const struct vhu_client *c)
+{
+	return c->pf;
+}
+
+int vhu_client_call_fd(const struct vhu_client *c, uint16_t index)
+{
+	return index < VHU_CLIENT_QUEUES ? c->ring[index].call : -1;
+}
