@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vublk - loads a vhost-user block back end, anyone's, with random reads from
+ * one busy-polling thread, and says what came of it as one line of JSON. It
+ * knows nothing of who runs it and compares nothing.
+ */
+#define _GNU_SOURCE
+#include <vireo/driver_blk.h>
+#include <vireo/vhu_client.h>
+
+#include <dirent.h>
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#define DEPTH_MAX	1024
+#define LOOK		64	/* rounds without a look at the clock */
+
+struct options {
+	const char *socket;
+	unsigned depth;
+	unsigned size;		/* bytes a read */
+	unsigned ring;		/* entries */
+	double warmup;		/* seconds */
+	double seconds;
+	int core;		/* to run on, -1: any */
+	int pid;		/* the back end's, 0: unknown */
+	bool check;		/* each block begins with its own offset */
+	bool in_order;
+};
+
+struct load {
+	const struct options *opt;
+	struct vhu_client *client;
+	struct vio_blkdrv blk;
+	unsigned char *data;
+	struct vio_blkdrv_req req[DEPTH_MAX];
+	struct vio_seg seg[DEPTH_MAX];
+	uint64_t blocks;
+	uint64_t rand;
+	uint64_t done;
+	uint64_t errors;
+};
+
+static void die(const char *what, int err)
+{
+	fprintf(stderr, "vublk: %s: %s\n", what, strerror(-err));
+	exit(1);
+}
+
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* Nanoseconds on a processor of all threads of a process; 0: unknown. */
+static uint64_t cpu_ns(int pid)
+{
+	char path[300];
+	uint64_t sum = 0, ns;
+	struct dirent *e;
+	FILE *f;
+	DIR *d;
+
+	if (!pid)
+		return 0;
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	d = opendir(path);
+	while (d && (e = readdir(d))) {
+		if (e->d_name[0] == '.')
+			continue;
+		snprintf(path, sizeof(path), "/proc/%d/task/%s/schedstat",
+			 pid, e->d_name);
+		f = fopen(path, "re");
+		if (!f)
+			continue;
+		if (fscanf(f, "%" SCNu64, &ns) == 1)
+			sum += ns;
+		fclose(f);
+	}
+	if (d)
+		closedir(d);
+	return sum;
+}
+
+static uint64_t next_random(struct load *l)
+{
+	l->rand ^= l->rand << 13;
+	l->rand ^= l->rand >> 7;
+	l->rand ^= l->rand << 17;
+	return l->rand;
+}
+
+static void submit(struct load *l, struct vio_blkdrv_req *req)
+{
+	/* The high half of a product instead of a division. */
+	uint64_t block = (uint64_t)((unsigned __int128)next_random(l) *
+				    l->blocks >> 64);
+	int err;
+
+	req->sector = block * (l->opt->size / VIRTIO_BLK_SECTOR_SIZE);
+	err = vio_blkdrv_submit(&l->blk, 0, req);
+	if (err) {
+		fprintf(stderr, "vublk: submit: error %d of the driver\n",
+			err);
+		exit(1);
+	}
+}
+
+static void check(struct load *l, const struct vio_blkdrv_req *req)
+{
+	uint64_t first;
+
+	memcpy(&first, req->seg->base, sizeof(first));
+	if (first != req->sector * VIRTIO_BLK_SECTOR_SIZE ||
+	    req->used_len != l->opt->size + 1)
+		l->errors++;
+}
+
+/* Reads go round until @deadline; those still in flight stay there. */
+static void run(struct load *l, uint64_t deadline)
+{
+	struct vio_blkdrv_req *req;
+	unsigned spin = 0;
+
+	for (;;) {
+		bool any = false;
+
+		while ((req = vio_blkdrv_poll(&l->blk, 0))) {
+			l->done++;
+			if (req->status)
+				l->errors++;
+			if (l->opt->check)
+				check(l, req);
+			submit(l, req);
+			any = true;
+		}
+		if (any)
+			vio_blkdrv_commit(&l->blk, 0);
+		if (++spin % LOOK == 0 && now_ns() >= deadline)
+			return;
+		if (!any && l->blk.queue[0].vq.broken) {
+			fprintf(stderr, "vublk: the device broke the ring\n");
+			exit(1);
+		}
+	}
+}
+
+static void *share(int *fd, size_t len)
+{
+	void *p;
+
+	*fd = memfd_create("vublk", MFD_CLOEXEC);
+	if (*fd < 0 || ftruncate(*fd, (off_t)len) < 0)
+		die("shared memory", -errno);
+	p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE,
+		 *fd, 0);
+	if (p == MAP_FAILED)
+		die("shared memory", -errno);
+	return p;
+}
+
+static void start(struct load *l)
+{
+	const struct options *o = l->opt;
+	struct vio_vq_limits limits = { .size = (uint16_t)o->ring,
+					.indirect_max = 4 };
+	struct vio_features wanted = vio_blkdrv_features();
+	size_t rings = vio_blkdrv_shared_size(&limits, 1);
+	size_t priv = vio_blkdrv_private_size(&limits, 1);
+	struct vhu_client_conf conf = { .socket_path = o->socket };
+	struct vio_drv_mem mem;
+	size_t len;
+	int err;
+
+	rings = (rings + 4095) & ~(size_t)4095;
+	len = rings + (size_t)o->depth * o->size;
+	memset(&mem, 0, sizeof(mem));
+	mem.window.host = share(&conf.mem_fd, len);
+	mem.window.addr = vio_addr_of(1u << 30);
+	mem.window.size = len;
+	mem.shared.at = mem.window.host;
+	mem.shared.left = rings;
+	mem.priv.at = malloc(priv);
+	mem.priv.left = mem.priv.at ? priv : 0;
+	l->data = mem.window.host + rings;
+	conf.window = mem.window;
+	err = vhu_client_open(&l->client, &conf);
+	if (err)
+		die(o->socket, err);
+	if (!o->in_order)
+		vio_feature_clear(&wanted, VIRTIO_F_IN_ORDER);
+	err = vio_blkdrv_init(&l->blk, &vhu_client_bus, l->client, &wanted,
+			      &limits, 1, &mem);
+	if (err) {
+		fprintf(stderr, "vublk: %s: the device does not start "
+			"(error %d)\n", o->socket, err);
+		exit(1);
+	}
+	l->blocks = l->blk.capacity_sectors /
+		    (o->size / VIRTIO_BLK_SECTOR_SIZE);
+	if (!l->blocks) {
+		fprintf(stderr, "vublk: the disk is smaller than a block\n");
+		exit(1);
+	}
+	vio_vq_quiet(&l->blk.queue[0].vq);
+}
+
+static void fill(struct load *l)
+{
+	unsigned i;
+
+	for (i = 0; i < l->opt->depth; i++) {
+		l->seg[i].base = l->data + (size_t)i * l->opt->size;
+		l->seg[i].len = l->opt->size;
+		l->req[i].type = VIRTIO_BLK_T_IN;
+		l->req[i].seg = &l->seg[i];
+		l->req[i].nr_seg = 1;
+		submit(l, &l->req[i]);
+	}
+	vio_blkdrv_commit(&l->blk, 0);
+}
+
+static void report(const struct load *l, uint64_t ns, uint64_t cpu)
+{
+	const struct vio_vq_stats *s = &l->blk.queue[0].vq.stats;
+
+	printf("{\"depth\": %u, \"size\": %u, \"ios\": %" PRIu64
+	       ", \"errors\": %" PRIu64 ", \"seconds\": %.6f, \"iops\": %.1f",
+	       l->opt->depth, l->opt->size, l->done, l->errors,
+	       (double)ns / 1e9, (double)l->done * 1e9 / (double)ns);
+	printf(", \"features\": \"0x%" PRIx64 "\", \"kicks\": %" PRIu64
+	       ", \"quiet\": %" PRIu64, l->blk.drv.features.w[0], s->kicks,
+	       s->quiet);
+	if (l->opt->pid)
+		printf(", \"backend_cpu_ns_per_io\": %.1f, "
+		       "\"backend_cpu\": %.4f",
+		       l->done ? (double)cpu / (double)l->done : 0.0,
+		       (double)cpu / (double)ns);
+	printf("}\n");
+}
+
+static void pin(int core)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(core, &set);
+	if (sched_setaffinity(0, sizeof(set), &set) < 0)
+		die("cannot run on that core", -errno);
+}
+
+static int usage(void)
+{
+	printf("usage: vublk --socket PATH [options]\n"
+	       "Random reads from a vhost-user block back end; one line of "
+	       "JSON.\n"
+	       "  --depth N     reads in flight (1 to %u; 1)\n"
+	       "  --size BYTES  of each read (4096)\n"
+	       "  --ring N      entries of the ring (256; a power of two)\n"
+	       "  --seconds S   how long to measure (1)\n"
+	       "  --warmup S    and how long not to, before (0.2)\n"
+	       "  --core N      run on this processor\n"
+	       "  --pid N       the back end's, for its processor time\n"
+	       "  --check       each block must begin with its offset\n"
+	       "  --in-order    use IN_ORDER where it is offered\n",
+	       DEPTH_MAX);
+	return 0;
+}
+
+static bool options_ok(const struct options *o)
+{
+	return o->socket && o->depth && o->depth <= DEPTH_MAX &&
+	       o->size && o->size % VIRTIO_BLK_SECTOR_SIZE == 0 &&
+	       o->size <= 1u << 24 && o->ring >= o->depth &&
+	       o->ring <= 1024 && !(o->ring & (o->ring - 1)) &&
+	       o->seconds > 0 && o->warmup >= 0;
+}
+
+static bool parse(struct options *o, int argc, char **argv)
+{
+	static const struct option known[] = {
+		{ "socket", required_argument, NULL, 's' },
+		{ "depth", required_argument, NULL, 'd' },
+		{ "size", required_argument, NULL, 'b' },
+		{ "ring", required_argument, NULL, 'r' },
+		{ "seconds", required_argument, NULL, 't' },
+		{ "warmup", required_argument, NULL, 'w' },
+		{ "core", required_argument, NULL, 'c' },
+		{ "pid", required_argument, NULL, 'p' },
+		{ "check", no_argument, NULL, 'k' },
+		{ "in-order", no_argument, NULL, 'o' },
+		{ "help", no_argument, NULL, 'h' },
+		{ NULL, 0, NULL, 0 },
+	};
+	int c;
+
+	while ((c = getopt_long(argc, argv, "", known, NULL)) != -1) {
+		switch (c) {
+		case 's': o->socket = optarg; break;
+		case 'd': o->depth = (unsigned)atoi(optarg); break;
+		case 'b': o->size = (unsigned)atoi(optarg); break;
+		case 'r': o->ring = (unsigned)atoi(optarg); break;
+		case 't': o->seconds = atof(optarg); break;
+		case 'w': o->warmup = atof(optarg); break;
+		case 'c': o->core = atoi(optarg); break;
+		case 'p': o->pid = atoi(optarg); break;
+		case 'k': o->check = true; break;
+		case 'o': o->in_order = true; break;
+		case 'h': exit(usage());
+		default: return false;
+		}
+	}
+	return optind == argc && options_ok(o);
+}
+
+int main(int argc, char **argv)
+{
+	struct options o = {
+		.depth = 1, .size = 4096, .ring = 256, .warmup = 0.2,
+		.seconds = 1, .core = -1,
+	};
+	static struct load l;
+	uint64_t from, to, cpu;
+
+	if (!parse(&o, argc, argv)) {
+		fprintf(stderr, "vublk: bad arguments; see vublk --help\n");
+		return 2;
+	}
+	if (o.core >= 0)
+		pin(o.core);
+	l.opt = &o;
+	l.rand = 88172645463325252u;
+	start(&l);
+	fill(&l);
+	run(&l, now_ns() + (uint64_t)(o.warmup * 1e9));
+	l.done = 0;
+	cpu = cpu_ns(o.pid);
+	from = now_ns();
+	run(&l, from + (uint64_t)(o.seconds * 1e9));
+	to = now_ns();
+	cpu = cpu_ns(o.pid) - cpu;
+	report(&l, to - from, cpu);
+	vio_blkdrv_reset(&l.blk, NULL, NULL);
+	vhu_client_close(l.client);
+	return l.errors ? 1 : 0;
+}
