@@ -47,7 +47,7 @@ struct blkdev {
 };
 
 enum blkdev_aio {
-	BLKDEV_AIO_AUTO,	/* inline on memory, else io_uring, else threads */
+	BLKDEV_AIO_AUTO,	/* inline on memory, io_uring, threads */
 	BLKDEV_AIO_URING,
 	BLKDEV_AIO_THREADS,
 	BLKDEV_AIO_INLINE,	/* on the queue's thread: it may block */
