@@ -37,7 +37,7 @@ size_t vio_queue_storage_size(const struct vio_queue_limits *l)
 		return 0;
 	return l->size_max * (slot_stride(l) +
 			      vio_ring_overflow(l) * sizeof(struct vio_seg)) +
-	       round_up(l->size_max * sizeof(uint16_t), LINE);
+	       round_up(l->size_max * (2 * sizeof(uint16_t) + 1), LINE);
 }
 
 int vio_queue_init(struct vio_queue *q, struct vio_dev *dev, uint16_t index,
@@ -59,6 +59,8 @@ int vio_queue_init(struct vio_queue *q, struct vio_dev *dev, uint16_t index,
 	q->overflow = (struct vio_seg *)(void *)p;
 	p += l->size_max * vio_ring_overflow(l) * sizeof(struct vio_seg);
 	q->order = (uint16_t *)(void *)p;
+	q->free = q->order + l->size_max;
+	q->id_busy = (uint8_t *)(q->free + l->size_max);
 	for (unsigned i = 0; i < l->size_max; i++)
 		vio_ring_slot(q, i)->state = VIO_REQ_FREE;
 	return VIO_OK;
@@ -101,6 +103,12 @@ static void quiesced(struct vio_queue *q)
 	q->device_area = NULL;
 }
 
+static const struct vio_ring_ops *format(const struct vio_queue *q)
+{
+	return vio_has(q->features, VIRTIO_F_RING_PACKED) ? &vio_ring_packed :
+							    &vio_ring_split;
+}
+
 int vio_queue_start(struct vio_queue *q, struct vio_mem *mem,
 		    const struct vio_queue_layout *layout,
 		    uint16_t avail_base, uint16_t used_base)
@@ -109,23 +117,38 @@ int vio_queue_start(struct vio_queue *q, struct vio_mem *mem,
 
 	if (q->state != VIO_QUEUE_STOPPED || q->inflight)
 		return VIO_E_STATE;
-	q->ring = &vio_ring_split;
+	q->ring = format(q);
 	err = q->ring->map(q, mem, layout);
 	if (err)
 		return err;
 	if (!adopt_map(q, mem))
 		return VIO_E_STATE;
 	q->layout = *layout;
-	q->avail_next = q->avail_seen = avail_base;
-	q->used_next = q->used_shown = q->used_signalled = used_base;
 	q->signalled_valid = false;
-	q->order_next = avail_base;
+	q->order_out = 0;
+	q->nr_free = q->size;
+	for (unsigned i = 0; i < q->size; i++)
+		q->free[i] = i;
+	memset(q->id_busy, 0, q->size);
 	q->event_idx = vio_has(q->features, VIRTIO_F_EVENT_IDX);
 	q->indirect = vio_has(q->features, VIRTIO_F_INDIRECT_DESC);
 	q->in_order = vio_has(q->features, VIRTIO_F_IN_ORDER);
-	q->state = VIO_QUEUE_RUNNING;
-	q->ring->init(q);
-	return VIO_OK;
+	err = q->ring->init(q, avail_base, used_base);
+	if (err)
+		quiesced(q);
+	else
+		q->state = VIO_QUEUE_RUNNING;
+	return err;
+}
+
+uint16_t vio_queue_avail_base(const struct vio_queue *q)
+{
+	return q->ring ? q->ring->avail_base(q) : 0;
+}
+
+uint16_t vio_queue_used_base(const struct vio_queue *q)
+{
+	return q->ring ? q->ring->used_base(q) : 0;
 }
 
 int vio_queue_used_in_ring(struct vio_queue *q, struct vio_mem *mem,
@@ -136,9 +159,11 @@ int vio_queue_used_in_ring(struct vio_queue *q, struct vio_mem *mem,
 
 	if (q->state != VIO_QUEUE_STOPPED || q->inflight)
 		return VIO_E_STATE;
-	err = vio_ring_split.map(q, mem, layout);
+	if (!format(q)->used_idx)
+		return VIO_E_UNSUPP;
+	err = format(q)->map(q, mem, layout);
 	if (!err)
-		*used_idx = vio_ring_split.used_idx(q);
+		*used_idx = format(q)->used_idx(q);
 	quiesced(q);
 	return err;
 }
@@ -176,6 +201,14 @@ int vio_queue_set_mem(struct vio_queue *q, struct vio_mem *mem)
 
 /* -- hot path ------------------------------------------------------------ */
 
+/* order[] index that is @n behind the oldest; n is at most size. */
+static uint16_t order_at(const struct vio_queue *q, uint16_t n)
+{
+	uint32_t i = (uint32_t)q->order_out + n;
+
+	return (uint16_t)(i < q->size ? i : i - q->size);
+}
+
 struct vio_req *vio_queue_pop(struct vio_queue *q)
 {
 	struct vio_req *req;
@@ -186,8 +219,7 @@ struct vio_req *vio_queue_pop(struct vio_queue *q)
 	if (!req)
 		return NULL;
 	if (q->in_order)
-		q->order[(uint16_t)(q->avail_next - 1) & (q->size - 1)] =
-			req->head;
+		q->order[order_at(q, q->inflight)] = req->slot;
 	req->state = VIO_REQ_POPPED;
 	q->inflight++;
 	q->maps[req->map].busy++;
@@ -197,6 +229,7 @@ struct vio_req *vio_queue_pop(struct vio_queue *q)
 /* The request leaves the queue's books; its slot may be taken again. */
 static void forget(struct vio_queue *q, struct vio_req *req)
 {
+	q->ring->forget(q, req);
 	req->state = VIO_REQ_FREE;
 	q->inflight--;
 	if (--q->maps[req->map].busy == 0 && req->map != q->map)
@@ -205,9 +238,9 @@ static void forget(struct vio_queue *q, struct vio_req *req)
 
 void vio_queue_unpop(struct vio_queue *q, struct vio_req *req)
 {
-	q->avail_next--;
+	q->ring->unpop(q, req);
 	forget(q, req);
-	if (!q->inflight && q->state != VIO_QUEUE_RUNNING)
+	if (!q->inflight && q->state == VIO_QUEUE_STOPPED)
 		quiesced(q);
 }
 
@@ -232,13 +265,12 @@ static void flush(struct vio_queue *q)
 static void push_in_order(struct vio_queue *q, struct vio_req *req)
 {
 	req->state = VIO_REQ_DONE;
-	while (q->order_next != q->avail_next) {
-		req = vio_ring_slot(q, q->order[q->order_next &
-						 (q->size - 1)]);
+	while (q->inflight) {
+		req = vio_ring_slot(q, q->order[q->order_out]);
 		if (req->state != VIO_REQ_DONE)
 			break;
 		q->ring->push(q, req);
-		q->order_next++;
+		q->order_out = order_at(q, 1);
 		forget(q, req);
 	}
 }

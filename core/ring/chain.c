@@ -5,7 +5,7 @@
  * nowhere else. It knows no ring layout.
  */
 #include "core/ring/ring.h"
-#include "core/base/string.h"
+#include "core/mem/access.h"
 
 struct vio_req *vio_ring_break(struct vio_queue *q, const char *text,
 				const struct vio_named *v, unsigned nr)
@@ -23,7 +23,7 @@ struct vio_req *vio_ring_break(struct vio_queue *q, const char *text,
 }
 
 void vio_ring_req_begin(struct vio_queue *q, struct vio_req *req,
-			 uint16_t head)
+			uint16_t slot)
 {
 	req->queue = q;
 	req->seg = (struct vio_seg *)(void *)(req + 1);
@@ -32,7 +32,9 @@ void vio_ring_req_begin(struct vio_queue *q, struct vio_req *req,
 	req->written = 0;
 	req->nr_read = 0;
 	req->nr_write = 0;
-	req->head = head;
+	req->slot = slot;
+	req->head = slot;
+	req->nr_desc = 1;
 	req->map = q->map;
 }
 
@@ -47,7 +49,7 @@ static bool seg_room(struct vio_queue *q, struct vio_req *req, unsigned nr)
 		return false;
 	if (nr > VIO_REQ_INLINE - VIO_REQ_SPARE)
 		return true;
-	more = q->overflow + req->head * vio_ring_overflow(&q->limits);
+	more = q->overflow + req->slot * vio_ring_overflow(&q->limits);
 	if (req->seg != more)
 		memcpy(more, req->seg, nr * sizeof(*more));
 	req->seg = more;
@@ -96,6 +98,26 @@ bool vio_ring_req_add(struct vio_queue *q, struct vio_req *req,
 		req->nr_read += !d->writable;
 		addr += got;
 		left -= got;
+	}
+	return true;
+}
+
+bool vio_ring_copy_in(struct vio_queue *q, vio_addr addr, void *dst,
+		      size_t len)
+{
+	unsigned char *to = dst;
+	uint64_t at = addr.v, got;
+
+	while (len) {		/* one step a region, at least one byte each */
+		const void *p = vio_mem_span(q->mem, &q->mem_hint,
+					     vio_addr_of(at), len,
+					     VIO_PERM_READ, &got);
+		if (!p)
+			return false;
+		vio_copy_in(to, p, got);
+		to += got;
+		at += got;
+		len -= got;
 	}
 	return true;
 }

@@ -19,9 +19,17 @@ struct vio_ring_ops {
 	/* Look the areas up in @mem; all or nothing. VIO_OK or VIO_E_*. */
 	int (*map)(struct vio_queue *q, struct vio_mem *mem,
 		   const struct vio_queue_layout *layout);
-	/* The device's own half of the ring, as it stands before a start. */
-	void (*init)(struct vio_queue *q);
+	/*
+	 * Indices, and the device's own half of the ring, at a start.
+	 * VIO_E_INVAL where the bases cannot be.
+	 */
+	int (*init)(struct vio_queue *q, uint16_t avail_base,
+		    uint16_t used_base);
 	struct vio_req *(*pop)(struct vio_queue *q);
+	/* As if the request popped last had never been; it is forgotten. */
+	void (*unpop)(struct vio_queue *q, struct vio_req *req);
+	/* Its slot and its id are free again. */
+	void (*forget)(struct vio_queue *q, struct vio_req *req);
 	bool (*pending)(struct vio_queue *q);
 	/* Enter a finished request; the driver does not see it yet. */
 	void (*push)(struct vio_queue *q, struct vio_req *req);
@@ -30,11 +38,17 @@ struct vio_ring_ops {
 	void (*kicks_off)(struct vio_queue *q);
 	/* Returns whether something is pending after all. */
 	bool (*kicks_on)(struct vio_queue *q);
-	/* The used index that stands in the ring (an earlier life's). */
+	/* Where to go on after a stop, as a start wants it. */
+	uint16_t (*avail_base)(const struct vio_queue *q);
+	uint16_t (*used_base)(const struct vio_queue *q);
+	/*
+	 * The used index that stands in the ring, from an earlier life.
+	 * NULL: the ring does not tell.
+	 */
 	uint16_t (*used_idx)(const struct vio_queue *q);
 };
 
-extern const struct vio_ring_ops vio_ring_split;
+extern const struct vio_ring_ops vio_ring_split, vio_ring_packed;
 
 /* A descriptor as every layout means it, after copying. */
 struct vio_ring_desc {
@@ -58,9 +72,16 @@ static inline struct vio_req *vio_ring_slot(const struct vio_queue *q,
 					  (size_t)head * q->slot_stride);
 }
 
-/* Start filling @req; then add descriptors; all lengths start at 0. */
+/*
+ * Start filling the request of slot @slot; then add descriptors. All lengths
+ * start at 0.
+ */
 void vio_ring_req_begin(struct vio_queue *q, struct vio_req *req,
-			 uint16_t head);
+			uint16_t slot);
+
+/* A private copy of control bytes that may lie across regions. */
+bool vio_ring_copy_in(struct vio_queue *q, vio_addr addr, void *dst,
+		      size_t len);
 
 /*
  * Append a descriptor's bytes. False if it broke the rules; the queue is

@@ -61,9 +61,9 @@ static bool layout_ok(const struct vio_queue_layout *l, uint16_t size_max)
 static int split_map(struct vio_queue *q, struct vio_mem *mem,
 		     const struct vio_queue_layout *l)
 {
-	const void *desc, *driver;
 	unsigned hint = 0;
-	void *device;
+	const void *driver;
+	void *desc, *device;
 
 	if (!layout_ok(l, q->limits.size_max))
 		return VIO_E_INVAL;
@@ -86,15 +86,19 @@ static int split_map(struct vio_queue *q, struct vio_mem *mem,
 	return VIO_OK;
 }
 
-static void split_init(struct vio_queue *q)
+static int split_init(struct vio_queue *q, uint16_t avail_base,
+		      uint16_t used_base)
 {
+	q->avail_next = q->avail_seen = avail_base;
+	q->used_next = q->used_shown = q->used_signalled = used_base;
 	/* core.device.virtqueues: flags start clear unless suppressing. */
 	vio_put16(&used(q)->flags, 0);
 	wrote(q, &used(q)->flags, 2);
-	if (!q->event_idx)
-		return;
-	vio_put16(avail_event(q), q->avail_next);
-	wrote(q, avail_event(q), 2);
+	if (q->event_idx) {
+		vio_put16(avail_event(q), q->avail_next);
+		wrote(q, avail_event(q), 2);
+	}
+	return VIO_OK;
 }
 
 /*
@@ -137,27 +141,14 @@ struct walk {
 /* A private copy of descriptor @i, which is below entries. */
 static bool fetch(struct walk *w, uint32_t i, struct virtq_desc *d)
 {
-	uint64_t addr = w->table_addr.v + i * (uint64_t)sizeof(*d), got;
-	unsigned char *to = (unsigned char *)d;
-	size_t need = sizeof(*d);
+	uint64_t off = i * (uint64_t)sizeof(*d);
 
 	if (vio_likely(w->table)) {
-		vio_copy_in(d, w->table + i * sizeof(*d), sizeof(*d));
+		vio_copy_in(d, w->table + off, sizeof(*d));
 		return true;
 	}
-	/* An indirect table may lie across regions; at most 16 pieces. */
-	while (need) {
-		const void *p = vio_mem_span(w->q->mem, &w->q->mem_hint,
-					     vio_addr_of(addr), need,
-					     VIO_PERM_READ, &got);
-		if (!p)
-			return false;
-		vio_copy_in(to, p, got);
-		to += got;
-		addr += got;
-		need -= got;
-	}
-	return true;
+	return vio_ring_copy_in(w->q, vio_addr_of(w->table_addr.v + off), d,
+				sizeof(*d));
 }
 
 static bool walk_fault(struct walk *w, const char *text, uint64_t value)
@@ -270,20 +261,28 @@ static struct vio_req *split_pop(struct vio_queue *q)
 	return w.req;
 }
 
-static void push_elem(struct vio_queue *q, uint16_t head, uint32_t len)
+/* Slots are the heads; nothing else keeps track of them. */
+static void split_unpop(struct vio_queue *q, struct vio_req *req)
 {
-	struct virtq_used_elem *e =
-		&used_ring(q)[q->used_next & (q->size - 1)];
+	(void)req;
+	q->avail_next--;
+}
 
-	vio_put32(&e->id, head);
-	vio_put32(&e->len, len);
-	wrote(q, e, sizeof(*e));
-	q->used_next++;
+static void split_forget(struct vio_queue *q, struct vio_req *req)
+{
+	(void)q;
+	(void)req;
 }
 
 static void split_push(struct vio_queue *q, struct vio_req *req)
 {
-	push_elem(q, req->head, req->written);
+	struct virtq_used_elem *e =
+		&used_ring(q)[q->used_next & (q->size - 1)];
+
+	vio_put32(&e->id, req->head);
+	vio_put32(&e->len, req->written);
+	wrote(q, e, sizeof(*e));
+	q->used_next++;
 }
 
 /* split.driver: may we notify, after moving from used_signalled? */
@@ -341,6 +340,16 @@ static bool split_kicks_on(struct vio_queue *q)
 	return refresh(q);
 }
 
+static uint16_t split_avail_base(const struct vio_queue *q)
+{
+	return q->avail_next;
+}
+
+static uint16_t split_used_base(const struct vio_queue *q)
+{
+	return q->used_next;
+}
+
 static uint16_t split_used_idx(const struct vio_queue *q)
 {
 	return vio_get16(&used(q)->idx);
@@ -350,10 +359,14 @@ const struct vio_ring_ops vio_ring_split = {
 	.map = split_map,
 	.init = split_init,
 	.pop = split_pop,
+	.unpop = split_unpop,
+	.forget = split_forget,
 	.pending = split_pending,
 	.push = split_push,
 	.publish = split_publish,
 	.kicks_off = split_kicks_off,
 	.kicks_on = split_kicks_on,
+	.avail_base = split_avail_base,
+	.used_base = split_used_base,
 	.used_idx = split_used_idx,
 };

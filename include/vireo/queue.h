@@ -31,12 +31,16 @@ int vio_queue_init(struct vio_queue *q, struct vio_dev *dev, uint16_t index,
 
 /*
  * vio_queue_start() - start on a ring that lies in @mem.
- * @avail_base: free-running index of the first entry to pop; 0 on a new ring
- * @used_base: free-running used index to go on from; 0 on a new ring
+ * The driver's features say which format it has.
+ * @avail_base, @used_base: where it stopped (vio_queue_avail_base()), or on a
+ * new ring VIO_QUEUE_NEW_SPLIT, VIO_QUEUE_NEW_PACKED
  *
  * Takes a pin on @mem. Returns VIO_OK, VIO_E_STATE if it runs, VIO_E_INVAL
  * for a bad size or alignment, VIO_E_RANGE where the ring is not in memory.
  */
+#define VIO_QUEUE_NEW_SPLIT	0
+#define VIO_QUEUE_NEW_PACKED	0x8000
+
 int vio_queue_start(struct vio_queue *q, struct vio_mem *mem,
 		    const struct vio_queue_layout *layout,
 		    uint16_t avail_base, uint16_t used_base);
@@ -44,7 +48,8 @@ int vio_queue_start(struct vio_queue *q, struct vio_mem *mem,
 /*
  * vio_queue_used_in_ring() - the used index that stands in a ring not yet
  * started, for a front end that does not say where it left off. Returns
- * VIO_OK or what vio_queue_start() would say of the layout.
+ * VIO_OK, what vio_queue_start() would say of the layout, or VIO_E_UNSUPP for
+ * a packed ring, which does not tell.
  */
 int vio_queue_used_in_ring(struct vio_queue *q, struct vio_mem *mem,
 			   const struct vio_queue_layout *layout,
@@ -64,11 +69,13 @@ unsigned vio_queue_stop(struct vio_queue *q);
  */
 int vio_queue_set_mem(struct vio_queue *q, struct vio_mem *mem);
 
-/* Free-running index of the next entry that would be popped. */
-static inline uint16_t vio_queue_avail_base(const struct vio_queue *q)
-{
-	return q->avail_next;
-}
+/*
+ * Where to go on after a stop: avail_base and used_base for a later start.
+ * Split: free-running indices. Packed: offset in bits 0 to 14, wrap counter
+ * in bit 15. Also of a queue that is stopped.
+ */
+uint16_t vio_queue_avail_base(const struct vio_queue *q);
+uint16_t vio_queue_used_base(const struct vio_queue *q);
 
 /* -- hot path ------------------------------------------------------------ */
 

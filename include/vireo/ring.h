@@ -37,6 +37,8 @@ struct vio_req {
 	uint16_t nr_read;
 	uint16_t nr_write;
 	uint16_t head;		/* ring: id of the chain */
+	uint16_t slot;		/* ring: where this request is kept */
+	uint16_t nr_desc;	/* packed: entries of the ring it takes */
 	uint8_t state;		/* ring: free, popped, done */
 	uint8_t map;		/* ring: which map it was popped with */
 } __attribute__((aligned(16)));
@@ -101,19 +103,23 @@ struct vio_ring_ops;
 struct vio_queue {
 	/* hot */
 	const struct vio_ring_ops *ring;
-	const void *desc;		/* split: descriptor table */
-	const void *driver_area;	/* split: available ring */
-	void *device_area;		/* split: used ring */
+	void *desc;			/* descriptor table, or ring */
+	const void *driver_area;	/* available ring, or event structure */
+	void *device_area;		/* used ring, or event structure */
 	struct vio_mem *mem;		/* the map new requests get */
 	unsigned char *slots;
 	uint32_t slot_stride;
 	unsigned mem_hint;
 	uint16_t size;
-	uint16_t avail_next;	/* free-running: next entry to pop */
-	uint16_t avail_seen;	/* free-running: driver's index when read */
-	uint16_t used_next;	/* free-running: next used entry to fill */
-	uint16_t used_shown;	/* free-running: index the driver can see */
-	uint16_t used_signalled;/* free-running: index at last notify check */
+	/* split: free-running indices; packed: positions (spec/packed.h) */
+	uint16_t avail_next;	/* next entry to pop */
+	uint16_t avail_seen;	/* split: the driver's index when read */
+	uint16_t used_next;	/* next used entry to fill */
+	uint16_t used_shown;	/* up to here the driver can see */
+	uint16_t used_signalled;/* used_next at the last notify check */
+	uint16_t outstanding;	/* packed: entries lent to us */
+	uint16_t first_flags;	/* packed: of the first entry not shown */
+	uint16_t nr_free;	/* packed: entries of free[] */
 	uint16_t inflight;	/* popped and not done */
 	uint8_t state;		/* enum vio_queue_state */
 	uint8_t map;		/* index of mem in maps[] */
@@ -128,8 +134,10 @@ struct vio_queue {
 	const struct vio_queue_owner *owner;
 	const struct vio_features *features;	/* the driver's */
 	uint16_t index;
-	uint16_t order_next;	/* in order: oldest request not yet used */
-	uint16_t *order;	/* in order: heads as popped */
+	uint16_t order_out;	/* in order: order[] index of the oldest */
+	uint16_t *order;	/* in order: slots in flight, as popped */
+	uint16_t *free;		/* packed: slots not in use, a stack */
+	uint8_t *id_busy;	/* packed: ids in use */
 	struct vio_seg *overflow;
 	struct vio_queue_limits limits;
 	struct vio_queue_layout layout;

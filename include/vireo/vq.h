@@ -53,16 +53,20 @@ struct vio_drv_mem {
 /* -- virtqueues ---------------------------------------------------------- */
 
 struct vio_vq_limits {
-	uint16_t size;		/* a power of two, 1 to 32768 */
+	uint16_t size;		/* 1 to 32768; split: a power of two */
 	uint16_t indirect_max;	/* longest indirect table; 0: use none */
 };
 
-/* Private record of a descriptor; of a chain where it is the chain's head. */
+/*
+ * Private record of a buffer. Split: one for each descriptor, of the chain
+ * where it is the chain's head. Packed: one for each buffer id.
+ */
 struct vio_vq_slot {
 	void *token;
 	uint32_t room;		/* bytes that the device may write */
-	uint16_t nr;		/* descriptors of the chain; 0: no head */
-	uint16_t next;		/* the one after it, free or in a chain */
+	uint16_t nr;		/* ring entries it takes; 0: not in use */
+	uint16_t next;		/* split: the descriptor after it; packed: the
+				 * next free id, in order the next buffer's */
 };
 
 struct vio_vq_stats {
@@ -72,22 +76,34 @@ struct vio_vq_stats {
 	uint64_t clamped;	/* used lengths beyond what was offered */
 };
 
+struct vio_vq_ops;
+struct pvirtq_desc;
+struct pvirtq_event_suppress;
+
 struct vio_vq {
 	/* hot */
-	struct virtq_desc *desc;
+	const struct vio_vq_ops *ops;
+	struct virtq_desc *desc;	/* split */
 	struct virtq_avail *avail;
 	struct virtq_used *used;
-	struct virtq_desc *table;	/* indirect_max entries for each slot */
+	struct pvirtq_desc *ring;	/* packed */
+	struct pvirtq_event_suppress *driver_event;
+	struct pvirtq_event_suppress *device_event;
+	void *table;		/* indirect_max entries for each slot */
 	struct vio_vq_slot *slot;
 	struct vio_window window;
 	uint16_t size;
 	uint16_t indirect_max;
-	uint16_t free_head;
-	uint16_t nr_free;
-	uint16_t avail_next;	/* free-running: next entry to fill */
-	uint16_t avail_shown;	/* free-running: index the device can see */
-	uint16_t used_next;	/* free-running: next entry to take */
-	uint16_t used_seen;	/* free-running: device's index when read */
+	uint16_t free_head;	/* first free descriptor (packed: id) */
+	uint16_t nr_free;	/* ring entries */
+	uint16_t inflight;	/* buffers added and not taken back */
+	/* split: free-running indices; packed: positions (spec/packed.h) */
+	uint16_t avail_next;	/* next entry to fill */
+	uint16_t avail_shown;	/* up to here the device can see */
+	uint16_t used_next;	/* next entry to take */
+	uint16_t used_seen;	/* split: the device's index when read */
+	uint16_t first_flags;	/* packed: of the first entry not shown */
+	uint16_t newest;	/* packed, in order: id added last */
 	uint16_t oldest;	/* in order: head to be used next */
 	uint16_t batch_last;	/* in order: head that ends the batch */
 	uint32_t batch_len;	/* in order: used length of that one */
@@ -107,7 +123,8 @@ size_t vio_vq_private_size(const struct vio_vq_limits *limits);
 
 /*
  * vio_vq_init() - lay out an empty queue.
- * @features: as negotiated; EVENT_IDX, IN_ORDER, INDIRECT_DESC matter here
+ * @features: as negotiated; RING_PACKED, EVENT_IDX, IN_ORDER, INDIRECT_DESC
+ * matter here
  *
  * vq->layout then says where it lies. Returns VIO_OK, VIO_E_INVAL,
  * VIO_E_NOSPC, or VIO_E_RANGE if the shared arena leaves the window.
@@ -164,7 +181,7 @@ void *vio_vq_detach(struct vio_vq *vq);
 /* Buffers added and not taken back. */
 static inline uint16_t vio_vq_inflight(const struct vio_vq *vq)
 {
-	return (uint16_t)(vq->avail_next - vq->used_next);
+	return vq->inflight;
 }
 
 #ifdef __cplusplus

@@ -75,6 +75,12 @@ void rig_init(struct rig *r, struct vio_queue *queue, unsigned nr_queues,
 void rig_start(struct rig *r, struct vio_dev *dev,
 	       const struct vio_features *features)
 {
+	rig_start_at(r, dev, features, VIO_QUEUE_NEW_SPLIT);
+}
+
+void rig_start_at(struct rig *r, struct vio_dev *dev,
+		  const struct vio_features *features, uint16_t base)
+{
 	const struct vio_log log = { on_log, r };
 
 	r->dev = dev;
@@ -85,7 +91,7 @@ void rig_start(struct rig *r, struct vio_dev *dev,
 	CHECK_EQ(vio_dev_set_features(dev, features), VIO_OK);
 	vio_dev_set_status(dev, 11);
 	CHECK_EQ(vio_dev_status(dev), 11);
-	CHECK_EQ(vio_queue_start(&r->queue[0], &r->mem, &r->layout, 0, 0),
+	CHECK_EQ(vio_queue_start(&r->queue[0], &r->mem, &r->layout, base, base),
 		 VIO_OK);
 	vio_dev_set_status(dev, 15);
 	CHECK_EQ(vio_dev_status(dev), 15);

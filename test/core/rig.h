@@ -45,6 +45,10 @@ void rig_init(struct rig *r, struct vio_queue *queue, unsigned nr_queues,
 void rig_start(struct rig *r, struct vio_dev *dev,
 	       const struct vio_features *features);
 
+/* As rig_start(), on a ring that begins at @base (packed: 0x8000). */
+void rig_start_at(struct rig *r, struct vio_dev *dev,
+		  const struct vio_features *features, uint16_t base);
+
 /* As rig_start() with all that is offered, less the event index. */
 void rig_start_plain(struct rig *r, struct vio_dev *dev);
 

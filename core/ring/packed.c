@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * packed.c - the device half of the packed virtqueue (standard: 2.8).
+ *
+ * One ring of descriptors, written by both sides; who may write one is said
+ * by two bits of its flags against a wrap counter. As in split.c, each shared
+ * word is loaded once and nothing that was written is read back. In struct
+ * vio_queue, avail_next and used_* are positions (spec/packed.h), and
+ * outstanding counts the ring's entries that the driver has lent us.
+ */
+#include "core/ring/ring.h"
+#include "core/mem/access.h"
+#include <vireo/spec/packed.h>
+
+/* Read and, once used, written. */
+static struct pvirtq_desc *ring(const struct vio_queue *q)
+{
+	return q->desc;
+}
+
+static const struct pvirtq_event_suppress *driver_event(
+	const struct vio_queue *q)
+{
+	return q->driver_area;
+}
+
+static struct pvirtq_event_suppress *device_event(const struct vio_queue *q)
+{
+	return q->device_area;
+}
+
+static void wrote(const struct vio_queue *q, const void *p, size_t len)
+{
+	if (vio_unlikely(q->mem->dirty))
+		vio_mem_wrote(q->mem, p, len);
+}
+
+/* packed.other: alignments of 2.8; the size need not be a power of 2. */
+static bool layout_ok(const struct vio_queue_layout *l, uint16_t size_max)
+{
+	return l->size && l->size <= size_max &&
+	       l->size <= PVIRTQ_SIZE_MAX &&
+	       !(l->desc.v % PVIRTQ_DESC_ALIGN) &&
+	       !(l->driver.v % PVIRTQ_EVENT_ALIGN) &&
+	       !(l->device.v % PVIRTQ_EVENT_ALIGN);
+}
+
+static int packed_map(struct vio_queue *q, struct vio_mem *mem,
+		      const struct vio_queue_layout *l)
+{
+	const uint64_t ev = sizeof(struct pvirtq_event_suppress);
+	unsigned hint = 0;
+	const void *driver;
+	void *desc, *device;
+
+	if (!layout_ok(l, q->limits.size_max))
+		return VIO_E_INVAL;
+	desc = vio_mem_at(mem, &hint, l->desc,
+			  l->size * (uint64_t)sizeof(struct pvirtq_desc),
+			  VIO_PERM_RW);
+	driver = vio_mem_at(mem, &hint, l->driver, ev, VIO_PERM_READ);
+	device = vio_mem_at(mem, &hint, l->device, ev, VIO_PERM_RW);
+	if (!desc || !driver || !device)
+		return VIO_E_RANGE;
+	/* Guest alignment says nothing about where the host mapped it. */
+	if ((uintptr_t)desc % 8 || (uintptr_t)driver % 2 ||
+	    (uintptr_t)device % 2)
+		return VIO_E_INVAL;
+	q->desc = desc;
+	q->driver_area = driver;
+	q->device_area = device;
+	q->size = l->size;
+	return VIO_OK;
+}
+
+static int packed_init(struct vio_queue *q, uint16_t avail_base,
+		       uint16_t used_base)
+{
+	uint16_t avail, used;
+	uint32_t lent;
+
+	if (!pvirtq_unpack(avail_base, q->size, &avail) ||
+	    !pvirtq_unpack(used_base, q->size, &used))
+		return VIO_E_INVAL;
+	lent = pvirtq_distance(used, avail, q->size);
+	if (lent > q->size)
+		return VIO_E_INVAL;
+	q->avail_next = avail;
+	q->used_next = q->used_shown = q->used_signalled = used;
+	q->outstanding = (uint16_t)lent;
+	vio_put16(&device_event(q)->flags, RING_EVENT_FLAGS_ENABLE);
+	wrote(q, device_event(q), sizeof(*device_event(q)));
+	return VIO_OK;
+}
+
+/* Is the descriptor at the next position available? @flags: as loaded. */
+static bool look(const struct vio_queue *q, uint16_t *flags)
+{
+	bool wrap = pvirtq_wrap(q->avail_next, q->size);
+
+	/* pairs with [E]: the driver's release of the flags, after the rest
+	 * of the descriptor and of the list that it begins. */
+	*flags = vio_get16_acquire(
+		&ring(q)[pvirtq_off(q->avail_next, q->size)].flags);
+	return !!(*flags & PVIRTQ_DESC_F_AVAIL) == wrap &&
+	       !!(*flags & PVIRTQ_DESC_F_USED) != wrap;
+}
+
+static bool packed_pending(struct vio_queue *q)
+{
+	uint16_t flags;
+
+	return look(q, &flags);
+}
+
+static bool fault(struct vio_req *req, const char *text, uint64_t value)
+{
+	VIO_RING_BREAK(req->queue, text,
+		       { "offset", pvirtq_off(req->queue->avail_next,
+					      req->queue->size) },
+		       { "value", value }, { "size", req->queue->size });
+	return false;
+}
+
+/* One descriptor's bytes join the request; @flags stand for the copy's. */
+static bool add(struct vio_req *req, const struct pvirtq_desc *d,
+		uint16_t flags)
+{
+	const struct vio_ring_desc rd = {
+		.addr = vio_from_le64(d->addr),
+		.len = vio_from_le32(d->len),
+		.writable = flags & PVIRTQ_DESC_F_WRITE,
+	};
+
+	return vio_ring_req_add(req->queue, req, &rd);
+}
+
+/*
+ * packed.driver.indirect-descriptors: the entries of an indirect table stand
+ * one after the other; WRITE is their only flag.
+ */
+static bool walk_indirect(struct vio_req *req, const struct pvirtq_desc *d)
+{
+	uint32_t len = vio_from_le32(d->len);
+	struct vio_queue *q = req->queue;
+	uint64_t addr = vio_from_le64(d->addr);
+	struct pvirtq_desc e;
+
+	if (!q->indirect)
+		return fault(req, "indirect descriptor, but INDIRECT_DESC was "
+			     "not negotiated", 0);
+	if (!len || len % sizeof(e))
+		return fault(req, "indirect table's length is not a multiple "
+			     "of 16", len);
+	if (len - 1 > UINT64_MAX - addr)
+		return fault(req, "indirect table runs past the end of the "
+			     "address space", addr);
+	/* Each entry takes room in the request or is empty; bounded both by
+	 * the segments and, for empty ones, by the ring's size. */
+	if (len / sizeof(e) > q->limits.seg_max)
+		return fault(req, "indirect table has too many entries",
+			     len / sizeof(e));
+	for (; len; len -= sizeof(e), addr += sizeof(e)) {
+		if (!vio_ring_copy_in(q, vio_addr_of(addr), &e, sizeof(e)))
+			return fault(req, "indirect table is not in guest "
+				     "memory", addr);
+		if (!add(req, &e, vio_from_le16(e.flags)))
+			return false;
+	}
+	return true;
+}
+
+/*
+ * The list that begins at the next position; @flags are those of its first
+ * descriptor. @nr: out, entries of the ring; @id: out, from the last of them.
+ */
+static bool walk_list(struct vio_req *req, uint16_t flags, uint16_t *nr,
+		      uint16_t *id)
+{
+	struct vio_queue *q = req->queue;
+	uint16_t pos = q->avail_next;
+	struct pvirtq_desc d;
+
+	for (*nr = 1;; ++*nr, pos = pvirtq_add(pos, 1, q->size)) {
+		const struct pvirtq_desc *at =
+			&ring(q)[pvirtq_off(pos, q->size)];
+
+		/* Bounds the loop: the ring is not longer than its size. */
+		if (*nr > q->size - q->outstanding)
+			return fault(req, "more descriptors than the ring "
+				     "has free", *nr);
+		if (*nr > 1)
+			flags = vio_get16(&at->flags);
+		/* All but the flags, which were loaded before. */
+		vio_copy_in(&d, at, offsetof(struct pvirtq_desc, flags));
+		*id = vio_from_le16(d.id);
+		if (vio_unlikely(flags & PVIRTQ_DESC_F_INDIRECT)) {
+			/* A list is all direct, or one indirect table. */
+			if (*nr > 1 || (flags & PVIRTQ_DESC_F_NEXT))
+				return fault(req, "indirect descriptor in a "
+					     "list", flags);
+			return walk_indirect(req, &d);
+		}
+		if (!add(req, &d, flags))
+			return false;
+		if (!(flags & PVIRTQ_DESC_F_NEXT))
+			return true;
+	}
+}
+
+static struct vio_req *packed_pop(struct vio_queue *q)
+{
+	struct vio_req *req;
+	uint16_t flags, nr, id;
+
+	if (!look(q, &flags))
+		return NULL;
+	if (vio_unlikely(!q->nr_free))
+		return VIO_RING_BREAK(q, "more requests than the ring is long",
+				      { "in flight", q->inflight },
+				      { "size", q->size });
+	req = vio_ring_slot(q, q->free[q->nr_free - 1]);
+	vio_ring_req_begin(q, req, q->free[q->nr_free - 1]);
+	if (vio_unlikely(!walk_list(req, flags, &nr, &id)))
+		return NULL;
+	if (vio_unlikely(id >= q->size || q->id_busy[id]))
+		return VIO_RING_BREAK(q, "buffer id is outside the ring's "
+				      "size or in use", { "id", id },
+				      { "size", q->size },
+				      { "in flight", q->inflight });
+	req->head = id;
+	req->nr_desc = nr;
+	q->id_busy[id] = 1;
+	q->nr_free--;
+	q->outstanding += nr;
+	q->avail_next = pvirtq_add(q->avail_next, nr, q->size);
+	return req;
+}
+
+static void packed_unpop(struct vio_queue *q, struct vio_req *req)
+{
+	/* Back by nr_desc is forward by the rest of the circle. */
+	q->avail_next = pvirtq_add(q->avail_next, q->size, q->size);
+	q->avail_next = pvirtq_add(q->avail_next, q->size - req->nr_desc,
+				   q->size);
+	q->outstanding -= req->nr_desc;
+}
+
+static void packed_forget(struct vio_queue *q, struct vio_req *req)
+{
+	q->id_busy[req->head] = 0;
+	q->free[q->nr_free++] = req->slot;
+}
+
+/*
+ * The driver polls one place only, the first descriptor not yet used. So all
+ * others of a batch are written outright, and the flags of the first wait for
+ * the publication.
+ */
+static void packed_push(struct vio_queue *q, struct vio_req *req)
+{
+	struct pvirtq_desc *d = &ring(q)[pvirtq_off(q->used_next, q->size)];
+	uint16_t flags = pvirtq_wrap(q->used_next, q->size) ?
+			 PVIRTQ_DESC_F_AVAIL | PVIRTQ_DESC_F_USED : 0;
+
+	if (req->written)
+		flags |= PVIRTQ_DESC_F_WRITE;
+	vio_put16(&d->id, req->head);
+	vio_put32(&d->len, req->written);
+	if (q->used_next == q->used_shown)
+		q->first_flags = flags;
+	else
+		vio_put16(&d->flags, flags);
+	wrote(q, d, sizeof(*d));
+	q->used_next = pvirtq_add(q->used_next, req->nr_desc, q->size);
+	q->outstanding -= req->nr_desc;
+}
+
+/* packed.other: the driver's event suppression structure, 2.8.10. */
+static bool want_notify(struct vio_queue *q)
+{
+	uint16_t old = q->used_signalled, word, event, flags;
+
+	q->used_signalled = q->used_next;
+	/* pairs with [F]: the driver's release of flags, after desc. */
+	flags = vio_get16_acquire(&driver_event(q)->flags);
+	if (flags == RING_EVENT_FLAGS_DISABLE)
+		return false;
+	if (flags != RING_EVENT_FLAGS_DESC || !q->event_idx)
+		return true;
+	word = vio_get16(&driver_event(q)->desc);
+	if (vio_unlikely(!q->signalled_valid)) {
+		q->signalled_valid = true;
+		return true;
+	}
+	/* An offset outside the ring asks for nothing that makes sense. */
+	return !pvirtq_unpack(word, q->size, &event) ||
+	       pvirtq_need_event(event, q->used_next, old, q->size);
+}
+
+static bool packed_publish(struct vio_queue *q)
+{
+	struct pvirtq_desc *d = &ring(q)[pvirtq_off(q->used_shown, q->size)];
+
+	/* pairs with [G]: the driver's acquire of the flags, before it reads
+	 * the descriptor and those behind it. */
+	vio_store_release16(&d->flags, q->first_flags);
+	wrote(q, &d->flags, sizeof(d->flags));
+	q->used_shown = q->used_next;
+	/* pairs with [H]: the driver's barrier between its event suppression
+	 * and its last look at the ring. One of the two sees the other. */
+	vio_mb();
+	return want_notify(q);
+}
+
+static void packed_kicks_off(struct vio_queue *q)
+{
+	vio_put16(&device_event(q)->flags, RING_EVENT_FLAGS_DISABLE);
+	wrote(q, device_event(q), sizeof(*device_event(q)));
+}
+
+static bool packed_kicks_on(struct vio_queue *q)
+{
+	struct pvirtq_event_suppress *e = device_event(q);
+
+	vio_put16(&e->desc, pvirtq_pack(q->avail_next, q->size));
+	/* pairs with [I]: the driver's acquire of flags, before desc. */
+	vio_store_release16(&e->flags, q->event_idx ? RING_EVENT_FLAGS_DESC :
+						      RING_EVENT_FLAGS_ENABLE);
+	wrote(q, e, sizeof(*e));
+	/* pairs with [J]: the driver's barrier between making descriptors
+	 * available and reading our event suppression. */
+	vio_mb();
+	return packed_pending(q);
+}
+
+static uint16_t packed_base(const struct vio_queue *q)
+{
+	return pvirtq_pack(q->avail_next, q->size);
+}
+
+static uint16_t packed_used_base(const struct vio_queue *q)
+{
+	return pvirtq_pack(q->used_next, q->size);
+}
+
+const struct vio_ring_ops vio_ring_packed = {
+	.map = packed_map,
+	.init = packed_init,
+	.pop = packed_pop,
+	.unpop = packed_unpop,
+	.forget = packed_forget,
+	.pending = packed_pending,
+	.push = packed_push,
+	.publish = packed_publish,
+	.kicks_off = packed_kicks_off,
+	.kicks_on = packed_kicks_on,
+	.avail_base = packed_base,
+	.used_base = packed_used_base,
+};
