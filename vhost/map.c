@@ -1,0 +1,412 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vhost/map.c - the front end's memory: regions mapped from descriptors, and
+ * the tables made of them. It knows no ring's layout; it asks each started
+ * ring whether it can live in a new table before anything changes.
+ *
+ * A table is immutable and dies when its last pin goes, on whatever thread
+ * that is. A mapping may stand in several tables and dies with the last.
+ */
+#define _GNU_SOURCE
+#include "server.h"
+
+#include <errno.h>
+#include <linux/magic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#define CURE "front end sent no shared memory for a region: give the guest " \
+	"memory that is shared by descriptor; QEMU: -object " \
+	"memory-backend-memfd,id=mem,size=...,share=on -machine " \
+	"memory-backend=mem"
+
+struct mapping {
+	unsigned refs;			/* atomic */
+	void *base;			/* page-aligned, as mapped */
+	size_t len;
+	const struct vhu_env_ops *env;
+	void *env_ctx;
+};
+
+/* A region as the front end described it, and where it is here. */
+struct slot {
+	struct vhu_region wire;
+	struct mapping *mapping;
+	unsigned char *host;
+	unsigned perm;
+};
+
+struct vhu_map {
+	struct vio_mem mem;
+	unsigned nr;
+	struct vio_region *region;	/* [nr], for mem */
+	struct slot slot[];		/* sorted by guest address */
+};
+
+/* -- mappings ------------------------------------------------------------- */
+
+static void mapping_put(struct mapping *m)
+{
+	if (__atomic_sub_fetch(&m->refs, 1, __ATOMIC_ACQ_REL))
+		return;
+	if (m->env->map_guard)
+		m->env->map_guard(m->env_ctx, m->base, m->len, false);
+	munmap(m->base, m->len);
+	free(m);
+}
+
+/* The unit in which a descriptor can be mapped: huge pages are larger. */
+static uint64_t map_unit(int fd)
+{
+	struct statfs fs;
+
+	if (fstatfs(fd, &fs) == 0 && fs.f_type == HUGETLBFS_MAGIC)
+		return (uint64_t)fs.f_bsize;
+	return (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static int check_region(const struct vhu_server *s,
+			const struct vhu_region *w, int fd)
+{
+	struct stat st;
+
+	if (!w->size || w->size - 1 > UINT64_MAX - w->guest_addr ||
+	    w->size - 1 > UINT64_MAX - w->user_addr ||
+	    w->mmap_offset > INT64_MAX ||
+	    w->size > (uint64_t)INT64_MAX - w->mmap_offset) {
+		vhu_say(s, VIO_LOG_ERROR, "memory region is empty or runs past "
+			"the end of an address space",
+			{ "guest_addr", w->guest_addr }, { "size", w->size },
+			{ "user_addr", w->user_addr },
+			{ "mmap_offset", w->mmap_offset });
+		return -EINVAL;
+	}
+	if (fstat(fd, &st) != 0)
+		return -errno;
+	if (S_ISREG(st.st_mode) && ((uint64_t)st.st_size < w->mmap_offset ||
+	    (uint64_t)st.st_size - w->mmap_offset < w->size)) {
+		vhu_say(s, VIO_LOG_ERROR, "memory region runs past the end of "
+			"its file", { "mmap_offset", w->mmap_offset },
+			{ "size", w->size },
+			{ "file_size", (uint64_t)st.st_size });
+		return -EINVAL;
+	}
+	return 0;
+}
+
+/* Fill @slot from @w and @fd, which stays the caller's. */
+static int map_region(const struct vhu_server *s, struct slot *slot,
+		      const struct vhu_region *w, int fd)
+{
+	uint64_t unit, offset, len;
+	struct mapping *m;
+	void *base;
+	int err;
+
+	err = check_region(s, w, fd);
+	if (err)
+		return err;
+	unit = map_unit(fd);
+	offset = w->mmap_offset / unit * unit;
+	len = w->mmap_offset - offset + w->size;
+	len = (len + unit - 1) / unit * unit;
+	m = calloc(1, sizeof(*m));
+	if (!m)
+		return -ENOMEM;
+	slot->perm = VIO_PERM_RW;
+	base = mmap(NULL, len, PROT_READ | PROT_WRITE,
+		    MAP_SHARED | MAP_NORESERVE, fd, (off_t)offset);
+	if (base == MAP_FAILED && (errno == EACCES || errno == EPERM)) {
+		/* Read-only memory: the guest's ROM. */
+		slot->perm = VIO_PERM_READ;
+		base = mmap(NULL, len, PROT_READ, MAP_SHARED | MAP_NORESERVE,
+			    fd, (off_t)offset);
+	}
+	if (base == MAP_FAILED) {
+		err = -errno;
+		free(m);
+		vhu_say(s, VIO_LOG_ERROR, "memory region cannot be mapped",
+			{ "mmap_offset", w->mmap_offset },
+			{ "size", w->size }, { "errno", (uint64_t)-err });
+		return err;
+	}
+	/* A guest's memory has no place in our core dump. */
+	madvise(base, len, MADV_DONTDUMP);
+	*m = (struct mapping){ 1, base, len, s->conf.env, s->conf.env_ctx };
+	if (m->env->map_guard)
+		m->env->map_guard(m->env_ctx, base, len, true);
+	slot->wire = *w;
+	slot->mapping = m;
+	slot->host = (unsigned char *)base + (w->mmap_offset - offset);
+	return 0;
+}
+
+/* -- tables --------------------------------------------------------------- */
+
+static void map_free(struct vhu_map *map)
+{
+	for (unsigned i = 0; i < map->nr; i++)
+		mapping_put(map->slot[i].mapping);
+	free(map->region);
+	free(map);
+}
+
+static void unpinned(struct vio_mem *mem)
+{
+	map_free(vio_container_of(mem, struct vhu_map, mem));
+}
+
+static struct vhu_map *map_new(unsigned room)
+{
+	struct vhu_map *map;
+
+	map = calloc(1, sizeof(*map) + room * sizeof(map->slot[0]));
+	if (!map)
+		return NULL;
+	map->region = calloc(room ? room : 1, sizeof(*map->region));
+	if (!map->region) {
+		free(map);
+		return NULL;
+	}
+	return map;
+}
+
+/* Take over a slot, reference included, keeping the order. */
+static void map_insert(struct vhu_map *map, const struct slot *slot)
+{
+	unsigned i = map->nr++;
+
+	while (i && map->slot[i - 1].wire.guest_addr > slot->wire.guest_addr) {
+		map->slot[i] = map->slot[i - 1];
+		i--;
+	}
+	map->slot[i] = *slot;
+}
+
+static void map_share(struct vhu_map *map, const struct slot *slot)
+{
+	__atomic_add_fetch(&slot->mapping->refs, 1, __ATOMIC_RELAXED);
+	map_insert(map, slot);
+}
+
+/* All slots are in: make it a map that queues can use. */
+static int map_finish(struct vhu_server *s, struct vhu_map *map)
+{
+	for (unsigned i = 0; i < map->nr; i++) {
+		const struct slot *slot = &map->slot[i];
+
+		map->region[i] = (struct vio_region){
+			.addr = vio_addr_of(slot->wire.guest_addr),
+			.size = slot->wire.size,
+			.host = slot->host,
+			.user_addr = slot->wire.user_addr,
+			.perm = slot->perm,
+		};
+	}
+	if (vio_mem_init(&map->mem, map->region, map->nr) != VIO_OK) {
+		vhu_say(s, VIO_LOG_ERROR, "memory regions overlap",
+			{ "regions", map->nr });
+		return -EINVAL;
+	}
+	map->mem.unpinned = unpinned;
+	return 0;
+}
+
+struct vio_mem *vhu_map_mem(struct vhu_map *map)
+{
+	return map ? &map->mem : NULL;
+}
+
+unsigned vhu_map_regions(const struct vhu_map *map)
+{
+	return map ? map->nr : 0;
+}
+
+void vhu_map_drop(struct vhu_server *s)
+{
+	if (s->map)
+		vio_mem_unpin(&s->map->mem);
+	s->map = NULL;
+}
+
+/* -- putting a table into force ------------------------------------------- */
+
+static int queue_set_mem(struct vhu_ring *r, void *arg)
+{
+	const struct vhu_server *s = r->s;
+	int err = vio_queue_set_mem(vhu_ring_queue(r), arg);
+
+	/* Too many maps with requests in flight: let them finish. */
+	if (err == VIO_E_AGAIN && s->conf.env->drain) {
+		err = s->conf.env->drain(s->conf.env_ctx, r->index);
+		if (err)
+			return err;
+		err = vio_queue_set_mem(vhu_ring_queue(r), arg);
+	}
+	return err == VIO_OK ? 0 : -EFAULT;
+}
+
+/* Let a started ring live in @mem, where it lies at @to. */
+static int move_ring(struct vhu_ring *r, struct vio_mem *mem,
+		     const struct vio_queue_layout *to)
+{
+	int err;
+
+	if (r->layout.desc.v == to->desc.v &&
+	    r->layout.driver.v == to->driver.v &&
+	    r->layout.device.v == to->device.v)
+		return vhu_on_queue(r, queue_set_mem, mem);
+	/* Another guest address: s->map is the new one already. */
+	err = vhu_ring_event(r, VHU_EV_STOP);
+	return err ? err : vhu_ring_try_start(r);
+}
+
+/* Put a table into force; consumes it. All or nothing, up to the moves. */
+static int map_use(struct vhu_server *s, struct vhu_map *map)
+{
+	struct vio_queue_layout to;
+	struct vhu_map *old = s->map;
+	int err = map_finish(s, map);
+
+	for (unsigned i = 0; !err && i < s->nr_rings; i++) {
+		if (!vhu_ring_started(&s->ring[i]) ||
+		    vhu_ring_locate(&s->ring[i], &map->mem, &to))
+			continue;
+		vhu_say(s, VIO_LOG_ERROR, "front end takes away the memory in "
+			"which a started ring lies", { "queue", i });
+		err = -EBUSY;
+	}
+	if (err) {
+		map_free(map);
+		return err;
+	}
+	vio_mem_pin(&map->mem);
+	s->map = map;
+	for (unsigned i = 0; i < s->nr_rings; i++) {
+		struct vhu_ring *r = &s->ring[i];
+		int e;
+
+		if (vhu_ring_started(r)) {
+			vhu_ring_locate(r, &map->mem, &to);
+			e = move_ring(r, &map->mem, &to);
+		} else {
+			e = vhu_ring_try_start(r);
+		}
+		err = err ? err : e;
+	}
+	if (old)
+		vio_mem_unpin(&old->mem);
+	return err;
+}
+
+/* -- messages ------------------------------------------------------------- */
+
+/* Map a region of a message and put it into @map. */
+static int add_region(struct vhu_server *s, struct vhu_map *map,
+		      const struct vhu_region *w, int fd)
+{
+	struct slot slot;
+	int err;
+
+	if (fd < 0) {
+		vhu_say(s, VIO_LOG_ERROR, CURE,
+			{ "guest_addr", w->guest_addr }, { "size", w->size });
+		return -EBADF;
+	}
+	err = map_region(s, &slot, w, fd);
+	if (!err)
+		map_insert(map, &slot);
+	return err;
+}
+
+int vhu_on_mem_table(struct vhu_server *s, struct vhu_msg *msg)
+{
+	const struct vhu_mem_table *t = &msg->p.table;
+	uint32_t nr = t->nr;
+	struct vhu_map *map;
+
+	if (nr > VHU_TABLE_REGIONS ||
+	    8 + nr * sizeof(t->region[0]) > msg->hdr.size ||
+	    (msg->nr_fds && msg->nr_fds != nr)) {
+		vhu_say(s, VIO_LOG_ERROR, "memory table does not fit its "
+			"message", { "regions", nr },
+			{ "regions_max", VHU_TABLE_REGIONS },
+			{ "bytes", msg->hdr.size }, { "fds", msg->nr_fds });
+		return -EPROTO;
+	}
+	map = map_new(nr);
+	if (!map)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < nr; i++) {
+		int fd = i < msg->nr_fds ? msg->fd[i] : -1;
+		int err = add_region(s, map, &t->region[i], fd);
+
+		if (err) {
+			map_free(map);
+			return err;
+		}
+	}
+	return map_use(s, map);
+}
+
+int vhu_on_mem_slots(struct vhu_server *s, struct vhu_msg *msg)
+{
+	return vhu_reply_u64(s, msg, VHU_MEM_SLOTS);
+}
+
+int vhu_on_mem_add(struct vhu_server *s, struct vhu_msg *msg)
+{
+	unsigned nr = vhu_map_regions(s->map);
+	struct vhu_map *map;
+	int err;
+
+	if (nr >= VHU_MEM_SLOTS) {
+		vhu_say(s, VIO_LOG_ERROR, "too many memory regions",
+			{ "regions_max", VHU_MEM_SLOTS });
+		return -ENOSPC;
+	}
+	map = map_new(nr + 1);
+	if (!map)
+		return -ENOMEM;
+	for (unsigned i = 0; i < nr; i++)
+		map_share(map, &s->map->slot[i]);
+	err = add_region(s, map, &msg->p.reg.region,
+			 msg->nr_fds ? msg->fd[0] : -1);
+	if (err) {
+		map_free(map);
+		return err;
+	}
+	return map_use(s, map);
+}
+
+static bool same_region(const struct vhu_region *a, const struct vhu_region *b)
+{
+	return a->guest_addr == b->guest_addr && a->size == b->size &&
+		a->user_addr == b->user_addr;
+}
+
+/* A descriptor that comes along is closed, as the protocol permits. */
+int vhu_on_mem_rem(struct vhu_server *s, struct vhu_msg *msg)
+{
+	const struct vhu_region *w = &msg->p.reg.region;
+	unsigned nr = vhu_map_regions(s->map);
+	struct vhu_map *map = map_new(nr);
+
+	if (!map)
+		return -ENOMEM;
+	for (unsigned i = 0; i < nr; i++) {
+		if (!same_region(&s->map->slot[i].wire, w))
+			map_share(map, &s->map->slot[i]);
+	}
+	if (map->nr + 1 == nr)
+		return map_use(s, map);
+	map_free(map);
+	vhu_say(s, VIO_LOG_ERROR, "no such memory region to remove",
+		{ "guest_addr", w->guest_addr }, { "size", w->size },
+		{ "user_addr", w->user_addr });
+	return -ENOENT;
+}

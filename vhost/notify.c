@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vhost/notify.c - what goes from the device to the front end unasked: calls,
+ * errors, changes of configuration; by descriptor or by message.
+ */
+#include "server.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <unistd.h>
+
+/*
+ * The descriptor's flags are the front end's too, so that they stay as they
+ * are; one that may block is asked for room first.
+ */
+bool vhu_fd_may_block(int fd)
+{
+	int flags = fcntl(fd, F_GETFL);
+
+	return flags < 0 || !(flags & O_NONBLOCK);
+}
+
+static bool ready(int fd, short events)
+{
+	struct pollfd p = { .fd = fd, .events = events };
+
+	return poll(&p, 1, 0) == 1 && p.revents & events;
+}
+
+/* An eventfd, or the writing end of a pipe; full means signalled already. */
+static void signal_fd(int fd, bool may_block)
+{
+	uint64_t one = 1;
+	ssize_t n;
+
+	if (may_block && !ready(fd, POLLOUT))
+		return;
+	do {
+		n = write(fd, &one, sizeof(one));
+	} while (n < 0 && errno == EINTR);
+}
+
+/* -- the channel for our own requests -------------------------------------- */
+
+void vhu_back_close(struct vhu_server *s)
+{
+	pthread_mutex_lock(&s->back_lock);
+	if (s->back_fd >= 0)
+		close(s->back_fd);
+	s->back_fd = -1;
+	pthread_mutex_unlock(&s->back_lock);
+}
+
+/*
+ * Under the lock. No answer is asked for: while the front end waits for ours
+ * to a kick, it could not give one.
+ */
+static void back_send(struct vhu_server *s, uint32_t request, bool state,
+		      uint32_t index)
+{
+	struct vhu_msg msg;	/* s->out is the control thread's */
+	int err;
+
+	if (s->back_fd < 0)
+		return;
+	vhu_msg_init(&msg, request, 0,
+		     state ? sizeof(struct vhu_vring_state) : 0);
+	if (state)
+		msg.p.state.index = index;
+	err = vhu_sock_send(s->back_fd, &msg, VHU_SEND_TIMEOUT_MS);
+	if (!err)
+		return;
+	vhu_say(s, VIO_LOG_ERROR, "front end does not take our requests any "
+		"more", { vhu_backend_rule(request)->name, request },
+		{ "errno", (uint64_t)-err });
+	close(s->back_fd);
+	s->back_fd = -1;
+}
+
+/* -- upcalls of the device ------------------------------------------------- */
+
+void vhu_call(struct vhu_ring *r)
+{
+	struct vhu_server *s = r->s;
+
+	if (r->call_fd >= 0) {
+		signal_fd(r->call_fd, r->call_may_block);
+		return;
+	}
+	pthread_mutex_lock(&s->back_lock);
+	if (s->back_call)
+		back_send(s, VHOST_USER_BACKEND_VRING_CALL, true, r->index);
+	pthread_mutex_unlock(&s->back_lock);
+}
+
+void vhu_notify_broken(struct vhu_ring *r)
+{
+	struct vhu_server *s = r->s;
+
+	if (r->err_fd >= 0) {
+		signal_fd(r->err_fd, true);
+		return;
+	}
+	pthread_mutex_lock(&s->back_lock);
+	if (s->back_call)
+		back_send(s, VHOST_USER_BACKEND_VRING_ERR, true, r->index);
+	pthread_mutex_unlock(&s->back_lock);
+}
+
+static void queue_notify(void *ctx, struct vio_queue *q)
+{
+	struct vhu_server *s = ctx;
+
+	vhu_call(&s->ring[q->index]);
+}
+
+static void queue_ready(void *ctx, struct vio_queue *q)
+{
+	struct vhu_server *s = ctx;
+
+	if (s->conf.env->queue_wake)
+		s->conf.env->queue_wake(s->conf.env_ctx, q->index);
+}
+
+static void config_changed(void *ctx)
+{
+	struct vhu_server *s = ctx;
+
+	pthread_mutex_lock(&s->back_lock);
+	if (s->back_config)
+		back_send(s, VHOST_USER_BACKEND_CONFIG_CHANGE_MSG, false, 0);
+	pthread_mutex_unlock(&s->back_lock);
+}
+
+const struct vio_transport_ops vhu_transport_ops = {
+	.queue_notify = queue_notify,
+	.queue_ready = queue_ready,
+	.config_changed = config_changed,
+};
+
+/* -- the other way: kicks -------------------------------------------------- */
+
+bool vhu_queue_kicked(struct vhu_server *s, unsigned queue)
+{
+	struct vhu_ring *r = &s->ring[queue];
+	uint64_t n;
+	ssize_t got;
+
+	if (r->kick_fd < 0)
+		return false;
+	if (r->kick_may_block && !ready(r->kick_fd, POLLIN | POLLHUP))
+		return true;
+	do {
+		got = read(r->kick_fd, &n, sizeof(n));
+	} while (got < 0 && errno == EINTR);
+	if (got > 0 || (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)))
+		return true;
+	vhu_say(s, VIO_LOG_WARN, "kick descriptor is dead; polling instead",
+		{ "queue", queue },
+		{ "errno", got ? (uint64_t)errno : 0 });
+	return false;
+}
+
+struct vio_queue *vhu_queue_live(struct vhu_server *s, unsigned queue)
+{
+	struct vhu_ring *r = &s->ring[queue];
+
+	return r->live ? vhu_ring_queue(r) : NULL;
+}
+
+enum vio_service vhu_queue_service(struct vhu_server *s, unsigned queue,
+				   unsigned budget)
+{
+	struct vhu_ring *r = &s->ring[queue];
+	struct vio_queue *q = vhu_ring_queue(r);
+	enum vio_service done;
+
+	if (!r->live)
+		return VIO_SERVICE_IDLE;
+	done = vio_queue_service(q, budget);
+	if (q->state == VIO_QUEUE_BROKEN && !r->break_told) {
+		r->break_told = true;
+		vhu_notify_broken(r);
+	}
+	return done;
+}

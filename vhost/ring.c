@@ -1,0 +1,523 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vhost/ring.c - the states of rings, and the messages that change them. A
+ * ring's queue is touched on the queue's own thread alone, through
+ * vhu_on_queue(). It knows no ring layout beyond the sizes of its three parts.
+ */
+#include "server.h"
+
+#include <errno.h>
+#include <unistd.h>
+#include <vireo/spec/split.h>
+#include <vireo/spec/virtio.h>
+
+/*
+ * The protocol's ring states. It says that a ring is started by a kick; a
+ * kick may have been lost, though (the back end was not there), and looking
+ * into a ring costs nothing, so that a ring is started as soon as we know
+ * where kicks will come from, and looked into at once.
+ */
+static const uint8_t next_state[4][4] = {
+	[VHU_RING_STOPPED] = {
+		[VHU_EV_START] = VHU_RING_DISABLED,
+		[VHU_EV_STOP] = VHU_RING_STOPPED,
+		[VHU_EV_ENABLE] = VHU_RING_STOPPED_ON,
+		[VHU_EV_DISABLE] = VHU_RING_STOPPED,
+	},
+	[VHU_RING_STOPPED_ON] = {
+		[VHU_EV_START] = VHU_RING_RUNNING,
+		[VHU_EV_STOP] = VHU_RING_STOPPED_ON,
+		[VHU_EV_ENABLE] = VHU_RING_STOPPED_ON,
+		[VHU_EV_DISABLE] = VHU_RING_STOPPED,
+	},
+	[VHU_RING_DISABLED] = {
+		[VHU_EV_START] = VHU_RING_DISABLED,
+		[VHU_EV_STOP] = VHU_RING_STOPPED,
+		[VHU_EV_ENABLE] = VHU_RING_RUNNING,
+		[VHU_EV_DISABLE] = VHU_RING_DISABLED,
+	},
+	[VHU_RING_RUNNING] = {
+		[VHU_EV_START] = VHU_RING_RUNNING,
+		[VHU_EV_STOP] = VHU_RING_STOPPED_ON,
+		[VHU_EV_ENABLE] = VHU_RING_RUNNING,
+		[VHU_EV_DISABLE] = VHU_RING_DISABLED,
+	},
+};
+
+enum vhu_ring_state vhu_ring_next(enum vhu_ring_state state,
+				  enum vhu_ring_event ev)
+{
+	return next_state[state][ev];
+}
+
+static bool is_started(uint8_t state)
+{
+	return state == VHU_RING_DISABLED || state == VHU_RING_RUNNING;
+}
+
+bool vhu_ring_started(const struct vhu_ring *r)
+{
+	return is_started(r->state);
+}
+
+struct vio_queue *vhu_ring_queue(const struct vhu_ring *r)
+{
+	return &r->s->dev->queue[r->index];
+}
+
+void vhu_ring_init(struct vhu_server *s, uint16_t index)
+{
+	struct vhu_ring *r = &s->ring[index];
+
+	r->s = s;
+	r->index = index;
+	r->state = VHU_RING_STOPPED;
+	r->kick_fd = r->call_fd = r->err_fd = -1;
+}
+
+/* -- on the queue's thread ------------------------------------------------ */
+
+struct job {
+	struct vhu_ring *r;
+	int (*fn)(struct vhu_ring *r, void *arg);
+	void *arg;
+	int err;
+};
+
+static void run_job(void *arg)
+{
+	struct job *job = arg;
+
+	job->err = job->fn(job->r, job->arg);
+}
+
+int vhu_on_queue(struct vhu_ring *r, int (*fn)(struct vhu_ring *, void *),
+		 void *arg)
+{
+	const struct vhu_conf *c = &r->s->conf;
+	struct job job = { r, fn, arg, 0 };
+
+	if (c->env->run_on_queue)
+		c->env->run_on_queue(c->env_ctx, r->index, run_job, &job);
+	else
+		run_job(&job);
+	return job.err;
+}
+
+/*
+ * Where to go on. The front end tells the available index alone. After a
+ * drained stop the used index is the same. Where the ring says otherwise, a
+ * back end died with requests in flight, or the front end forgot: all that
+ * is not used yet has to be served, so that the ring's used index counts.
+ */
+static int begin(struct vhu_ring *r, void *arg)
+{
+	struct vio_queue *q = vhu_ring_queue(r);
+	struct vio_mem *mem = arg;
+	uint16_t used;
+	int err;
+
+	err = vio_queue_used_in_ring(q, mem, &r->layout, &used);
+	if (err == VIO_OK && used != r->base) {
+		vhu_say(r->s, VIO_LOG_INFO, "ring goes on from its used index, "
+			"not from the base it was given",
+			{ "queue", r->index }, { "base", r->base },
+			{ "used", used });
+		r->base = used;
+	}
+	if (err == VIO_OK)
+		err = vio_queue_start(q, mem, &r->layout, r->base, r->base);
+	r->break_told = false;
+	r->done = q->stats.requests;
+	return err;
+}
+
+/* Start to process a started ring. */
+static int resume(struct vhu_ring *r, void *arg)
+{
+	const struct vhu_conf *c = &r->s->conf;
+	int err = 0;
+
+	(void)arg;
+	r->live = true;
+	if ((r->kick_fd >= 0 || r->poll) && c->env->watch_kick)
+		err = c->env->watch_kick(c->env_ctx, r->index, r->kick_fd);
+	if (err)
+		r->live = false;
+	return err;
+}
+
+static int pause_ring(struct vhu_ring *r, void *arg)
+{
+	const struct vhu_conf *c = &r->s->conf;
+
+	(void)arg;
+	if (r->live && (r->kick_fd >= 0 || r->poll) && c->env->unwatch_kick)
+		c->env->unwatch_kick(c->env_ctx, r->index);
+	r->live = false;
+	return 0;
+}
+
+static int end(struct vhu_ring *r, void *arg)
+{
+	const struct vhu_conf *c = &r->s->conf;
+	struct vio_queue *q = vhu_ring_queue(r);
+	int err = 0;
+
+	(void)arg;
+	pause_ring(r, NULL);
+	if (vio_queue_stop(q))
+		err = c->env->drain ? c->env->drain(c->env_ctx, r->index) :
+				      -EBUSY;
+	r->base = vio_queue_avail_base(q);
+	return err;
+}
+
+/* The descriptors come first: the old ones must not be in use any more. */
+struct new_kick {
+	int fd;
+	bool poll;
+};
+
+static int set_kick(struct vhu_ring *r, void *arg)
+{
+	const struct new_kick *to = arg;
+	bool was_live = r->live;
+
+	pause_ring(r, NULL);
+	if (r->kick_fd >= 0)
+		close(r->kick_fd);
+	r->kick_fd = to->fd;
+	r->poll = to->poll;
+	r->kick_may_block = to->fd >= 0 && vhu_fd_may_block(to->fd);
+	return was_live ? resume(r, NULL) : 0;
+}
+
+/*
+ * A call descriptor stays open until it is replaced or the session ends: the
+ * other end of a pipe sees its closing as an error (User Mode Linux dies).
+ */
+static int set_call(struct vhu_ring *r, void *arg)
+{
+	int fd = *(int *)arg;
+
+	if (r->call_fd >= 0)
+		close(r->call_fd);
+	r->call_fd = fd;
+	r->call_may_block = fd >= 0 && vhu_fd_may_block(fd);
+	/* A call that went to the old one may have been lost. */
+	if (fd >= 0 && r->live && vhu_ring_queue(r)->stats.requests != r->done)
+		vhu_call(r);
+	return 0;
+}
+
+static int set_err(struct vhu_ring *r, void *arg)
+{
+	if (r->err_fd >= 0)
+		close(r->err_fd);
+	r->err_fd = *(int *)arg;
+	return 0;
+}
+
+static int forget(struct vhu_ring *r, void *arg)
+{
+	int none = -1;
+
+	(void)arg;
+	set_call(r, &none);
+	set_err(r, &none);
+	return 0;
+}
+
+/* -- states ---------------------------------------------------------------- */
+
+bool vhu_ring_locate(const struct vhu_ring *r, const struct vio_mem *mem,
+		     struct vio_queue_layout *layout)
+{
+	uint64_t extra = r->s->features >> VIRTIO_F_EVENT_IDX & 1 ? 2 : 0;
+	uint64_t num = r->num;
+
+	layout->size = r->num;
+	return vio_mem_from_user(mem, r->addr.desc, 16 * num, &layout->desc) &&
+		vio_mem_from_user(mem, r->addr.avail, 4 + 2 * num + extra,
+				  &layout->driver) &&
+		vio_mem_from_user(mem, r->addr.used, 4 + 8 * num + extra,
+				  &layout->device);
+}
+
+static int start_ring(struct vhu_ring *r)
+{
+	struct vhu_server *s = r->s;
+	struct vio_mem *mem = vhu_map_mem(s->map);
+	int err = vhu_device_negotiate(s);
+
+	if (err)
+		return err;
+	/* The front end that sends no status started its driver by this. */
+	vio_dev_set_status(s->dev, vio_dev_status(s->dev) |
+			   VIRTIO_STATUS_DRIVER_OK);
+	if (!vhu_ring_locate(r, mem, &r->layout))
+		err = VIO_E_RANGE;
+	else
+		err = vhu_on_queue(r, begin, mem);
+	if (err == VIO_OK)
+		return 0;
+	vhu_say(s, VIO_LOG_ERROR, err == VIO_E_RANGE ?
+		"ring does not lie in the memory that was shared" :
+		"ring cannot be started: bad size, alignment or state",
+		{ "queue", r->index }, { "size", r->num },
+		{ "desc", r->addr.desc }, { "avail", r->addr.avail },
+		{ "used", r->addr.used }, { "error", (uint64_t)-err });
+	return -EINVAL;
+}
+
+int vhu_ring_event(struct vhu_ring *r, enum vhu_ring_event ev)
+{
+	const struct vhu_conf *c = &r->s->conf;
+	uint8_t from = r->state;
+	uint8_t to = next_state[from][ev];
+	int err = 0;
+
+	if (!is_started(from) && is_started(to)) {
+		err = start_ring(r);
+		if (err)
+			return err;
+	}
+	r->state = to;
+	if (is_started(from) && !is_started(to))
+		err = vhu_on_queue(r, end, NULL);
+	else if (from == VHU_RING_RUNNING && to != from)
+		vhu_on_queue(r, pause_ring, NULL);
+	else if (to == VHU_RING_RUNNING && to != from)
+		err = vhu_on_queue(r, resume, NULL);
+	else
+		return err;
+	/* Look into the ring at once: a kick may be lost. */
+	if (to == VHU_RING_RUNNING && !err && c->env->queue_wake)
+		c->env->queue_wake(c->env_ctx, r->index);
+	if (err)
+		vhu_say(r->s, VIO_LOG_ERROR, "queue cannot be started or "
+			"stopped", { "queue", r->index }, { "event", ev },
+			{ "errno", (uint64_t)-err });
+	return err;
+}
+
+int vhu_ring_try_start(struct vhu_ring *r)
+{
+	if (vhu_ring_started(r) || !r->kicked || !r->num || !r->have_addr ||
+	    !vhu_map_regions(r->s->map))
+		return 0;
+	return vhu_ring_event(r, VHU_EV_START);
+}
+
+int vhu_ring_stop(struct vhu_ring *r)
+{
+	struct new_kick none = { -1, false };
+	int err = vhu_ring_event(r, VHU_EV_STOP);
+
+	vhu_on_queue(r, set_kick, &none);
+	r->kicked = false;
+	return err;
+}
+
+int vhu_ring_forget(struct vhu_ring *r)
+{
+	int err = vhu_ring_stop(r);
+
+	vhu_on_queue(r, forget, NULL);
+	r->state = VHU_RING_STOPPED;
+	r->num = 0;
+	r->have_addr = false;
+	r->base = 0;
+	return err;
+}
+
+/* -- messages -------------------------------------------------------------- */
+
+static struct vhu_ring *ring_of(struct vhu_server *s,
+				const struct vhu_msg *msg, uint32_t index)
+{
+	if (index < s->nr_rings)
+		return &s->ring[index];
+	vhu_say(s, VIO_LOG_ERROR, "front end names a queue that is not there",
+		{ vhu_rule(msg->hdr.request)->name, msg->hdr.request },
+		{ "queue", index }, { "queues", s->nr_rings });
+	return NULL;
+}
+
+int vhu_on_vring_num(struct vhu_server *s, struct vhu_msg *msg)
+{
+	uint32_t num = msg->p.state.num;
+	struct vhu_ring *r = ring_of(s, msg, msg->p.state.index);
+	uint32_t most;
+	int err;
+
+	if (!r)
+		return -EINVAL;
+	most = vhu_ring_queue(r)->limits.size_max;
+	if (!num || num & (num - 1) || num > most) {
+		vhu_say(s, VIO_LOG_ERROR, "size of a ring must be a power of "
+			"two, and not above the queue's limit",
+			{ "queue", r->index }, { "size", num },
+			{ "size_max", most });
+		return -EINVAL;
+	}
+	if (num == r->num)
+		return 0;
+	err = vhu_ring_event(r, VHU_EV_STOP);
+	if (err)
+		return err;
+	r->num = (uint16_t)num;
+	return vhu_ring_try_start(r);
+}
+
+int vhu_on_vring_addr(struct vhu_server *s, struct vhu_msg *msg)
+{
+	const struct vhu_vring_addr *a = &msg->p.addr;
+	struct vhu_ring *r = ring_of(s, msg, a->index);
+	bool same;
+	int err;
+
+	if (!r)
+		return -EINVAL;
+	if (a->flags & VHU_VRING_F_LOG) {
+		vhu_say(s, VIO_LOG_ERROR, "front end wants writes to a ring "
+			"logged, which was not offered",
+			{ "queue", r->index }, { "flags", a->flags });
+		return -EINVAL;
+	}
+	same = r->have_addr && r->addr.desc == a->desc &&
+		r->addr.avail == a->avail && r->addr.used == a->used;
+	if (same)
+		return 0;
+	err = vhu_ring_event(r, VHU_EV_STOP);
+	if (err)
+		return err;
+	r->addr = *a;
+	r->have_addr = true;
+	return vhu_ring_try_start(r);
+}
+
+int vhu_on_vring_set_base(struct vhu_server *s, struct vhu_msg *msg)
+{
+	struct vhu_ring *r = ring_of(s, msg, msg->p.state.index);
+	uint32_t base = msg->p.state.num;
+	int err;
+
+	if (!r)
+		return -EINVAL;
+	if (base > UINT16_MAX) {
+		vhu_say(s, VIO_LOG_ERROR, "base is not an index of a split "
+			"ring", { "queue", r->index }, { "base", base });
+		return -EINVAL;
+	}
+	err = vhu_ring_event(r, VHU_EV_STOP);
+	if (err)
+		return err;
+	r->base = (uint16_t)base;
+	return vhu_ring_try_start(r);
+}
+
+int vhu_on_vring_get_base(struct vhu_server *s, struct vhu_msg *msg)
+{
+	struct vhu_ring *r = ring_of(s, msg, msg->p.state.index);
+	int err;
+
+	if (!r)
+		return -EINVAL;
+	err = vhu_ring_stop(r);
+	if (err)
+		return err;
+	s->out.p.state.index = r->index;
+	s->out.p.state.num = r->base;
+	return vhu_reply(s, msg, sizeof(s->out.p.state));
+}
+
+int vhu_on_vring_enable(struct vhu_server *s, struct vhu_msg *msg)
+{
+	struct vhu_ring *r = ring_of(s, msg, msg->p.state.index);
+	uint32_t on = msg->p.state.num;
+
+	if (!r)
+		return -EINVAL;
+	if (on > 1) {
+		vhu_say(s, VIO_LOG_ERROR, "a ring is enabled by 1 and disabled "
+			"by 0", { "queue", r->index }, { "value", on });
+		return -EINVAL;
+	}
+	return vhu_ring_event(r, on ? VHU_EV_ENABLE : VHU_EV_DISABLE);
+}
+
+/*
+ * The three messages that hand over a descriptor, or say by a flag that there
+ * is none. Gives the ring and the descriptor, -1 for none; NULL if refused.
+ */
+static struct vhu_ring *take_fd(struct vhu_server *s, struct vhu_msg *msg,
+				int *fd)
+{
+	const struct vhu_rule *rule = vhu_rule(msg->hdr.request);
+	uint64_t v = msg->p.u64;
+	struct vhu_ring *r;
+
+	if (v & ~(uint64_t)(VHU_VRING_IDX_MASK | VHU_VRING_NOFD) ||
+	    msg->nr_fds != (v & VHU_VRING_NOFD ? 0 : 1)) {
+		vhu_say(s, VIO_LOG_ERROR, "a descriptor must come with this "
+			"message, or bit 8 say that there is none",
+			{ rule->name, msg->hdr.request }, { "value", v },
+			{ "fds", msg->nr_fds });
+		return NULL;
+	}
+	r = ring_of(s, msg, v & VHU_VRING_IDX_MASK);
+	if (r)
+		*fd = vhu_msg_take_fd(msg, 0);
+	return r;
+}
+
+int vhu_on_vring_kick_fd(struct vhu_server *s, struct vhu_msg *msg)
+{
+	struct new_kick to;
+	struct vhu_ring *r = take_fd(s, msg, &to.fd);
+	int err;
+
+	if (!r)
+		return -EINVAL;
+	to.poll = to.fd < 0;
+	err = vhu_on_queue(r, set_kick, &to);
+	if (err)
+		return err;
+	r->kicked = true;
+	return vhu_ring_try_start(r);
+}
+
+int vhu_on_vring_call_fd(struct vhu_server *s, struct vhu_msg *msg)
+{
+	int fd;
+	struct vhu_ring *r = take_fd(s, msg, &fd);
+
+	return r ? vhu_on_queue(r, set_call, &fd) : -EINVAL;
+}
+
+int vhu_on_vring_err_fd(struct vhu_server *s, struct vhu_msg *msg)
+{
+	int fd;
+	struct vhu_ring *r = take_fd(s, msg, &fd);
+
+	return r ? vhu_on_queue(r, set_err, &fd) : -EINVAL;
+}
+
+/* A kick by message. It may come before the ring is set up; it counts then. */
+int vhu_on_vring_kick(struct vhu_server *s, struct vhu_msg *msg)
+{
+	struct vhu_ring *r = ring_of(s, msg, msg->p.state.index);
+	bool was_started;
+	int err;
+
+	if (!r)
+		return -EINVAL;
+	r->kicked = true;
+	was_started = vhu_ring_started(r);
+	err = vhu_ring_try_start(r);
+	if (!err && was_started && s->conf.env->queue_wake)
+		s->conf.env->queue_wake(s->conf.env_ctx, r->index);
+	return err;
+}

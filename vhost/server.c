@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vhost/server.c - the session with a front end: its life, and the dispatch
+ * of its messages. What a message means stands in device.c, ring.c, map.c.
+ */
+#include "server.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+/* Messages handled in one go, so that other work gets its turn. */
+#define MESSAGES_PER_TURN	64
+#define QUEUES_MAX		(VHU_VRING_IDX_MASK + 1)
+
+static vhu_handler *const handler[VHU_REQUESTS] = {
+	[VHOST_USER_GET_FEATURES] = vhu_on_get_features,
+	[VHOST_USER_SET_FEATURES] = vhu_on_set_features,
+	[VHOST_USER_SET_OWNER] = vhu_on_nothing,
+	/* Deprecated; the protocol recommends to ignore it. */
+	[VHOST_USER_RESET_OWNER] = vhu_on_nothing,
+	[VHOST_USER_SET_MEM_TABLE] = vhu_on_mem_table,
+	[VHOST_USER_SET_VRING_NUM] = vhu_on_vring_num,
+	[VHOST_USER_SET_VRING_ADDR] = vhu_on_vring_addr,
+	[VHOST_USER_SET_VRING_BASE] = vhu_on_vring_set_base,
+	[VHOST_USER_GET_VRING_BASE] = vhu_on_vring_get_base,
+	[VHOST_USER_SET_VRING_KICK] = vhu_on_vring_kick_fd,
+	[VHOST_USER_SET_VRING_CALL] = vhu_on_vring_call_fd,
+	[VHOST_USER_SET_VRING_ERR] = vhu_on_vring_err_fd,
+	[VHOST_USER_GET_PROTOCOL_FEATURES] = vhu_on_get_protocol,
+	[VHOST_USER_SET_PROTOCOL_FEATURES] = vhu_on_set_protocol,
+	[VHOST_USER_GET_QUEUE_NUM] = vhu_on_get_queue_num,
+	[VHOST_USER_SET_VRING_ENABLE] = vhu_on_vring_enable,
+	[VHOST_USER_SET_BACKEND_REQ_FD] = vhu_on_set_back_fd,
+	[VHOST_USER_GET_CONFIG] = vhu_on_get_config,
+	[VHOST_USER_SET_CONFIG] = vhu_on_set_config,
+	[VHOST_USER_RESET_DEVICE] = vhu_on_reset_device,
+	[VHOST_USER_VRING_KICK] = vhu_on_vring_kick,
+	[VHOST_USER_GET_MAX_MEM_SLOTS] = vhu_on_mem_slots,
+	[VHOST_USER_ADD_MEM_REG] = vhu_on_mem_add,
+	[VHOST_USER_REM_MEM_REG] = vhu_on_mem_rem,
+	[VHOST_USER_SET_STATUS] = vhu_on_set_status,
+	[VHOST_USER_GET_STATUS] = vhu_on_get_status,
+};
+
+void vhu_log(const struct vhu_server *s, enum vio_log_level level,
+	     const char *text, const struct vio_named *v, unsigned nr)
+{
+	if (s->conf.log.fn)
+		s->conf.log.fn(s->conf.log.ctx, level, text, v, nr);
+}
+
+int vhu_reply(struct vhu_server *s, const struct vhu_msg *msg, uint32_t size)
+{
+	int err;
+
+	s->out.hdr.request = msg->hdr.request;
+	s->out.hdr.flags = VHU_VERSION | VHU_REPLY;
+	s->out.hdr.size = size;
+	s->out.nr_fds = 0;
+	err = vhu_sock_send(s->sock.fd, &s->out, VHU_SEND_TIMEOUT_MS);
+	if (err) {
+		vhu_say(s, VIO_LOG_ERROR, "front end does not take a reply",
+			{ "request", msg->hdr.request },
+			{ "errno", (uint64_t)-err });
+		return err;
+	}
+	return VHU_REPLIED;
+}
+
+int vhu_reply_u64(struct vhu_server *s, const struct vhu_msg *msg, uint64_t v)
+{
+	s->out.p.u64 = v;
+	return vhu_reply(s, msg, sizeof(v));
+}
+
+/*
+ * Does the front end wait for word on a request that has no answer of its
+ * own? One that reconnected may not negotiate again, so that NEED_REPLY is
+ * believed as long as it did not choose its protocol features. Asked after
+ * the request was handled, since SET_PROTOCOL_FEATURES itself may want it.
+ */
+static bool wants_ack(const struct vhu_server *s, const struct vhu_msg *msg)
+{
+	uint64_t pf = s->protocol_set ? s->protocol : vhu_offered_protocol(s);
+
+	return msg->hdr.flags & VHU_NEED_REPLY && pf & VHU_PF(REPLY_ACK);
+}
+
+/* Check and run one request. 0, VHU_REPLIED or -errno (logged). */
+static int run_request(struct vhu_server *s, const struct vhu_rule *rule,
+		       struct vhu_msg *msg)
+{
+	uint32_t req = msg->hdr.request;
+	/*
+	 * Held against what we offer, not what was accepted: the text gates
+	 * some requests on the former, and front ends differ.
+	 */
+	enum vhu_fault fault =
+		vhu_check_msg(rule, msg, vhu_offered_protocol(s));
+
+	if (!fault && !handler[req])
+		fault = VHU_NO_FEATURE;
+	if (fault) {
+		const char *name = rule ? rule->name : "request";
+
+		vhu_say(s, VIO_LOG_ERROR, vhu_fault_text(fault),
+			{ name, req },
+			{ "bytes", msg->hdr.size },
+			{ "bytes_min", rule ? rule->min : 0 },
+			{ "bytes_max", rule ? rule->max : 0 },
+			{ "fds", msg->nr_fds });
+		return -EPROTO;
+	}
+	if (msg->hdr.flags & VHU_REPLY) {
+		vhu_say(s, VIO_LOG_ERROR, "front end sent a reply, not a "
+			"request", { rule->name, req });
+		return -EPROTO;
+	}
+	return handler[req](s, msg);
+}
+
+static int handle(struct vhu_server *s, struct vhu_msg *msg)
+{
+	const struct vhu_rule *rule = vhu_rule(msg->hdr.request);
+	int err = run_request(s, rule, msg);
+
+	vhu_msg_drop_fds(msg);
+	if (err == VHU_REPLIED)
+		return 0;
+	if ((!rule || !rule->reply) && wants_ack(s, msg)) {
+		int sent = vhu_reply_u64(s, msg, err ? 1 : 0);
+
+		return sent < 0 ? sent : 0;
+	}
+	return err;
+}
+
+static int lost(struct vhu_server *s, int err)
+{
+	static const char *const text[] = {
+		[EPIPE] = "front end left in the middle of a message",
+		[EBADMSG] = "front end sent no vhost-user message",
+		[EMSGSIZE] = "front end announced a message that is too long",
+		[E2BIG] = "front end sent too many file descriptors",
+	};
+	const char *t = "connection to the front end failed";
+	const struct vhu_hdr *h = &s->sock.in.hdr;
+
+	if (err == -ENOTCONN)
+		return err;
+	if ((size_t)-err < VIO_ARRAY_LEN(text) && text[-err])
+		t = text[-err];
+	if (s->sock.have < sizeof(*h))
+		vhu_say(s, VIO_LOG_ERROR, t, { "errno", (uint64_t)-err });
+	else
+		vhu_say(s, VIO_LOG_ERROR, t, { "request", h->request },
+			{ "flags", h->flags }, { "bytes", h->size },
+			{ "errno", (uint64_t)-err });
+	return err;
+}
+
+int vhu_server_readable(struct vhu_server *s)
+{
+	for (int i = 0; i < MESSAGES_PER_TURN; i++) {
+		int r = vhu_sock_recv(&s->sock);
+
+		if (r == 0)
+			return 0;
+		if (r < 0)
+			return lost(s, r);
+		r = handle(s, &s->sock.in);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+int vhu_server_create(struct vhu_server **server, const struct vhu_conf *conf)
+{
+	unsigned nr = conf->dev->nr_queues;
+	struct vhu_server *s;
+
+	if (nr > QUEUES_MAX)
+		return -EINVAL;
+	s = calloc(1, sizeof(*s) + nr * sizeof(s->ring[0]));
+	if (!s)
+		return -ENOMEM;
+	s->conf = *conf;
+	s->dev = conf->dev;
+	s->back_fd = -1;
+	vhu_sock_init(&s->sock, -1);
+	pthread_mutex_init(&s->back_lock, NULL);
+	s->nr_rings = nr;
+	for (unsigned i = 0; i < nr; i++)
+		vhu_ring_init(s, (uint16_t)i);
+	vio_dev_attach(s->dev, &vhu_transport_ops, s, &conf->log);
+	*server = s;
+	return 0;
+}
+
+void vhu_server_destroy(struct vhu_server *s)
+{
+	if (!s)
+		return;
+	vhu_server_detach(s);
+	pthread_mutex_destroy(&s->back_lock);
+	free(s);
+}
+
+int vhu_server_attach(struct vhu_server *s, int conn_fd)
+{
+	struct vhu_sock extra;
+
+	if (s->sock.fd >= 0) {
+		vhu_sock_init(&extra, conn_fd);
+		vhu_sock_fini(&extra);
+		return -EBUSY;
+	}
+	vhu_sock_init(&s->sock, conn_fd);
+	return 0;
+}
+
+int vhu_server_fd(const struct vhu_server *s)
+{
+	return s->sock.fd;
+}
+
+void vhu_server_detach(struct vhu_server *s)
+{
+	vhu_sock_fini(&s->sock);
+	vhu_back_close(s);
+	vhu_device_reset(s);
+	for (unsigned i = 0; i < s->nr_rings; i++)
+		vhu_ring_forget(&s->ring[i]);
+	vhu_map_drop(s);
+	s->features = 0;
+	s->protocol = 0;
+	s->protocol_set = false;
+	s->status = 0;
+}
+
+void vhu_server_info(const struct vhu_server *s, struct vhu_info *info)
+{
+	info->connected = s->sock.fd >= 0;
+	info->features = s->features;
+	info->protocol_features = s->protocol;
+	info->mem_regions = vhu_map_regions(s->map);
+	info->rings_started = 0;
+	for (unsigned i = 0; i < s->nr_rings; i++)
+		info->rings_started += vhu_ring_started(&s->ring[i]);
+}

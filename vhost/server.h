@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vhost/server.h - the insides of the vhost-user back end, shared by its
+ * parts: server.c (session, dispatch), device.c (features, status,
+ * configuration), ring.c (ring states), map.c (memory), notify.c (calls).
+ */
+#ifndef VHOST_SERVER_H
+#define VHOST_SERVER_H
+
+#include <pthread.h>
+#include <vireo/vhu.h>
+
+#include "msg.h"
+#include "sock.h"
+
+/*
+ * A ring is started or not, and enabled or not; the two are independent,
+ * as front ends send them in any order. See next_state[] in ring.c.
+ */
+enum vhu_ring_state {
+	VHU_RING_STOPPED,	/* disabled; will be started as disabled */
+	VHU_RING_STOPPED_ON,	/* enabled; will run once it is started */
+	VHU_RING_DISABLED,	/* started but disabled: not processed */
+	VHU_RING_RUNNING,	/* started and enabled */
+};
+
+enum vhu_ring_event {
+	VHU_EV_START,		/* configured, and told where kicks come from */
+	VHU_EV_STOP,		/* GET_VRING_BASE, reset, the end */
+	VHU_EV_ENABLE,
+	VHU_EV_DISABLE,
+};
+
+struct vhu_ring {
+	struct vhu_server *s;
+	uint16_t index;
+
+	/* Control thread's. */
+	uint8_t state;			/* enum vhu_ring_state */
+	bool kicked;			/* where kicks come from is known */
+	uint16_t num;			/* 0: not told yet */
+	bool have_addr;
+	uint16_t base;			/* where to go on, while stopped */
+	struct vhu_vring_addr addr;
+	struct vio_queue_layout layout;	/* while started */
+
+	/* Changed by the queue's thread while it is not watched. */
+	int kick_fd;
+	bool poll;			/* no kicks will come */
+	bool kick_may_block;
+
+	/* Queue's thread's. */
+	bool live;			/* state is VHU_RING_RUNNING */
+	bool break_told;
+	bool call_may_block;
+	uint64_t done;			/* requests done before this start */
+	int call_fd;
+	int err_fd;
+};
+
+struct vhu_map;
+
+struct vhu_server {
+	struct vhu_conf conf;
+	struct vio_dev *dev;
+	struct vhu_sock sock;
+	struct vhu_msg out;
+
+	uint64_t features;		/* as the front end set them */
+	uint64_t protocol;		/* likewise */
+	bool protocol_set;		/* it said so in this session */
+	uint8_t status;			/* as the front end wrote it */
+
+	struct vhu_map *map;		/* pinned; NULL: none */
+
+	/* The channel for our own requests. Under the lock, any thread. */
+	pthread_mutex_t back_lock;
+	int back_fd;
+	bool back_config;		/* CONFIG_CHANGE_MSG may be sent */
+	bool back_call;			/* VRING_CALL may be sent */
+
+	unsigned nr_rings;
+	struct vhu_ring ring[];
+};
+
+/* The protocol features that we have; all else is refused. */
+#define VHU_PROTOCOL_OFFERED \
+	(VHU_PF(MQ) | VHU_PF(REPLY_ACK) | VHU_PF(BACKEND_REQ) | \
+	 VHU_PF(CONFIG) | VHU_PF(RESET_DEVICE) | \
+	 VHU_PF(INBAND_NOTIFICATIONS) | VHU_PF(CONFIGURE_MEM_SLOTS) | \
+	 VHU_PF(STATUS))
+
+#define VHU_F_PROTOCOL	((uint64_t)1 << VHOST_USER_F_PROTOCOL_FEATURES)
+#define VHU_F_LOG	((uint64_t)1 << VHOST_F_LOG_ALL)
+
+static inline uint64_t vhu_offered_protocol(const struct vhu_server *s)
+{
+	return VHU_PROTOCOL_OFFERED & ~s->conf.protocol_off;
+}
+
+/* -- handlers: 0 done, VHU_REPLIED, or -errno (logged): refused ------------ */
+
+#define VHU_REPLIED	1
+
+typedef int vhu_handler(struct vhu_server *s, struct vhu_msg *msg);
+
+vhu_handler vhu_on_get_features, vhu_on_set_features, vhu_on_nothing;
+vhu_handler vhu_on_get_protocol, vhu_on_set_protocol, vhu_on_get_queue_num;
+vhu_handler vhu_on_get_config, vhu_on_set_config;
+vhu_handler vhu_on_get_status, vhu_on_set_status, vhu_on_reset_device;
+vhu_handler vhu_on_set_back_fd;
+vhu_handler vhu_on_mem_table, vhu_on_mem_slots, vhu_on_mem_add, vhu_on_mem_rem;
+vhu_handler vhu_on_vring_num, vhu_on_vring_addr, vhu_on_vring_set_base;
+vhu_handler vhu_on_vring_get_base, vhu_on_vring_enable;
+vhu_handler vhu_on_vring_kick_fd, vhu_on_vring_call_fd, vhu_on_vring_err_fd;
+vhu_handler vhu_on_vring_kick;
+
+/* Answer with the first @size bytes of s->out.p. */
+int vhu_reply(struct vhu_server *s, const struct vhu_msg *msg, uint32_t size);
+int vhu_reply_u64(struct vhu_server *s, const struct vhu_msg *msg,
+		  uint64_t v);
+
+/* -- device.c ------------------------------------------------------------- */
+
+uint64_t vhu_offered_features(const struct vhu_server *s);
+/* Bring the device to FEATURES_OK with what the front end set. */
+int vhu_device_negotiate(struct vhu_server *s);
+/* Stop all rings and put the device back to its beginning. */
+int vhu_device_reset(struct vhu_server *s);
+
+/* -- ring.c --------------------------------------------------------------- */
+
+void vhu_ring_init(struct vhu_server *s, uint16_t index);
+enum vhu_ring_state vhu_ring_next(enum vhu_ring_state state,
+				  enum vhu_ring_event ev);
+bool vhu_ring_started(const struct vhu_ring *r);
+/* Change state. Only VHU_EV_START can be refused, STOP can time out. */
+int vhu_ring_event(struct vhu_ring *r, enum vhu_ring_event ev);
+/* Start it if all that it takes is known; 0 if not yet. */
+int vhu_ring_try_start(struct vhu_ring *r);
+/* Stop it and forget where kicks come from. */
+int vhu_ring_stop(struct vhu_ring *r);
+/* Stop it and forget everything; closes its descriptors. */
+int vhu_ring_forget(struct vhu_ring *r);
+/* Where the ring lies under a map; false if it does not. */
+bool vhu_ring_locate(const struct vhu_ring *r, const struct vio_mem *mem,
+		     struct vio_queue_layout *layout);
+/* Run a function on the queue's thread; comes back with its result. */
+int vhu_on_queue(struct vhu_ring *r, int (*fn)(struct vhu_ring *, void *),
+		 void *arg);
+struct vio_queue *vhu_ring_queue(const struct vhu_ring *r);
+
+/* -- map.c ---------------------------------------------------------------- */
+
+struct vio_mem *vhu_map_mem(struct vhu_map *map);
+unsigned vhu_map_regions(const struct vhu_map *map);
+void vhu_map_drop(struct vhu_server *s);
+
+/* -- notify.c ------------------------------------------------------------- */
+
+extern const struct vio_transport_ops vhu_transport_ops;
+
+/* Does writing to or reading from this descriptor possibly block? */
+bool vhu_fd_may_block(int fd);
+void vhu_notify_broken(struct vhu_ring *r);
+void vhu_call(struct vhu_ring *r);
+/* Close the channel for our own requests. */
+void vhu_back_close(struct vhu_server *s);
+
+/* -- log ------------------------------------------------------------------ */
+
+void vhu_log(const struct vhu_server *s, enum vio_log_level level,
+	     const char *text, const struct vio_named *v, unsigned nr);
+
+/* vhu_say(s, VIO_LOG_WARN, "sentence", {"name", number}, ...) */
+#define vhu_say(s, level, text, ...)					\
+	do {								\
+		const struct vio_named say_[] = { __VA_ARGS__ };	\
+		vhu_log(s, level, text, say_, VIO_ARRAY_LEN(say_));	\
+	} while (0)
+
+#endif
