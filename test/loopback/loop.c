@@ -131,6 +131,8 @@ void loop_attach(struct loop *l, struct vio_dev *dev)
 	struct vio_log log = { log_line, l };
 
 	l->dev = dev;
+	/* So that every test runs on both layouts. */
+	vio_feature_set(&dev->offered, VIRTIO_F_RING_PACKED);
 	vio_dev_attach(dev, &transport, l, &log);
 }
 
@@ -165,6 +167,8 @@ struct vio_features loop_features(unsigned set)
 		vio_feature_set(&f, VIRTIO_F_INDIRECT_DESC);
 	if (set & LOOP_IN_ORDER)
 		vio_feature_set(&f, VIRTIO_F_IN_ORDER);
+	if (set & LOOP_PACKED)
+		vio_feature_set(&f, VIRTIO_F_RING_PACKED);
 	return f;
 }
 
@@ -213,6 +217,8 @@ static int bus_set_status(void *bus, uint32_t status)
 {
 	struct loop *l = bus;
 	bool start = status & VIRTIO_STATUS_DRIVER_OK;
+	uint16_t base = vio_dev_has(l->dev, VIRTIO_F_RING_PACKED) ?
+			VIO_QUEUE_NEW_PACKED : VIO_QUEUE_NEW_SPLIT;
 	unsigned i;
 
 	if (!status) {
@@ -226,7 +232,7 @@ static int bus_set_status(void *bus, uint32_t status)
 		if (!l->layout[i].size || l->started[i])
 			continue;
 		CHECK_EQ(vio_queue_start(&l->queue[i], &l->mem, &l->layout[i],
-					 0, 0), VIO_OK);
+					 base, base), VIO_OK);
 		l->started[i] = true;
 		/* A ring may hold buffers before anyone kicks. */
 		l->kicked[i] = true;

@@ -64,9 +64,9 @@ bool loop_step(struct loop *l);
 /* A buffer in shared memory, cleared. */
 void *loop_buffer(struct loop *l, size_t len);
 
-/* Ring features from the three lowest bits of @set. */
+/* Ring features from the four lowest bits of @set. */
 enum { LOOP_EVENT_IDX = 1, LOOP_INDIRECT = 2, LOOP_IN_ORDER = 4,
-       LOOP_SETS = 8 };
+       LOOP_PACKED = 8, LOOP_SETS = 16 };
 struct vio_features loop_features(unsigned set);
 
 #endif
