@@ -3,6 +3,7 @@
 #ifndef VIREO_CMD_H
 #define VIREO_CMD_H
 
+int cmd_run(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The front of the house: finds out which command is meant and hands over.
- * `doctor` lives in this program; any other command X is the
+ * `run` and `doctor` live in this program; any other command X is the
  * program vireo-X.
  */
 #include "cmd.h"
@@ -19,6 +19,7 @@ static const struct {
 	const char *name;
 	int (*run)(int argc, char **argv);
 } own[] = {
+	{ "run", cmd_run },
 	{ "doctor", cmd_doctor },
 	{ "help", cmd_help },
 	{ "--help", cmd_help },
@@ -30,6 +31,7 @@ static const struct {
 static const char usage[] =
 "Usage: vireo COMMAND [OPTION...]\n"
 "\n"
+"  run       boot a Linux guest that lives on our devices\n"
 "  doctor    say what this machine can and cannot do, and the cure\n"
 "  blk       serve a disk over vhost-user        (runs vireo-blk)\n"
 "  console   serve a console over vhost-user     (runs vireo-console)\n"

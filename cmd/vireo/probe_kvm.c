@@ -25,7 +25,7 @@
 enum {
 	PROBE_MEM = 1 << 20,
 	PROBE_LOOPS = 1000000,		/* three instructions each */
-	PROBE_LIMIT_MS = 1000,		/* real hardware: about 3 ms */
+	PROBE_LIMIT_MS = 500,		/* real hardware: about 3 ms */
 	ADDR_PML4 = 0x1000,
 	ADDR_PDPT = 0x2000,
 	ADDR_PD = 0x3000,

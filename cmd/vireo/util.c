@@ -167,6 +167,13 @@ void args_add(struct args *a, const char *fmt, ...)
 	a->v[a->n] = NULL;
 }
 
+void args_print(const struct args *a)
+{
+	for (size_t i = 0; i < a->n; i++)
+		fprintf(stderr, "%s%s", i ? " " : "+ ", a->v[i]);
+	fputc('\n', stderr);
+}
+
 void args_free(struct args *a)
 {
 	for (size_t i = 0; i < a->n; i++)

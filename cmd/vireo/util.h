@@ -49,6 +49,7 @@ struct args {
 
 void args_add(struct args *a, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
+void args_print(const struct args *a);	/* on stderr, in one line */
 void args_free(struct args *a);
 
 /*

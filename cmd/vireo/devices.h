@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+/* The back ends of a run: which there are, and their start. */
+#ifndef VIREO_DEVICES_H
+#define VIREO_DEVICES_H
+
+#include "run.h"
+
+/* Fill r->dev from the options. Return 0 or a negative errno. */
+int devices_plan(struct run *r);
+
+/*
+ * Start them all, each listening already when this returns. @console_fd is
+ * the guest's end of the terminal, for a console on stdio.
+ */
+int devices_start(struct run *r, int console_fd);
+
+#endif

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the parts of `vireo run` share: the options, the devices, the
+ * hypervisors' methods. Order: options -> devices -> hypervisors -> run.
+ */
+#ifndef VIREO_RUN_H
+#define VIREO_RUN_H
+
+#include "kernel.h"
+#include "proc.h"
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+	RUN_DISKS_MAX = 16,
+	RUN_DEVICES_MAX = RUN_DISKS_MAX + 2,
+};
+
+enum vmm_choice { VMM_AUTO, VMM_KVM, VMM_UML, VMM_QEMU };
+
+enum run_mode {
+	MODE_SHELL,	/* a person at a terminal */
+	MODE_SCRIPT,	/* a shell that reads our standard input */
+	MODE_COMMAND,	/* the command after "--" */
+	MODE_CHECK,	/* the self-check */
+	MODE_FOREIGN,	/* the user's own initramfs decides */
+};
+
+enum console_choice {
+	CONSOLE_STDIO,
+	CONSOLE_SERIAL,	/* the hypervisor's own serial port, not our device */
+	CONSOLE_PTY,
+	CONSOLE_FILE,
+	CONSOLE_SOCKET,
+};
+
+struct run_disk {
+	const char *path;
+	bool read_only;
+};
+
+struct run_options {
+	struct run_disk disks[RUN_DISKS_MAX];
+	unsigned int n_disks;
+	const char *kernel;
+	const char *initrd;
+	const char *append;
+	unsigned int mem_mib;
+	unsigned int cpus;
+	unsigned int limit_s;	/* 0: none */
+	enum console_choice console;
+	const char *console_path;
+	enum vmm_choice vmm;
+	enum run_mode mode;
+	bool keep;
+	bool verbose;
+	char **command;		/* what follows "--"; NULL: nothing did */
+};
+
+/*
+ * Fill @o from the command line. Return 0: go on; else the exit code plus
+ * one, after help or a complaint was printed.
+ */
+int run_options_parse(struct run_options *o, int argc, char **argv);
+
+/* Device ids of the standard. */
+enum device_kind {
+	DEVICE_BLOCK = 2,
+	DEVICE_CONSOLE = 3,
+	DEVICE_ENTROPY = 4,
+};
+
+struct device {
+	enum device_kind kind;
+	const char *program;
+	char name[32];		/* as in messages: "disk 0" */
+	const struct run_disk *disk;
+	unsigned int queues;
+	char socket[108];
+	char stats[PATH_MAX];
+	struct proc proc;
+};
+
+struct run;
+
+/* One way to start a guest. */
+struct vmm {
+	const char *name;	/* as in the report */
+	enum guest_kind guest;
+	bool has_console;	/* can be given our console device */
+	const char *serial;	/* the guest's name for its serial port */
+	/* Can it work here? If not, say why. */
+	bool (*usable)(char *why, size_t size);
+	/* Its whole command line, in @a. */
+	void (*command)(const struct run *r, struct args *a);
+};
+
+extern const struct vmm vmm_uml, vmm_kvm, vmm_qemu;
+
+struct run {
+	struct run_options opt;
+	const struct vmm *vmm;
+	struct guest_kernel kernel;
+	char dir[PATH_MAX];	/* all that a run leaves to be removed */
+	char initrd[PATH_MAX];
+	char image[PATH_MAX];	/* the default disk; "" when not in use */
+	char cmdline[4096];
+	char token[20];		/* begins a line from the guest's init */
+	struct run_disk default_disk;
+	struct device dev[RUN_DEVICES_MAX];
+	unsigned int n_devs;
+	struct proc guest;
+	struct janitor janitor;
+	bool serial;		/* the user sits at the serial port */
+	double boot_s;		/* start of the guest to its end */
+};
+
+#endif

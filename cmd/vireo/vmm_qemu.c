@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A guest under QEMU, with KVM or in software emulation. Its memory is a
+ * shared memfd, for our devices read and write it in place. QEMU has
+ * vhost-user front ends for disks and entropy, but none for a console: the
+ * user sits at its serial port.
+ */
+#include "probe.h"
+#include "run.h"
+
+#include <stdio.h>
+
+static const char program[] = "qemu-system-x86_64";
+
+static bool qemu_usable(char *why, size_t size)
+{
+	if (have_tool(program))
+		return true;
+	snprintf(why, size, "%s is missing: apt-get install qemu-system-x86",
+		 program);
+	return false;
+}
+
+static bool kvm_usable(char *why, size_t size)
+{
+	return qemu_usable(why, size) && probe_kvm(why, size) == KVM_REAL;
+}
+
+static void add_device(const struct device *d, unsigned int i, struct args *a)
+{
+	args_add(a, "-chardev");
+	args_add(a, "socket,id=c%u,path=%s", i, d->socket);
+	args_add(a, "-device");
+	if (d->kind == DEVICE_BLOCK)
+		args_add(a, "vhost-user-blk-pci,chardev=c%u,num-queues=%u", i,
+			 d->queues);
+	else
+		args_add(a, "vhost-user-rng-pci,chardev=c%u", i);
+}
+
+static void common_command(const struct run *r, struct args *a,
+			   const char *accel, const char *cpu)
+{
+	args_add(a, "%s", program);
+	args_add(a, "-nodefaults");
+	args_add(a, "-no-user-config");
+	args_add(a, "-display");
+	args_add(a, "none");
+	args_add(a, "-accel");
+	args_add(a, "%s", accel);
+	args_add(a, "-cpu");
+	args_add(a, "%s", cpu);
+	args_add(a, "-machine");
+	args_add(a, "q35,memory-backend=ram");
+	args_add(a, "-object");
+	args_add(a, "memory-backend-memfd,id=ram,size=%uM,share=on",
+		 r->opt.mem_mib);
+	args_add(a, "-m");
+	args_add(a, "%u", r->opt.mem_mib);
+	args_add(a, "-smp");
+	args_add(a, "%u", r->opt.cpus);
+	args_add(a, "-serial");
+	args_add(a, "stdio");
+	args_add(a, "-kernel");
+	args_add(a, "%s", r->kernel.image);
+	args_add(a, "-initrd");
+	args_add(a, "%s", r->initrd);
+	args_add(a, "-append");
+	args_add(a, "%s", r->cmdline);
+	for (unsigned int i = 0; i < r->n_devs; i++)
+		add_device(&r->dev[i], i, a);
+}
+
+static void kvm_command(const struct run *r, struct args *a)
+{
+	common_command(r, a, "kvm", "host");
+}
+
+static void tcg_command(const struct run *r, struct args *a)
+{
+	common_command(r, a, "tcg", "max");
+}
+
+const struct vmm vmm_kvm = {
+	.name = "QEMU with KVM",
+	.guest = GUEST_PC,
+	.serial = "ttyS0",
+	.usable = kvm_usable,
+	.command = kvm_command,
+};
+
+const struct vmm vmm_qemu = {
+	.name = "QEMU in software emulation",
+	.guest = GUEST_PC,
+	.serial = "ttyS0",
+	.usable = qemu_usable,
+	.command = tcg_command,
+};
