@@ -19,15 +19,17 @@ $(BUILD)/build.ninja:
 	@command -v $(MESON) $(NINJA) >/dev/null || { \
 		echo "make: Meson and Ninja are missing: run scripts/setup"; \
 		exit 1; }
-	$(MESON) setup --prefix $(PREFIX) $(BUILD)
+	@echo "$(MESON) setup --prefix $(PREFIX) $(BUILD)"; \
+	out=$$($(MESON) setup --prefix $(PREFIX) $(BUILD) 2>&1) || \
+		{ echo "$$out"; exit 1; }
 
 programs: $(BUILD)/build.ninja
-	@$(NINJA) -C $(BUILD) programs
+	@$(NINJA) --quiet -C $(BUILD) programs
 
 run:
 	@scripts/setup run
 	@$(MAKE) --no-print-directory programs
-	$(BUILD)/bin/vireo run $(ARGS)
+	@$(BUILD)/bin/vireo run $(ARGS)
 
 test:
 	@scripts/setup test
