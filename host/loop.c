@@ -236,23 +236,29 @@ static int timeout_ms(struct loop *l)
 	return ms > 1000000 ? 1000000 : (int)ms;
 }
 
-/* Fetch events and serve them. Returns how many, or -errno. */
-static int run_events(struct loop *l, int timeout)
+/* Wait for events. Returns 0 or -errno. */
+static int wait_events(struct loop *l, int timeout)
 {
-	struct loop_fd *w;
-	int i, n;
+	int n = epoll_wait(l->epfd, l->events, LOOP_EVENTS, timeout);
 
-	n = epoll_wait(l->epfd, l->events, LOOP_EVENTS, timeout);
 	if (n < 0)
 		return errno == EINTR ? 0 : -errno;
 	l->event_count = n;
-	for (i = 0; i < n; i++) {
+	return 0;
+}
+
+static void serve_events(struct loop *l)
+{
+	struct loop_fd *w;
+	int i;
+
+	/* A callback may clear entries that come later, see loop_fd_del(). */
+	for (i = 0; i < l->event_count; i++) {
 		w = l->events[i].data.ptr;
 		if (w)
 			w->fn(w->ctx, l->events[i].events);
 	}
 	l->event_count = 0;
-	return n;
 }
 
 static bool has_duty(struct loop *l)
@@ -344,34 +350,35 @@ static int round_polled(struct loop *l)
 {
 	uint64_t idle_from, now;
 	bool idle;
-	int n;
+	int rc;
 
 	idle_from = poll_busily(l, &idle);
 	if (!idle)
-		return run_events(l, 0);
+		return wait_events(l, 0);
 	if (pollers_sleep(l) || has_duty(l)) {
 		pollers_wake(l);
-		return run_events(l, 0);
+		return wait_events(l, 0);
 	}
-	n = run_events(l, timeout_ms(l));
+	rc = wait_events(l, timeout_ms(l));
+	pollers_wake(l);
 	now = clock_ns();
 	l->slept_ns += now - idle_from;
 	poll_adapt(l, now - idle_from);
-	pollers_wake(l);
-	return n;
+	return rc;
 }
 
 int loop_run(struct loop *l)
 {
-	int n;
+	int rc;
 
 	while (!atomic_load(&l->stop)) {
 		if (l->pollers)
-			n = round_polled(l);
+			rc = round_polled(l);
 		else
-			n = run_events(l, has_duty(l) ? 0 : timeout_ms(l));
-		if (n < 0)
-			return n;
+			rc = wait_events(l, has_duty(l) ? 0 : timeout_ms(l));
+		if (rc)
+			return rc;
+		serve_events(l);
 		run_timers(l);
 		run_calls(l);
 	}

@@ -91,7 +91,7 @@ struct loop {
 	uint64_t slept_ns;		/* time in epoll with pollers, total */
 
 	struct epoll_event events[LOOP_EVENTS];
-	int event_count;		/* while they are dispatched, else 0 */
+	int event_count;		/* fetched and not yet all served */
 };
 
 int loop_init(struct loop *l);
