@@ -400,10 +400,8 @@ static int make_rings(struct file *f, unsigned inflight)
 		rc = file_uring_setup(&f->queues[i], inflight);
 	if (!rc)
 		return 0;
-	for (i = 0; i < f->queue_count; i++) {
+	for (i = 0; i < f->queue_count; i++)
 		file_uring_close(&f->queues[i]);
-		f->queues[i].has_ring = false;
-	}
 	return rc;
 }
 

@@ -64,7 +64,7 @@ struct file_queue {
 	struct io_uring ring;
 	bool has_ring;
 	unsigned ring_inflight;
-	struct loop_fd ring_fd;
+	struct loop_fd ring_fd;		/* an eventfd of the ring */
 	struct loop_poller poller;
 	struct loop_timer retry;	/* the kernel was out of resources */
 

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -80,21 +81,27 @@ int file_uring_setup(struct file_queue *q, unsigned inflight)
 	int fds[2] = { q->file->fd, q->file->buffered_fd };
 	int rc;
 
+	q->ring_fd.fd = -1;
 	rc = init_ring(&q->ring, inflight);
 	if (rc)
 		return rc;
 	rc = io_uring_register_files(&q->ring, fds, 2);
+	if (!rc) {
+		q->ring_fd.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		rc = q->ring_fd.fd < 0 ? -errno :
+			io_uring_register_eventfd(&q->ring, q->ring_fd.fd);
+	}
+	if (!rc)
+		rc = io_uring_cq_eventfd_toggle(&q->ring, false);
 	if (!rc)
 		rc = restrict_ring(&q->ring);
 	/* Segments are read at submission only: 5.5. */
 	if (!rc && !(q->ring.features & IORING_FEAT_SUBMIT_STABLE))
 		rc = -ENOSYS;
-	if (rc) {
-		io_uring_queue_exit(&q->ring);
-		return rc;
-	}
 	q->has_ring = true;
-	return 0;
+	if (rc)
+		file_uring_close(q);
+	return rc;
 }
 
 static void prepare(struct file_queue *q, struct io_uring_sqe *sqe,
@@ -250,8 +257,14 @@ static bool reap_batch(struct file_queue *q)
 
 static void on_ring(void *ctx, uint32_t events)
 {
+	struct file_queue *q = ctx;
+	uint64_t n;
+
 	(void)events;
-	reap_batch(ctx);
+	/* Only to make it quiet again. */
+	if (read(q->ring_fd.fd, &n, sizeof(n)) < 0)
+		return;
+	reap_batch(q);
 }
 
 static void on_retry(void *ctx)
@@ -269,9 +282,30 @@ static bool ring_poll(void *ctx)
 	return q->ring_inflight && reap_batch(q);
 }
 
-/* The ring's descriptor is readable while it holds answers: nothing is lost
- * between the last look and the sleep. */
-static const struct loop_poller_ops ring_poller_ops = { .poll = ring_poll };
+/* The kernel writes the event descriptor only while the loop sleeps. */
+static bool ring_sleep(void *ctx)
+{
+	struct file_queue *q = ctx;
+
+	if (!q->ring_inflight)
+		return false;
+	io_uring_cq_eventfd_toggle(&q->ring, true);
+	/* The kernel posts an answer and then looks whether to write; we
+	 * permit it and then look for answers. */
+	atomic_thread_fence(memory_order_seq_cst);
+	return reap_batch(q);
+}
+
+static void ring_wake(void *ctx)
+{
+	struct file_queue *q = ctx;
+
+	io_uring_cq_eventfd_toggle(&q->ring, false);
+}
+
+static const struct loop_poller_ops ring_poller_ops = {
+	.poll = ring_poll, .sleep = ring_sleep, .wake = ring_wake,
+};
 
 int file_uring_attach(struct file_queue *q)
 {
@@ -280,7 +314,8 @@ int file_uring_attach(struct file_queue *q)
 
 	if (rc)
 		return rc;
-	q->ring_fd = (struct loop_fd){ q->ring.ring_fd, on_ring, q };
+	q->ring_fd.fn = on_ring;
+	q->ring_fd.ctx = q;
 	q->retry = (struct loop_timer){ .fn = on_retry, .ctx = q };
 	q->poller = (struct loop_poller){ .ops = &ring_poller_ops, .ctx = q };
 	rc = loop_fd_add(q->loop, &q->ring_fd, EPOLLIN);
@@ -298,6 +333,10 @@ void file_uring_detach(struct file_queue *q)
 
 void file_uring_close(struct file_queue *q)
 {
-	if (q->has_ring)
-		io_uring_queue_exit(&q->ring);
+	if (!q->has_ring)
+		return;
+	io_uring_queue_exit(&q->ring);
+	if (q->ring_fd.fd >= 0)
+		close(q->ring_fd.fd);
+	q->has_ring = false;
 }

@@ -90,3 +90,27 @@ void log_limited(struct log_rate *rate, enum log_level level,
 	log_vmsg(level, fmt, ap);
 	va_end(ap);
 }
+
+void log_core(void *ctx, enum vio_log_level level, const char *text,
+	      const struct vio_named *v, unsigned nr)
+{
+	static const enum log_level levels[] = {
+		[VIO_LOG_ERROR] = LOG_LEVEL_ERROR,
+		[VIO_LOG_WARN] = LOG_LEVEL_WARN,
+		[VIO_LOG_INFO] = LOG_LEVEL_INFO,
+		[VIO_LOG_DEBUG] = LOG_LEVEL_DEBUG,
+	};
+	static _Thread_local struct log_rate rate;
+	char numbers[512] = "";
+	size_t n = 0;
+	unsigned i;
+
+	(void)ctx;
+	if (!log_wants(levels[level]))
+		return;
+	for (i = 0; i < nr && n < sizeof(numbers); i++)
+		n += (size_t)snprintf(numbers + n, sizeof(numbers) - n,
+				      "%s%s %llu", i ? ", " : ": ", v[i].name,
+				      (unsigned long long)v[i].value);
+	log_limited(&rate, levels[level], "%s%s", text, numbers);
+}

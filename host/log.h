@@ -11,6 +11,8 @@
 #include <stdarg.h>
 #include <stdint.h>
 
+#include <vireo/base.h>
+
 enum log_level {
 	LOG_LEVEL_ERROR,
 	LOG_LEVEL_WARN,
@@ -45,6 +47,10 @@ void log_vmsg(enum log_level level, const char *fmt, va_list ap)
  */
 void log_limited(struct log_rate *rate, enum log_level level,
 		 const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+/* The core's log hook (struct vio_log): limited for each thread's lines. */
+void log_core(void *ctx, enum vio_log_level level, const char *text,
+	      const struct vio_named *v, unsigned nr);
 
 #define log_err(...)	log_msg(LOG_LEVEL_ERROR, __VA_ARGS__)
 #define log_warn(...)	log_msg(LOG_LEVEL_WARN, __VA_ARGS__)

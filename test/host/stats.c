@@ -19,25 +19,21 @@ static void slurp(const char *path, char *buf, size_t size)
 	fclose(f);
 }
 
-TEST("the file holds the sums of all queues, rewritten in place", "")
+TEST("the file holds the values, and is rewritten in place", "")
 {
 	static const char *const long_list[] = { "VIRTIO_BLK_F_FLUSH",
 						 "VIRTIO_BLK_F_RO", NULL };
 	static const char *const none[] = { NULL };
 	char path[] = "/tmp/vireo-stats.XXXXXX", got[512], *tail;
-	struct stats_queue q[2] = { { .requests = 3, .bytes_read = 4096 },
-				    { .requests = 4, .errors = 1 } };
+	struct stats_values v = { .requests = 7, .bytes_read = 4096,
+				  .bytes_written = 512, .errors = 1 };
 	struct stats s;
 	int fd = mkstemp(path);
 
 	CHECK_GE(fd, 0);
 	close(fd);
 	CHECK_EQ(stats_open(&s, path, "block"), 0);
-	s.queues = q;
-	s.queue_count = 2;
-	s.features = long_list;
-	stats_add(&q[1].bytes_written, 512);
-	stats_write(&s);
+	stats_write(&s, &v, long_list);
 	slurp(path, got, sizeof(got));
 	tail = strstr(got, "\"seconds\":");
 	CHECK(tail != NULL);
@@ -47,8 +43,7 @@ TEST("the file holds the sums of all queues, rewritten in place", "")
 		    "\"requests\":7,\"bytes_read\":4096,"
 		    "\"bytes_written\":512,\"errors\":1,");
 	/* Shorter than before: nothing of the old text may remain. */
-	s.features = none;
-	stats_write(&s);
+	stats_write(&s, &v, none);
 	slurp(path, got, sizeof(got));
 	CHECK(strstr(got, "\"features\":[],") != NULL);
 	CHECK_EQ(strcspn(got, "\n") + 1, strlen(got));
@@ -58,10 +53,12 @@ TEST("the file holds the sums of all queues, rewritten in place", "")
 
 TEST("a path that cannot be written is an error, no path is none", "")
 {
+	static const char *const none[] = { NULL };
+	struct stats_values v = { 0 };
 	struct stats s;
 
 	CHECK_EQ(stats_open(&s, "/nonexistent/x", "block"), -ENOENT);
 	CHECK_EQ(stats_open(&s, NULL, "block"), 0);
-	stats_write(&s);
+	stats_write(&s, &v, none);
 	stats_close(&s);
 }

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The frame that all vhost-user daemons share: options, socket, sandbox,
+ * threads, signals, statistics, one front end after the other. A program
+ * fills in a struct daemon_type; the frame does not know what its device
+ * does.
+ */
+#ifndef HOST_DAEMON_H
+#define HOST_DAEMON_H
+
+#include <stdatomic.h>
+#include <vireo/dev.h>
+#include <vireo/vhu.h>
+
+#include "host/loop.h"
+#include "host/opt.h"
+#include "host/sandbox.h"
+#include "host/sock.h"
+#include "host/stats.h"
+#include "host/worker.h"
+
+struct daemon;
+
+struct daemon_feature {
+	unsigned bit;
+	const char *name;
+};
+
+/* What one program adds. All constant. */
+struct daemon_type {
+	const char *program;
+	const char *summary;
+	const char *device;		/* "block": in capabilities */
+	const char *const *capabilities;	/* ends with NULL */
+	const struct opt *opts;
+	const struct daemon_feature *features;	/* ends with a NULL name */
+	const char *const *syscalls;	/* for the sandbox, ends with NULL */
+
+	/*
+	 * Check options, open everything, set daemon->dev. Errors have been
+	 * logged when it returns -errno.
+	 */
+	int (*open)(struct daemon *d);
+	/* The loops run, the sandbox is closed: start what lives on them. */
+	int (*start)(struct daemon *d);
+	/* The opposite of start; no front end is attached. */
+	void (*stop)(struct daemon *d);
+	/* The opposite of open. */
+	void (*close)(struct daemon *d);
+	/* Let what is in flight on a queue complete. NULL: nothing ever is. */
+	void (*drain)(struct daemon *d, unsigned queue);
+	void (*stats)(struct daemon *d, struct stats_values *v);
+};
+
+/* A queue and the loop that it is served on. */
+struct daemon_queue {
+	struct daemon *daemon;
+	unsigned index;
+	struct worker *worker;
+	struct loop_fd kick;		/* fd -1: not watched */
+	struct loop_call wake;		/* posted by any thread */
+	atomic_bool waking;
+	struct loop_call again;		/* budget was used up */
+	struct loop_poller poller;
+	struct loop_timer timer;	/* no kick ever comes */
+	bool watched;
+	bool timed;
+	bool kicks_off;			/* by us, while polling */
+};
+
+struct daemon_options {
+	const char *socket_path;
+	unsigned fd;
+	bool fd_given;
+	bool print_capabilities;
+	unsigned socket_mode;
+	const char *socket_owner, *socket_group;
+	unsigned sandbox;
+	bool unsafe;
+	const char *stats_file;
+	bool exit_on_disconnect;
+	unsigned poll_us;
+	bool verbose;
+};
+
+struct daemon {
+	const struct daemon_type *type;
+	void *ctx;			/* the program's own */
+	struct daemon_options opt;
+
+	/* Set by type->open. */
+	struct vio_dev *dev;
+	unsigned num_workers;		/* 0: all queues on the main loop */
+
+	struct worker main;		/* no thread of its own */
+	struct worker *workers;
+	struct daemon_queue *queues;
+	struct vhu_server *server;
+	struct sock sock;
+	struct loop_fd listen_fd, conn_fd, signal_fd, lost_fd;
+	atomic_bool lost;		/* guest memory disappeared */
+	struct stats stats;
+	uint64_t features;		/* of the last front end */
+	int exit_code;
+};
+
+/* main() of a daemon. @ctx is the program's own. Returns the exit code. */
+int daemon_main(const struct daemon_type *type, void *ctx, int argc,
+		char **argv);
+
+/* The loop of a queue. From start on. */
+struct loop *daemon_queue_loop(struct daemon *d, unsigned queue);
+/* Run on a queue's thread and wait. From start on. */
+void daemon_queue_run(struct daemon *d, unsigned queue,
+		      void (*fn)(void *arg), void *arg);
+
+/*
+ * Make @n queues with storage for the given limits; NULL: no memory (said
+ * already). Give them back with daemon_queues_free().
+ */
+struct vio_queue *daemon_queues_make(struct vio_dev *dev, unsigned n,
+				     const struct vio_queue_limits *limits);
+void daemon_queues_free(struct vio_queue *queues);
+
+#endif

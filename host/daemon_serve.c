@@ -1,0 +1,481 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One front end after the other, and the queues on their threads: what the
+ * vhost-user server asks of the program around it.
+ */
+#include "host/daemon_serve.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+#include <vireo/spec/virtio.h>
+
+#include "host/clock.h"
+#include "host/guard.h"
+#include "host/log.h"
+
+/*
+ * Requests taken at a time. The driver sees a batch when it is over, so a
+ * longer one leaves it idle meanwhile; a shorter one costs notifications.
+ */
+#define SERVE_BUDGET 32u
+/* A ring whose driver cannot kick is looked at this often, at least. */
+#define SERVE_UNKICKED_NS (1 * NS_PER_MS)
+#define SERVE_FEATURES_MAX 64
+
+static const struct daemon_feature ring_features[] = {
+	{ VIRTIO_F_INDIRECT_DESC, "VIRTIO_F_INDIRECT_DESC" },
+	{ VIRTIO_F_EVENT_IDX, "VIRTIO_F_EVENT_IDX" },
+	{ VIRTIO_F_VERSION_1, "VIRTIO_F_VERSION_1" },
+	{ VIRTIO_F_ACCESS_PLATFORM, "VIRTIO_F_ACCESS_PLATFORM" },
+	{ VIRTIO_F_RING_PACKED, "VIRTIO_F_RING_PACKED" },
+	{ VIRTIO_F_IN_ORDER, "VIRTIO_F_IN_ORDER" },
+	{ VIRTIO_F_ORDER_PLATFORM, "VIRTIO_F_ORDER_PLATFORM" },
+	{ VIRTIO_F_NOTIFICATION_DATA, "VIRTIO_F_NOTIFICATION_DATA" },
+	{ VIRTIO_F_RING_RESET, "VIRTIO_F_RING_RESET" },
+	{ 0, NULL },
+};
+
+/* -- queues, each on its thread ------------------------------------------ */
+
+static struct loop *queue_loop(const struct daemon_queue *q)
+{
+	return &q->worker->loop;
+}
+
+static void queue_serve(void *ctx)
+{
+	struct daemon_queue *q = ctx;
+
+	if (vhu_queue_service(q->daemon->server, q->index, SERVE_BUDGET) ==
+	    VIO_SERVICE_MORE)
+		loop_defer(queue_loop(q), &q->again);
+}
+
+static void queue_woken(void *ctx)
+{
+	struct daemon_queue *q = ctx;
+
+	/* Before the service: a wake-up from now on asks for another. */
+	atomic_store(&q->waking, false);
+	queue_serve(q);
+}
+
+static void queue_timer(void *ctx)
+{
+	struct daemon_queue *q = ctx;
+
+	queue_serve(q);
+	loop_timer_set(queue_loop(q), &q->timer, SERVE_UNKICKED_NS);
+}
+
+static void kick_ignore(struct daemon_queue *q)
+{
+	if (q->kick.fd >= 0)
+		loop_fd_del(queue_loop(q), &q->kick);
+	q->kick.fd = -1;
+}
+
+static void unkicked_start(struct daemon_queue *q)
+{
+	q->timed = true;
+	loop_timer_set(queue_loop(q), &q->timer, SERVE_UNKICKED_NS);
+}
+
+static void queue_kick(void *ctx, uint32_t events)
+{
+	struct daemon_queue *q = ctx;
+
+	(void)events;
+	if (!vhu_queue_kicked(q->daemon->server, q->index)) {
+		kick_ignore(q);
+		unkicked_start(q);
+	}
+	queue_serve(q);
+}
+
+/*
+ * While the loop polls, kicks stay off: the driver saves a system call for
+ * each batch.
+ */
+static bool queue_poll(void *ctx)
+{
+	struct daemon_queue *q = ctx;
+	struct vio_queue *vq = vhu_queue_live(q->daemon->server, q->index);
+
+	if (!vq || !vio_queue_pending(vq))
+		return false;
+	vio_queue_poll(vq, SERVE_BUDGET);
+	q->kicks_off = true;
+	/* Tells the front end of it. */
+	if (vio_unlikely(vq->state == VIO_QUEUE_BROKEN))
+		queue_serve(q);
+	return true;
+}
+
+static bool queue_sleep(void *ctx)
+{
+	struct daemon_queue *q = ctx;
+	struct vio_queue *vq = vhu_queue_live(q->daemon->server, q->index);
+	uint16_t before;
+
+	if (!q->kicks_off || !vq)
+		return false;
+	q->kicks_off = false;
+	before = vio_queue_avail_base(vq);
+	/* Turns them on, and works at what came before that. */
+	queue_serve(q);
+	return vio_queue_avail_base(vq) != before;
+}
+
+static const struct loop_poller_ops queue_poller_ops = {
+	.poll = queue_poll,
+	.sleep = queue_sleep,
+};
+
+static int env_watch_kick(void *env, unsigned queue, int kick_fd)
+{
+	struct daemon *d = env;
+	struct daemon_queue *q = &d->queues[queue];
+	int rc = 0;
+
+	q->kick.fd = kick_fd;
+	q->kicks_off = false;
+	if (kick_fd < 0)
+		unkicked_start(q);
+	else
+		rc = loop_fd_add(queue_loop(q), &q->kick, EPOLLIN);
+	if (rc) {
+		q->kick.fd = -1;
+		return rc;
+	}
+	q->watched = true;
+	if (d->opt.poll_us)
+		loop_poller_add(queue_loop(q), &q->poller);
+	return 0;
+}
+
+static void env_unwatch_kick(void *env, unsigned queue)
+{
+	struct daemon *d = env;
+	struct daemon_queue *q = &d->queues[queue];
+
+	if (!q->watched)
+		return;
+	q->watched = false;
+	kick_ignore(q);
+	if (q->timed)
+		loop_timer_cancel(queue_loop(q), &q->timer);
+	q->timed = false;
+	if (d->opt.poll_us)
+		loop_poller_del(queue_loop(q), &q->poller);
+}
+
+static void env_run_on_queue(void *env, unsigned queue,
+			     void (*fn)(void *arg), void *arg)
+{
+	struct daemon *d = env;
+
+	worker_run(d->queues[queue].worker, fn, arg);
+}
+
+static int env_drain(void *env, unsigned queue)
+{
+	struct daemon *d = env;
+
+	if (d->type->drain)
+		d->type->drain(d, queue);
+	return d->dev->queue[queue].inflight ? -EBUSY : 0;
+}
+
+static void env_queue_wake(void *env, unsigned queue)
+{
+	struct daemon *d = env;
+	struct daemon_queue *q = &d->queues[queue];
+
+	if (!atomic_exchange(&q->waking, true))
+		loop_post(queue_loop(q), &q->wake);
+}
+
+static void env_map_guard(void *env, void *ptr, size_t len, bool add)
+{
+	struct daemon *d = env;
+
+	if (!add)
+		guard_del(ptr);
+	else if (guard_add(ptr, len, &d->lost, d->lost_fd.fd))
+		log_warn("too many memory regions to guard: truncating this one will end the program");
+}
+
+static const struct vhu_env_ops env_ops = {
+	.run_on_queue = env_run_on_queue,
+	.watch_kick = env_watch_kick,
+	.unwatch_kick = env_unwatch_kick,
+	.drain = env_drain,
+	.queue_wake = env_queue_wake,
+	.map_guard = env_map_guard,
+};
+
+/* -- statistics ---------------------------------------------------------- */
+
+static unsigned name_features(const struct daemon_feature *f, uint64_t bits,
+			      const char **names, unsigned n)
+{
+	for (; f->name && n < SERVE_FEATURES_MAX; f++)
+		if (bits >> f->bit & 1)
+			names[n++] = f->name;
+	return n;
+}
+
+static void write_stats(struct daemon *d)
+{
+	const char *names[SERVE_FEATURES_MAX + 1];
+	struct stats_values v = { 0 };
+	unsigned n;
+
+	n = name_features(d->type->features, d->features, names, 0);
+	n = name_features(ring_features, d->features, names, n);
+	names[n] = NULL;
+	d->type->stats(d, &v);
+	stats_write(&d->stats, &v, names);
+}
+
+/* -- front ends ---------------------------------------------------------- */
+
+static void leave(struct daemon *d)
+{
+	struct vhu_info info;
+
+	vhu_server_info(d->server, &info);
+	d->features = info.features;
+	loop_fd_del(&d->main.loop, &d->conn_fd);
+	d->conn_fd.fd = -1;
+	vhu_server_detach(d->server);
+	write_stats(d);
+	atomic_store(&d->lost, false);
+	if (d->sock.connected || d->opt.exit_on_disconnect) {
+		loop_stop(&d->main.loop);
+		return;
+	}
+	/* The next one may have been waiting all the while. */
+	if (loop_fd_mod(&d->main.loop, &d->listen_fd, EPOLLIN))
+		log_err("cannot listen again: %s", strerror(errno));
+}
+
+static void on_message(void *ctx, uint32_t events)
+{
+	struct daemon *d = ctx;
+	int rc = vhu_server_readable(d->server);
+
+	(void)events;
+	if (!rc)
+		return;
+	if (rc == -ENOTCONN)
+		log_info("the front end left");
+	else
+		log_err("parting from the front end: %s", strerror(-rc));
+	leave(d);
+}
+
+static int attach(struct daemon *d, int fd)
+{
+	int rc = vhu_server_attach(d->server, fd);
+
+	if (rc) {
+		log_err("cannot serve the front end: %s", strerror(-rc));
+		return rc;
+	}
+	d->conn_fd = (struct loop_fd){ vhu_server_fd(d->server), on_message,
+				       d };
+	rc = loop_fd_add(&d->main.loop, &d->conn_fd, EPOLLIN);
+	if (rc) {
+		log_err("cannot watch the front end: %s", strerror(-rc));
+		d->conn_fd.fd = -1;
+		vhu_server_detach(d->server);
+		return rc;
+	}
+	log_debug("a front end connected");
+	return 0;
+}
+
+static void on_listen(void *ctx, uint32_t events)
+{
+	struct daemon *d = ctx;
+	int fd = sock_accept(&d->sock);
+
+	(void)events;
+	if (fd == -EAGAIN)
+		return;
+	if (fd < 0) {
+		log_err("cannot accept a front end: %s", strerror(-fd));
+		return;
+	}
+	/* Another one waits in the socket's backlog until this one left. */
+	if (!attach(d, fd))
+		loop_fd_mod(&d->main.loop, &d->listen_fd, 0);
+}
+
+static void on_lost(void *ctx, uint32_t events)
+{
+	struct daemon *d = ctx;
+	uint64_t n;
+
+	(void)events;
+	if (read(d->lost_fd.fd, &n, sizeof(n)) < 0)
+		return;
+	if (d->conn_fd.fd < 0 || !atomic_load(&d->lost))
+		return;
+	log_err("guest memory disappeared: the front end truncated the file behind it; parting from it");
+	leave(d);
+}
+
+/* -- set up -------------------------------------------------------------- */
+
+static int make_queues(struct daemon *d)
+{
+	unsigned i, n = d->dev->nr_queues;
+
+	d->queues = calloc(n, sizeof(*d->queues));
+	if (!d->queues)
+		return -ENOMEM;
+	for (i = 0; i < n; i++) {
+		struct daemon_queue *q = &d->queues[i];
+
+		q->daemon = d;
+		q->index = i;
+		q->kick = (struct loop_fd){ -1, queue_kick, q };
+		q->wake = (struct loop_call){ .fn = queue_woken, .ctx = q };
+		q->again = (struct loop_call){ .fn = queue_serve, .ctx = q };
+		q->timer = (struct loop_timer){ .fn = queue_timer, .ctx = q };
+		q->poller = (struct loop_poller){
+			.ops = &queue_poller_ops, .ctx = q
+		};
+	}
+	return 0;
+}
+
+int daemon_serve_init(struct daemon *d)
+{
+	struct vhu_conf conf = {
+		.dev = d->dev,
+		.env = &env_ops,
+		.env_ctx = d,
+		.log = { .fn = log_core },
+	};
+	int rc, fd;
+
+	d->conn_fd.fd = -1;
+	d->lost_fd.fd = -1;
+	rc = make_queues(d);
+	if (!rc)
+		rc = vhu_server_create(&d->server, &conf);
+	if (rc)
+		goto out;
+	fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (fd < 0) {
+		rc = -errno;
+		goto out;
+	}
+	d->lost_fd = (struct loop_fd){ fd, on_lost, d };
+	rc = loop_fd_add(&d->main.loop, &d->lost_fd, EPOLLIN);
+out:
+	if (rc)
+		log_err("cannot set up the device: %s", strerror(-rc));
+	return rc;
+}
+
+int daemon_serve_start(struct daemon *d)
+{
+	unsigned i;
+	int fd;
+
+	for (i = 0; i < d->dev->nr_queues; i++)
+		d->queues[i].worker = d->num_workers ?
+			&d->workers[i % d->num_workers] : &d->main;
+	if (d->sock.connected) {
+		fd = d->sock.fd;
+		d->sock.fd = -1;	/* the server's from now on */
+		return attach(d, fd);
+	}
+	d->listen_fd = (struct loop_fd){ d->sock.fd, on_listen, d };
+	return loop_fd_add(&d->main.loop, &d->listen_fd, EPOLLIN);
+}
+
+void daemon_serve_fini(struct daemon *d)
+{
+	if (d->conn_fd.fd >= 0) {
+		d->opt.exit_on_disconnect = true;
+		leave(d);
+	} else if (d->server) {
+		write_stats(d);
+	}
+	if (d->server)
+		vhu_server_destroy(d->server);
+	if (d->lost_fd.fd >= 0) {
+		loop_fd_del(&d->main.loop, &d->lost_fd);
+		close(d->lost_fd.fd);
+	}
+	free(d->queues);
+	d->server = NULL;
+	d->queues = NULL;
+}
+
+/* -- for the program ----------------------------------------------------- */
+
+static struct worker *worker_of(struct daemon *d, unsigned queue)
+{
+	return d->num_workers ? &d->workers[queue % d->num_workers] :
+		&d->main;
+}
+
+struct loop *daemon_queue_loop(struct daemon *d, unsigned queue)
+{
+	return &worker_of(d, queue)->loop;
+}
+
+void daemon_queue_run(struct daemon *d, unsigned queue,
+		      void (*fn)(void *arg), void *arg)
+{
+	worker_run(worker_of(d, queue), fn, arg);
+}
+
+struct vio_queue *daemon_queues_make(struct vio_dev *dev, unsigned n,
+				     const struct vio_queue_limits *limits)
+{
+	size_t size = vio_queue_storage_size(limits);
+	struct vio_queue *queues = calloc(n, sizeof(*queues));
+	unsigned char *storage;
+	unsigned i;
+
+	/* One block for all; each part stays aligned to a cache line. */
+	size = (size + 63) / 64 * 64;
+	storage = size ? aligned_alloc(64, size * n) : NULL;
+	if (!queues || !storage) {
+		log_err("not enough memory for %u queues of %u entries", n,
+			limits->size_max);
+		free(queues);
+		free(storage);
+		return NULL;
+	}
+	for (i = 0; i < n; i++)
+		if (vio_queue_init(&queues[i], dev, (uint16_t)i, limits,
+				   storage + i * size, size))
+			break;
+	if (i == n)
+		return queues;
+	log_err("queues of %u entries cannot be made", limits->size_max);
+	free(queues);
+	free(storage);
+	return NULL;
+}
+
+void daemon_queues_free(struct vio_queue *queues)
+{
+	if (!queues)
+		return;
+	/* The first queue's slots begin the block. */
+	free(queues[0].slots);
+	free(queues);
+}
