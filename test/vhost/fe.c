@@ -186,14 +186,13 @@ static void connect_it(struct fe *f)
 	}
 }
 
-void fe_open_without(struct fe *f, uint64_t protocol_off)
+void fe_open_in(struct fe *f, const struct vhu_env_ops *env)
 {
 	struct vhu_conf conf = {
 		.dev = &f->dev,
-		.env = &env_ops,
+		.env = env,
 		.env_ctx = f,
 		.log = { keep_log, f },
-		.protocol_off = protocol_off,
 	};
 
 	memset(f, 0, sizeof(*f));
@@ -209,7 +208,7 @@ void fe_open_without(struct fe *f, uint64_t protocol_off)
 
 void fe_open(struct fe *f)
 {
-	fe_open_without(f, 0);
+	fe_open_in(f, &env_ops);
 }
 
 static void disconnect(struct fe *f)
@@ -267,7 +266,7 @@ static bool step_queue(struct fe *f, unsigned q)
 
 void fe_step(struct fe *f)
 {
-	bool work = true;
+	bool work = !f->threaded;
 
 	for (int i = 0; work && i < 1000; i++) {
 		work = false;
@@ -318,6 +317,8 @@ void fe_send_fd(struct fe *f, uint32_t request, uint64_t v, int fd)
 
 void fe_expect(struct fe *f, uint32_t request, uint32_t size)
 {
+	if (f->threaded)
+		vhu_sock_wait(f->sock, 10000);
 	CHECK_EQ(vhu_sock_recv(&f->in), 1);
 	CHECK_EQ(f->in.in.hdr.request, request);
 	CHECK_EQ(f->in.in.hdr.flags, VHU_VERSION | VHU_REPLY);

@@ -57,14 +57,15 @@ struct fe {
 	unsigned resets;
 	unsigned drains;
 	bool dispute;		/* the device refuses all features */
+	bool threaded;		/* others let the back end move */
 
 	struct fe_queue q[FE_QUEUES];
 };
 
 /* A back end with a connection, nothing negotiated. */
 void fe_open(struct fe *f);
-/* The same with some protocol features not offered. */
-void fe_open_without(struct fe *f, uint64_t protocol_off);
+/* The same in an environment of the caller's; its context is @f. */
+void fe_open_in(struct fe *f, const struct vhu_env_ops *env);
 /* Another connection after the first ended. */
 void fe_reopen(struct fe *f);
 void fe_close(struct fe *f);

@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Queues on threads of their own while the front end changes everything that
+ * may be changed under them. Worth most under ThreadSanitizer.
+ */
+#include "fe.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <vireo/spec/virtio.h>
+
+#define MODERN		(1ull << VIRTIO_F_VERSION_1)
+#define PROTOCOL	(1ull << VHOST_USER_F_PROTOCOL_FEATURES)
+#define PF		(VHU_PF(MQ) | VHU_PF(REPLY_ACK) | VHU_PF(STATUS) | \
+			 VHU_PF(CONFIGURE_MEM_SLOTS))
+#define PAGE		4096ull
+
+struct worker {
+	pthread_t thread;
+	unsigned q;
+	int wake;		/* eventfd */
+	int kick;		/* -1: not watched */
+	bool stop;
+	pthread_mutex_t lock;
+	pthread_cond_t done;
+	void (*fn)(void *arg);	/* NULL: nothing to run */
+	void *arg;
+};
+
+static struct fe f;
+static struct worker worker[FE_QUEUES];
+static pthread_t control;
+
+static void ring_bell(struct worker *w)
+{
+	uint64_t one = 1;
+
+	CHECK_EQ(write(w->wake, &one, 8), 8);
+}
+
+static bool run_call(struct worker *w)
+{
+	void (*fn)(void *arg);
+	bool stop;
+
+	pthread_mutex_lock(&w->lock);
+	fn = w->fn;
+	stop = w->stop;
+	pthread_mutex_unlock(&w->lock);
+	if (fn) {
+		fn(w->arg);
+		pthread_mutex_lock(&w->lock);
+		w->fn = NULL;
+		pthread_cond_signal(&w->done);
+		pthread_mutex_unlock(&w->lock);
+	}
+	return !stop;
+}
+
+static void *work(void *arg)
+{
+	struct worker *w = arg;
+	bool more = false;
+	uint64_t n;
+
+	while (run_call(w)) {
+		struct pollfd p[2] = {
+			{ .fd = w->wake, .events = POLLIN },
+			{ .fd = w->kick, .events = POLLIN },
+		};
+
+		if (poll(p, 2, more ? 0 : -1) < 0)
+			break;
+		if (p[0].revents && read(w->wake, &n, 8) != 8)
+			break;
+		if (!run_call(w))
+			break;
+		if (p[1].revents && w->kick >= 0)
+			vhu_queue_kicked(f.s, w->q);
+		more = vhu_queue_service(f.s, w->q, 2) == VIO_SERVICE_MORE;
+	}
+	return NULL;
+}
+
+static void run_on_queue(void *env, unsigned q, void (*fn)(void *arg),
+			 void *arg)
+{
+	struct worker *w = &worker[q];
+
+	(void)env;
+	if (w->stop) {		/* the thread has ended */
+		fn(arg);
+		return;
+	}
+	pthread_mutex_lock(&w->lock);
+	w->fn = fn;
+	w->arg = arg;
+	ring_bell(w);
+	while (w->fn)
+		pthread_cond_wait(&w->done, &w->lock);
+	pthread_mutex_unlock(&w->lock);
+}
+
+static int watch_kick(void *env, unsigned q, int fd)
+{
+	(void)env;
+	CHECK(worker[q].stop || pthread_equal(pthread_self(), worker[q].thread));
+	worker[q].kick = fd;
+	return 0;
+}
+
+static void unwatch_kick(void *env, unsigned q)
+{
+	watch_kick(env, q, -1);
+}
+
+static void queue_wake(void *env, unsigned q)
+{
+	(void)env;
+	ring_bell(&worker[q]);
+}
+
+static const struct vhu_env_ops env_ops = {
+	.run_on_queue = run_on_queue,
+	.watch_kick = watch_kick,
+	.unwatch_kick = unwatch_kick,
+	.queue_wake = queue_wake,
+};
+
+static void *serve(void *arg)
+{
+	int r = 0;
+
+	(void)arg;
+	while (!r) {
+		vhu_sock_wait(vhu_server_fd(f.s), -1);
+		r = vhu_server_readable(f.s);
+	}
+	f.ended = r;
+	return NULL;
+}
+
+static void start(void)
+{
+	for (unsigned q = 0; q < FE_QUEUES; q++) {
+		struct worker *w = &worker[q];
+
+		*w = (struct worker){ .q = q, .kick = -1 };
+		w->wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+		pthread_mutex_init(&w->lock, NULL);
+		pthread_cond_init(&w->done, NULL);
+	}
+	fe_open_in(&f, &env_ops);
+	f.threaded = true;
+	for (unsigned q = 0; q < FE_QUEUES; q++)
+		CHECK_EQ(pthread_create(&worker[q].thread, NULL, work,
+					&worker[q]), 0);
+	CHECK_EQ(pthread_create(&control, NULL, serve, NULL), 0);
+}
+
+/* The front end hangs up, the session ends, then the queues' threads do. */
+static void finish(void)
+{
+	shutdown(f.sock, SHUT_RDWR);
+	pthread_join(control, NULL);
+	CHECK_EQ(f.ended, -ENOTCONN);
+	vhu_server_detach(f.s);
+	for (unsigned q = 0; q < FE_QUEUES; q++) {
+		struct worker *w = &worker[q];
+
+		pthread_mutex_lock(&w->lock);
+		w->stop = true;
+		pthread_mutex_unlock(&w->lock);
+		ring_bell(w);
+		pthread_join(w->thread, NULL);
+		close(w->wake);
+	}
+}
+
+static void set_ring(unsigned q)
+{
+	struct vhu_vring_state st = { q, 1 };
+
+	fe_send_ring(&f, q);
+	CHECK_EQ(fe_ask(&f, VHOST_USER_SET_VRING_ENABLE, &st, 8, NULL, 0), 0);
+}
+
+static void stop_ring(unsigned q)
+{
+	fe_send_state(&f, VHOST_USER_GET_VRING_BASE, q, 0);
+	fe_expect(&f, VHOST_USER_GET_VRING_BASE, 8);
+}
+
+/* One of the things that a front end does to a running device. */
+static void disturb(struct vtest_rand *r, unsigned *extra)
+{
+	unsigned q = vtest_below(r, FE_QUEUES);
+	struct vhu_mem_reg reg = {
+		0, { FE_GUEST + FE_MEM + *extra * PAGE, PAGE,
+		     FE_USER + FE_MEM + *extra * PAGE, 0 },
+	};
+	struct vhu_vring_state st = { q, 0 };
+
+	switch (vtest_below(r, 7)) {
+	case 0:
+		if (fe_ask(&f, VHOST_USER_ADD_MEM_REG, &reg, sizeof(reg),
+			   &f.memfd, 1) == 0)
+			++*extra;
+		break;
+	case 1:
+		fe_send_memory(&f);
+		*extra = 0;
+		break;
+	case 2:
+		fe_send_call_fd(&f, q);
+		break;
+	case 3:
+		fe_send_kick_fd(&f, q);
+		break;
+	case 4:
+		CHECK_EQ(fe_ask(&f, VHOST_USER_SET_VRING_ENABLE, &st, 8, NULL,
+				0), 0);
+		st.num = 1;
+		CHECK_EQ(fe_ask(&f, VHOST_USER_SET_VRING_ENABLE, &st, 8, NULL,
+				0), 0);
+		break;
+	case 5:
+		stop_ring(q);
+		fe_used(&f, q);
+		CHECK_EQ(f.in.in.p.state.num, f.q[q].used_seen);
+		set_ring(q);
+		break;
+	case 6:
+		fe_get_u64(&f, VHOST_USER_GET_STATUS);
+		break;
+	}
+}
+
+TEST("vhost threads: nothing gets lost while everything changes", "")
+{
+	struct vtest_rand r = vtest_rand_init(vtest_seed());
+	uint64_t one = 1;
+	unsigned extra = 0;
+
+	start();
+	fe_negotiate(&f, PF, MODERN | PROTOCOL);
+	fe_send_memory(&f);
+	for (unsigned q = 0; q < FE_QUEUES; q++)
+		set_ring(q);
+	for (int round = 0; round < 3000; round++) {
+		for (unsigned q = 0; q < FE_QUEUES; q++) {
+			fe_used(&f, q);
+			while ((uint16_t)(f.q[q].avail_idx -
+					  f.q[q].used_seen) < FE_RING)
+				fe_offer(&f, q);
+			CHECK_EQ(write(f.q[q].kick_fd, &one, 8), 8);
+		}
+		disturb(&r, &extra);
+	}
+	/* All that was offered comes back, without another kick. */
+	for (unsigned q = 0; q < FE_QUEUES; q++) {
+		for (int ms = 0; ms < 10000 &&
+		     f.q[q].used_seen != f.q[q].avail_idx; ms++) {
+			fe_used(&f, q);
+			usleep(1000);
+		}
+		CHECK_EQ(f.q[q].used_seen, f.q[q].avail_idx);
+	}
+	finish();
+	fe_close(&f);
+}
