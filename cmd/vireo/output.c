@@ -13,8 +13,7 @@ static const char panic_mark[] = "Kernel panic - not syncing: ";
 
 void filter_init(struct filter *f, const char *token)
 {
-	snprintf(f->mark, sizeof(f->mark), "\n@%s ", token);
-	/* The stream's start counts as the start of a line. */
+	snprintf(f->mark, sizeof(f->mark), "\036@%s ", token);
 	f->matched = 0;
 }
 

@@ -14,9 +14,12 @@ enum {
 	OUTPUT_TAIL = 12,
 };
 
-/* Takes "\n@TOKEN text\n" out of a stream of bytes. */
+/*
+ * Takes "<RS>@TOKEN text\n" out of a stream of bytes. The record separator
+ * is rare in what people print, so next to nothing is held back.
+ */
 struct filter {
-	char mark[32];		/* "\n@TOKEN " */
+	char mark[32];		/* "<RS>@TOKEN " */
 	size_t matched;
 	bool in_line;
 	char line[OUTPUT_LINE];

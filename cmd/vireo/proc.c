@@ -52,7 +52,8 @@ static void child(char **argv, const struct proc_io *io, pid_t parent)
 	sigset_t none;
 
 	setsid();
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (!io->whole_group)
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent)
 		_exit(125);
 	sigemptyset(&none);

@@ -21,6 +21,13 @@ struct proc_io {
 	int in, out, err;	/* -1: /dev/null */
 	int keep;		/* becomes descriptor 3; -1: none */
 	bool tty;		/* @in becomes its controlling terminal */
+	/*
+	 * No death signal. User Mode Linux traces the guest's processes: if
+	 * it alone is killed they run on as processes of the host, with the
+	 * host's system calls. Only its whole group may be killed at once,
+	 * which is what the janitor does.
+	 */
+	bool whole_group;
 };
 
 struct janitor {
@@ -30,7 +37,7 @@ struct janitor {
 
 /*
  * Start a program; frees @a. Signals are unblocked in it, no core is dumped,
- * and it dies with us. Return 0 or a negative errno.
+ * and it dies with us (see whole_group). Return 0 or a negative errno.
  */
 int proc_start(struct proc *p, struct args *a, const struct proc_io *io);
 

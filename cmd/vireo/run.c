@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -163,7 +164,7 @@ static int prepare(struct run *r)
 
 static int start_guest(struct run *r, struct session *s, int theirs)
 {
-	struct proc_io io = { .in = -1, .keep = -1 };
+	struct proc_io io = { .in = -1, .keep = -1, .whole_group = true };
 	struct args a = { 0 };
 	int p[2], err;
 
@@ -186,17 +187,39 @@ static int start_guest(struct run *r, struct session *s, int theirs)
 	return err;
 }
 
-static int start_all(struct run *r, struct session *s)
+/*
+ * Our console device gets a terminal, for it passes the size on. A serial
+ * port gets a socket: on a terminal User Mode Linux starts a helper in a
+ * session of its own, which outlives it.
+ */
+static int make_line(const struct run *r, int *ours, int *theirs)
 {
-	bool terminal = r->serial || r->opt.console == CONSOLE_STDIO;
-	int theirs = -1;
-	int err = terminal ? term_pair(&s->console, &theirs) : 0;
+	int sv[2], err;
 
-	if (err) {
+	if (r->serial) {
+		if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv) < 0)
+			return -errno;
+		fcntl(sv[0], F_SETFL, O_NONBLOCK);
+		*ours = sv[0];
+		*theirs = sv[1];
+		return 0;
+	}
+	if (r->opt.console != CONSOLE_STDIO)
+		return 0;
+	err = term_pair(ours, theirs);
+	if (err)
 		complain("cannot make a pseudo-terminal: %s; is /dev/pts "
 			 "mounted?", strerror(-err));
+	return err;
+}
+
+static int start_all(struct run *r, struct session *s)
+{
+	int theirs = -1;
+	int err = make_line(r, &s->console, &theirs);
+
+	if (err)
 		return err;
-	}
 	err = devices_start(r, theirs);
 	if (!err)
 		err = start_guest(r, s, theirs);
