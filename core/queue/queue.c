@@ -261,7 +261,10 @@ static void flush(struct vio_queue *q)
 	}
 }
 
-/* split.device.in-order: use buffers in the order they were made available. */
+/*
+ * split.device.in-order: use buffers in the order they were made available.
+ * A broken queue forgets them in that order, and tells nobody.
+ */
 static void push_in_order(struct vio_queue *q, struct vio_req *req)
 {
 	req->state = VIO_REQ_DONE;
@@ -269,7 +272,8 @@ static void push_in_order(struct vio_queue *q, struct vio_req *req)
 		req = vio_ring_slot(q, q->order[q->order_out]);
 		if (req->state != VIO_REQ_DONE)
 			break;
-		q->ring->push(q, req);
+		if (vio_likely(q->state != VIO_QUEUE_BROKEN))
+			q->ring->push(q, req);
 		q->order_out = order_at(q, 1);
 		forget(q, req);
 	}
@@ -280,10 +284,10 @@ void vio_req_done(struct vio_req *req)
 	struct vio_queue *q = req->queue;
 
 	q->stats.requests++;
-	if (vio_unlikely(q->state == VIO_QUEUE_BROKEN)) {
-		forget(q, req);
-	} else if (vio_unlikely(q->in_order)) {
+	if (vio_unlikely(q->in_order)) {
 		push_in_order(q, req);
+	} else if (vio_unlikely(q->state == VIO_QUEUE_BROKEN)) {
+		forget(q, req);
 	} else {
 		q->ring->push(q, req);
 		forget(q, req);

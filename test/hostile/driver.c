@@ -313,6 +313,54 @@ TEST("driver: random rings break queues, not devices",
 	}
 }
 
+/* Three reads of a sector each, at heads 0, 3 and 6, and then nonsense. */
+static void write_three_reads(struct fixture *f)
+{
+	struct virtq_desc *d = host(f, f->layout[0].desc);
+	struct virtq_avail *avail = host(f, f->layout[0].driver);
+	vio_le16 *ring = (vio_le16 *)(void *)(avail + 1);
+	unsigned i;
+
+	memset(f->loop.window.host + BUFFERS, 0, 64);
+	for (i = 0; i < 9; i++) {
+		static const uint32_t len[] = { 16, 512, 1 };
+
+		d[i].addr = vio_to_le64(LOOP_GUEST_BASE + BUFFERS +
+					i * 0x400);
+		d[i].len = vio_to_le32(len[i % 3]);
+		d[i].flags = vio_to_le16((uint16_t)((i % 3 < 2 ? 1 : 0) |
+						    (i % 3 ? 2 : 0)));
+		d[i].next = vio_to_le16((uint16_t)(i + 1));
+		ring[i % 3] = vio_to_le16((uint16_t)(i % 3 * 3));
+	}
+	avail->idx = vio_to_le16(3);
+}
+
+TEST("driver: a queue that breaks while later requests wait can be reset",
+     "core.device.device-reset.1")
+{
+	struct fixture f;
+	struct virtq_avail *avail;
+
+	setup(&f, BLK, vtest_seed());
+	f.disk.late = true;
+	start(&f, LOOP_IN_ORDER);
+	write_three_reads(&f);
+	CHECK_EQ(vio_queue_service(&f.loop.queue[0], 8), VIO_SERVICE_IDLE);
+	CHECK_EQ(f.disk.nr_pending, 3);
+	/* The third is finished first, and waits; then the driver lies. */
+	f.disk.pending[2]->done(f.disk.pending[2], VIO_OK);
+	f.disk.nr_pending = 2;
+	avail = host(&f, f.layout[0].driver);
+	avail->idx = vio_to_le16(1000);
+	vio_queue_service(&f.loop.queue[0], 8);
+	CHECK_EQ(f.loop.queue[0].state, VIO_QUEUE_BROKEN);
+	CHECK_EQ(vio_dev_reset(f.loop.dev), VIO_OK);
+	CHECK_EQ(f.loop.queue[0].inflight, 0);
+	CHECK_EQ(f.loop.mem.pins, 0);
+	teardown(&f);
+}
+
 /* -- a thread that changes everything while the device works -------------- */
 
 struct racer {
