@@ -2,13 +2,14 @@
 /*
  * vhost/ring.c - the states of rings, and the messages that change them. A
  * ring's queue is touched on the queue's own thread alone, through
- * vhu_on_queue(). It knows no ring layout beyond the sizes of its three parts.
+ * vhu_on_queue(). It knows no ring layout beyond the sizes of its three areas
+ * and one bit by which a new packed ring is told from one that went round.
  */
 #include "server.h"
 
 #include <errno.h>
 #include <unistd.h>
-#include <vireo/spec/split.h>
+#include <vireo/spec/packed.h>
 #include <vireo/spec/virtio.h>
 
 /*
@@ -104,29 +105,64 @@ int vhu_on_queue(struct vhu_ring *r, int (*fn)(struct vhu_ring *, void *),
 	return job.err;
 }
 
+static bool is_packed(const struct vhu_ring *r)
+{
+	return r->s->features >> VIRTIO_F_RING_PACKED & 1;
+}
+
 /*
- * Where to go on. The front end tells the available index alone. After a
- * drained stop the used index is the same. Where the ring says otherwise, a
- * back end died with requests in flight, or the front end forgot: all that
- * is not used yet has to be served, so that the ring's used index counts.
+ * A packed ring starts with its wrap counters at 1, but some front ends (User
+ * Mode Linux) give every new ring the base 0. A ring that really stands at
+ * offset 0 with the counter at 0 has gone round: the driver or we have set
+ * the USED bit of its first entry. In a new one it is clear.
+ */
+static uint16_t packed_base(const struct vhu_ring *r, const struct vio_mem *mem)
+{
+	uint16_t avail = r->base & 0xffff;
+	uint16_t used = r->base >> 16;
+	const struct pvirtq_desc *first;
+	unsigned hint = 0;
+
+	/* Some tell the available position alone. */
+	if (used)
+		return used;
+	first = vio_mem_at(mem, &hint, r->layout.desc, sizeof(*first),
+			   VIO_PERM_READ);
+	if (!avail && first) {
+		vio_le16 flags = { __atomic_load_n(&first->flags.raw,
+						   __ATOMIC_ACQUIRE) };
+
+		if (!(vio_from_le16(flags) & PVIRTQ_DESC_F_USED))
+			return VIO_QUEUE_NEW_PACKED;
+	}
+	return avail;
+}
+
+/*
+ * Where to go on. After a drained stop the available and the used position
+ * are the same. Where they are not, a back end died with requests in flight,
+ * or the front end forgot: all that is not used yet has to be served, so that
+ * the used position counts. A split ring has it, of a packed one the front
+ * end tells it.
  */
 static int begin(struct vhu_ring *r, void *arg)
 {
 	struct vio_queue *q = vhu_ring_queue(r);
 	struct vio_mem *mem = arg;
-	uint16_t used;
-	int err;
+	uint16_t base = (uint16_t)r->base;
+	int err = VIO_OK;
 
-	err = vio_queue_used_in_ring(q, mem, &r->layout, &used);
-	if (err == VIO_OK && used != r->base) {
-		vhu_say(r->s, VIO_LOG_INFO, "ring goes on from its used index, "
-			"not from the base it was given",
+	if (is_packed(r))
+		base = packed_base(r, mem);
+	else
+		err = vio_queue_used_in_ring(q, mem, &r->layout, &base);
+	if (err == VIO_OK && base != (r->base & 0xffff))
+		vhu_say(r->s, VIO_LOG_INFO, "ring goes on from where it was "
+			"used, not from the base it was given",
 			{ "queue", r->index }, { "base", r->base },
-			{ "used", used });
-		r->base = used;
-	}
+			{ "used", base });
 	if (err == VIO_OK)
-		err = vio_queue_start(q, mem, &r->layout, r->base, r->base);
+		err = vio_queue_start(q, mem, &r->layout, base, base);
 	r->break_told = false;
 	r->done = q->stats.requests;
 	return err;
@@ -170,6 +206,8 @@ static int end(struct vhu_ring *r, void *arg)
 		err = c->env->drain ? c->env->drain(c->env_ctx, r->index) :
 				      -EBUSY;
 	r->base = vio_queue_avail_base(q);
+	if (is_packed(r))
+		r->base |= (uint32_t)vio_queue_used_base(q) << 16;
 	return err;
 }
 
@@ -231,18 +269,22 @@ static int forget(struct vhu_ring *r, void *arg)
 
 /* -- states ---------------------------------------------------------------- */
 
+/* Sizes of the three areas: 2.7, 2.8. */
 bool vhu_ring_locate(const struct vhu_ring *r, const struct vio_mem *mem,
 		     struct vio_queue_layout *layout)
 {
 	uint64_t extra = r->s->features >> VIRTIO_F_EVENT_IDX & 1 ? 2 : 0;
-	uint64_t num = r->num;
+	uint64_t avail = 4 + 2ull * r->num + extra;
+	uint64_t used = 4 + 8ull * r->num + extra;
 
+	if (is_packed(r))
+		avail = used = sizeof(struct pvirtq_event_suppress);
 	layout->size = r->num;
-	return vio_mem_from_user(mem, r->addr.desc, 16 * num, &layout->desc) &&
-		vio_mem_from_user(mem, r->addr.avail, 4 + 2 * num + extra,
+	return vio_mem_from_user(mem, r->addr.desc, 16ull * r->num,
+				 &layout->desc) &&
+		vio_mem_from_user(mem, r->addr.avail, avail,
 				  &layout->driver) &&
-		vio_mem_from_user(mem, r->addr.used, 4 + 8 * num + extra,
-				  &layout->device);
+		vio_mem_from_user(mem, r->addr.used, used, &layout->device);
 }
 
 static int start_ring(struct vhu_ring *r)
@@ -355,9 +397,9 @@ int vhu_on_vring_num(struct vhu_server *s, struct vhu_msg *msg)
 	if (!r)
 		return -EINVAL;
 	most = vhu_ring_queue(r)->limits.size_max;
-	if (!num || num & (num - 1) || num > most) {
+	if (!num || num > most || (num & (num - 1) && !is_packed(r))) {
 		vhu_say(s, VIO_LOG_ERROR, "size of a ring must be a power of "
-			"two, and not above the queue's limit",
+			"two (unless packed), not above the queue's limit",
 			{ "queue", r->index }, { "size", num },
 			{ "size_max", most });
 		return -EINVAL;
@@ -406,7 +448,7 @@ int vhu_on_vring_set_base(struct vhu_server *s, struct vhu_msg *msg)
 
 	if (!r)
 		return -EINVAL;
-	if (base > UINT16_MAX) {
+	if (base > UINT16_MAX && !is_packed(r)) {
 		vhu_say(s, VIO_LOG_ERROR, "base is not an index of a split "
 			"ring", { "queue", r->index }, { "base", base });
 		return -EINVAL;
@@ -414,7 +456,7 @@ int vhu_on_vring_set_base(struct vhu_server *s, struct vhu_msg *msg)
 	err = vhu_ring_event(r, VHU_EV_STOP);
 	if (err)
 		return err;
-	r->base = (uint16_t)base;
+	r->base = base;
 	return vhu_ring_try_start(r);
 }
 

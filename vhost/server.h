@@ -40,7 +40,7 @@ struct vhu_ring {
 	bool kicked;			/* where kicks come from is known */
 	uint16_t num;			/* 0: not told yet */
 	bool have_addr;
-	uint16_t base;			/* where to go on, while stopped */
+	uint32_t base;			/* as on the wire, while stopped */
 	struct vhu_vring_addr addr;
 	struct vio_queue_layout layout;	/* while started */
 

@@ -85,6 +85,7 @@ static void dev_open(struct fe *f)
 	static const struct vio_queue_limits limits = { 256, 8, 0 };
 	struct vio_features offered = { { 0, 0 } };
 
+	vio_feature_set(&offered, VIRTIO_F_RING_PACKED);
 	for (unsigned i = 0; i < FE_QUEUES; i++) {
 		size_t len = vio_queue_storage_size(&limits);
 

@@ -108,7 +108,8 @@ static void run_on_queue(void *env, unsigned q, void (*fn)(void *arg),
 static int watch_kick(void *env, unsigned q, int fd)
 {
 	(void)env;
-	CHECK(worker[q].stop || pthread_equal(pthread_self(), worker[q].thread));
+	CHECK(worker[q].stop ||
+	      pthread_equal(pthread_self(), worker[q].thread));
 	worker[q].kick = fd;
 	return 0;
 }
