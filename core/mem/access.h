@@ -28,7 +28,11 @@ static inline uint16_t vio_get16(const vio_le16 *p)
 	vio_le16 v;
 
 	vio_mem_record(p, sizeof(*p));
+#ifdef VIO_EXPLORE
+	v.raw = vio_explore_load16(&p->raw);
+#else
 	v.raw = __atomic_load_n(&p->raw, __ATOMIC_RELAXED);
+#endif
 	return vio_from_le16(v);
 }
 
@@ -40,12 +44,20 @@ static inline uint16_t vio_get16_acquire(const vio_le16 *p)
 
 static inline void vio_put16(vio_le16 *p, uint16_t v)
 {
+#ifdef VIO_EXPLORE
+	vio_explore_store(p, vio_to_le16(v).raw, sizeof(*p));
+#else
 	__atomic_store_n(&p->raw, vio_to_le16(v).raw, __ATOMIC_RELAXED);
+#endif
 }
 
 static inline void vio_put32(vio_le32 *p, uint32_t v)
 {
+#ifdef VIO_EXPLORE
+	vio_explore_store(p, vio_to_le32(v).raw, sizeof(*p));
+#else
 	__atomic_store_n(&p->raw, vio_to_le32(v).raw, __ATOMIC_RELAXED);
+#endif
 }
 
 /*
@@ -55,7 +67,11 @@ static inline void vio_put32(vio_le32 *p, uint32_t v)
 static inline void vio_copy_in(void *dst, const void *src, size_t len)
 {
 	vio_mem_record(src, len);
+#ifdef VIO_EXPLORE
+	vio_explore_copy(dst, src, len);
+#else
 	memcpy(dst, src, len);
+#endif
 	vio_compiler_barrier();
 }
 
