@@ -124,9 +124,10 @@ static void driver(void)
 
 	while (s.got < p.buffers) {
 		while (s.added < p.buffers && s.vq.nr_free) {
-			struct vio_seg seg = { s.bytes + BUFFERS_AT + s.added, 1 };
+			unsigned char *at = s.bytes + BUFFERS_AT + s.added;
+			struct vio_seg seg = { at, 1 };
 
-			vio_vq_add(&s.vq, &seg, 1, 0, seg.base);
+			vio_vq_add(&s.vq, &seg, 1, 0, at);
 			s.added++;
 			if (vio_vq_publish(&s.vq))
 				explore_wake(DEVICE);
