@@ -54,7 +54,7 @@ help:
 	@echo "make           build everything into $(BUILD)/"
 	@echo "make run       set up, build, boot a Linux guest on Vireo devices"
 	@echo "make test      set up, run every test and check"
-	@echo "make bench     set up, run the benchmarks (about 20 minutes)"
+	@echo "make bench     set up, run the benchmarks (about 2 minutes)"
 	@echo "make fuzz      fuzz each target for FUZZ_SECONDS ($(FUZZ_SECONDS))"
 	@echo "make install   into PREFIX ($(PREFIX)); DESTDIR is honoured"
 	@echo "make clean     remove what was built"

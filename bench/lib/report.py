@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: MIT
+"""Samples become tables and pictures: text, Markdown, HTML with SVG."""
+import html
+import os
+from statistics import median
+
+import plot
+
+METRICS = (
+    ("iops", "thousand reads a second", 1e-3, "%.0f"),
+    ("backend_cpu_ns_per_io", "processor time of the back end for each "
+     "read, ns", 1, "%.0f"),
+)
+
+
+def values(case, peer, depth, metric):
+    return [s[metric] for s in case["samples"]
+            if s["peer"] == peer and s["depth"] == depth]
+
+
+def ratios(case, peer, other, depth, metric):
+    """Of each round by itself: what both met at about the same time."""
+    mine = values(case, peer, depth, metric)
+    theirs = values(case, other, depth, metric)
+    return [a / b for a, b in zip(mine, theirs) if b]
+
+
+def spread(numbers, scale, form):
+    if not numbers:
+        return "-"
+    low, mid, high = (form % (f(numbers) * scale)
+                      for f in (min, median, max))
+    return "%s [%s-%s]" % (mid, low, high)
+
+
+def rows(case, metric, scale, form):
+    """A header, then a row for each depth; the last cell is the ratio."""
+    peers = case["peers"]
+    yield ["depth"] + peers + (["ratio"] if len(peers) > 1 else [])
+    for depth in case["depths"]:
+        row = [str(depth)]
+        for peer in peers:
+            row.append(spread(values(case, peer, depth, metric), scale,
+                              form))
+        if len(peers) > 1:
+            row.append(spread(ratios(case, peers[0], peers[1], depth,
+                                     metric), 1, "%.2f"))
+        yield row
+
+
+def verdict(case):
+    if len(case["peers"]) < 2:
+        return "no peer to compare with"
+    depth = case["depths"][-1]
+    got = median(ratios(case, *case["peers"][:2], depth, "iops"))
+    return "%s at depth %d: %.2f times %s; the goal is %.1f: %s" % (
+        case["title"], depth, got, case["peers"][1], case["goal"],
+        "met" if got >= case["goal"] else "MISSED")
+
+
+def text(whole):
+    out = []
+    for case in whole["cases"]:
+        out.append("")
+        for metric, title, scale, form in METRICS:
+            table = list(rows(case, metric, scale, form))
+            widths = [max(len(r[i]) for r in table)
+                      for i in range(len(table[0]))]
+            out.append("%s: %s; median [least-most] of %d" %
+                       (case["title"], title, whole["rounds"]))
+            for row in table:
+                out.append("  " + "  ".join(
+                    cell.rjust(w) for cell, w in zip(row, widths)))
+        out.append(verdict(case))
+    return "\n".join(out)
+
+
+def markdown(whole):
+    out = ["# Benchmark report", "", method(whole), ""]
+    for case in whole["cases"]:
+        out += ["## " + case["title"], ""]
+        for metric, title, scale, form in METRICS:
+            table = list(rows(case, metric, scale, form))
+            out += [title, "", "| " + " | ".join(table[0]) + " |",
+                    "|" + "---|" * len(table[0])]
+            out += ["| " + " | ".join(r) + " |" for r in table[1:]]
+            out.append("")
+        out += [verdict(case), ""]
+    return "\n".join(out)
+
+
+def method(whole):
+    m = whole["machine"]
+    return ("%s, %d processors%s, %s GiB, Linux %s. Random reads of 4 KiB by "
+            "one busy-polling driver on one processor, the back end on "
+            "another. %d process starts of each peer, alternating, %.1f s "
+            "each; median [least-most]. Only ratios within one run mean "
+            "anything." % (
+                m["processor"], m["processors"],
+                " (virtual)" if m["virtual"] else "", m["memory_gib"],
+                m["kernel"], whole["rounds"], whole["seconds"]))
+
+
+def page(whole):
+    out = ["<!DOCTYPE html><meta charset=utf-8><title>Vireo: benchmark "
+           "report</title><style>body{font:15px sans-serif;max-width:52em;"
+           "margin:2em auto}table{border-collapse:collapse;margin:1em 0}"
+           "td,th{border:1px solid #ccc;padding:.3em .7em;"
+           "text-align:right}</style><h1>Benchmark report</h1>",
+           "<p>%s</p>" % html.escape(method(whole))]
+    for case in whole["cases"]:
+        out.append("<h2>%s</h2>" % html.escape(case["title"]))
+        for metric, title, scale, form in METRICS:
+            series = {p: [[v * scale for v in values(case, p, d, metric)]
+                          for d in case["depths"]] for p in case["peers"]}
+            out.append(plot.bars(title, ["depth %d" % d
+                                         for d in case["depths"]], series))
+            table = list(rows(case, metric, scale, form))
+            out.append("<table><tr>%s</tr>" % "".join(
+                "<th>%s</th>" % html.escape(c) for c in table[0]))
+            for row in table[1:]:
+                out.append("<tr>%s</tr>" % "".join(
+                    "<td>%s</td>" % html.escape(c) for c in row))
+            out.append("</table>")
+        out.append("<p>%s</p>" % html.escape(verdict(case)))
+    return "\n".join(out)
+
+
+def write(whole, folder):
+    with open(os.path.join(folder, "report.md"), "w") as f:
+        f.write(markdown(whole) + "\n")
+    with open(os.path.join(folder, "report.html"), "w") as f:
+        f.write(page(whole) + "\n")
