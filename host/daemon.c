@@ -141,7 +141,7 @@ static int enter_sandbox(struct daemon *d)
 {
 	const struct sandbox sb = {
 		.syscalls = d->type->syscalls,
-		.unlink_dir_fd = d->sock.dir_fd,
+		.unlink_dir_fd = { d->sock.dir_fd, d->unlink_dir_fd },
 		.trace = o.verbose,
 	};
 
@@ -195,6 +195,10 @@ static void on_signal(void *ctx, uint32_t events)
 	(void)events;
 	if (read(d->signal_fd.fd, &info, sizeof(info)) != sizeof(info))
 		return;
+	if (info.ssi_signo == SIGWINCH) {
+		d->type->resized(d);
+		return;
+	}
 	log_debug("ends by signal %u", info.ssi_signo);
 	loop_stop(&d->main.loop);
 }
@@ -209,6 +213,8 @@ static int watch_signals(struct daemon *d)
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGHUP);
+	if (d->type->resized)
+		sigaddset(&set, SIGWINCH);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (fd < 0)
@@ -265,7 +271,8 @@ static int run(struct daemon *d)
 int daemon_main(const struct daemon_type *type, void *ctx, int argc,
 		char **argv)
 {
-	struct daemon d = { .type = type, .ctx = ctx };
+	struct daemon d = { .type = type, .ctx = ctx,
+			    .unlink_dir_fd = -1 };
 	int rc;
 
 	log_init(type->program, LOG_LEVEL_INFO);

@@ -50,6 +50,8 @@ struct daemon_type {
 	/* Let what is in flight on a queue complete. NULL: nothing ever is. */
 	void (*drain)(struct daemon *d, unsigned queue);
 	void (*stats)(struct daemon *d, struct stats_values *v);
+	/* The terminal has another size (SIGWINCH). NULL: no matter. */
+	void (*resized)(struct daemon *d);
 };
 
 /* A queue and the loop that it is served on. */
@@ -91,6 +93,7 @@ struct daemon {
 	/* Set by type->open. */
 	struct vio_dev *dev;
 	unsigned num_workers;		/* 0: all queues on the main loop */
+	int unlink_dir_fd;		/* for the sandbox, or -1 */
 
 	struct worker main;		/* no thread of its own */
 	struct worker *workers;

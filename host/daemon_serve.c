@@ -273,7 +273,7 @@ static void on_message(void *ctx, uint32_t events)
 	if (!rc)
 		return;
 	if (rc == -ENOTCONN)
-		log_info("the front end left");
+		log_debug("the front end left");
 	else
 		log_err("parting from the front end: %s", strerror(-rc));
 	leave(d);

@@ -113,15 +113,19 @@ struct ruleset_attr {
 
 static int landlock_rules(int set, const struct sandbox *sb)
 {
-	struct landlock_path_beneath_attr path = {
-		.allowed_access = LANDLOCK_ACCESS_FS_REMOVE_FILE,
-		.parent_fd = sb->unlink_dir_fd,
-	};
+	unsigned i;
 
-	if (sb->unlink_dir_fd >= 0 &&
-	    syscall(SYS_landlock_add_rule, set, LANDLOCK_RULE_PATH_BENEATH,
-		    &path, 0))
-		return -errno;
+	for (i = 0; i < SANDBOX_DIRS; i++) {
+		struct landlock_path_beneath_attr path = {
+			.allowed_access = LANDLOCK_ACCESS_FS_REMOVE_FILE,
+			.parent_fd = sb->unlink_dir_fd[i],
+		};
+
+		if (path.parent_fd >= 0 &&
+		    syscall(SYS_landlock_add_rule, set,
+			    LANDLOCK_RULE_PATH_BENEATH, &path, 0))
+			return -errno;
+	}
 	return syscall(SYS_landlock_restrict_self, set, 0) ? -errno : 0;
 }
 
@@ -203,14 +207,42 @@ struct masked_rule {
 	uint64_t mask, value;
 };
 
-/* Calls that are allowed with some arguments only. */
-static int allow_some(scmp_filter_ctx ctx, const struct sandbox *sb)
+static int allow_masked(scmp_filter_ctx ctx, const struct masked_rule *r)
 {
-	const struct masked_rule rules[] = {
-		/* The one name to remove at exit. */
-		{ SCMP_SYS(unlinkat), 0, UINT32_MAX,
-		  (uint32_t)sb->unlink_dir_fd },
+	struct scmp_arg_cmp cmp = {
+		.arg = r->arg,
+		.op = SCMP_CMP_MASKED_EQ,
+		.datum_a = r->mask,
+		.datum_b = r->value,
+	};
+
+	return seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, r->nr, 1, &cmp);
+}
+
+/* The names to remove at exit. */
+static int allow_unlink(scmp_filter_ctx ctx, const struct sandbox *sb)
+{
+	unsigned i;
+	int rc = 0;
+
+	for (i = 0; i < SANDBOX_DIRS && !rc; i++) {
+		const struct masked_rule r = {
+			SCMP_SYS(unlinkat), 0, UINT32_MAX,
+			(uint32_t)sb->unlink_dir_fd[i],
+		};
+
+		if (sb->unlink_dir_fd[i] >= 0)
+			rc = allow_masked(ctx, &r);
+	}
+	return rc;
+}
+
+/* Calls that are allowed with some arguments only. */
+static int allow_some(scmp_filter_ctx ctx)
+{
+	int rc = 0;
 #if !SANDBOX_SANITIZED
+	const struct masked_rule rules[] = {
 		/* New threads, but no new processes. */
 		{ SCMP_SYS(clone), 0, CLONE_THREAD, CLONE_THREAD },
 		/* Memory, but never executable. */
@@ -220,33 +252,21 @@ static int allow_some(scmp_filter_ctx ctx, const struct sandbox *sb)
 		{ SCMP_SYS(prctl), 0, UINT64_MAX, PR_SET_NAME },
 		/* abort() signals its own thread. */
 		{ SCMP_SYS(tgkill), 0, UINT64_MAX, (uint64_t)getpid() },
-#endif
 	};
-	unsigned i = sb->unlink_dir_fd >= 0 ? 0 : 1;
-	int rc = 0;
+	unsigned i;
 
-	for (; i < sizeof(rules) / sizeof(rules[0]) && !rc; i++) {
-		struct scmp_arg_cmp cmp = {
-			.arg = rules[i].arg,
-			.op = SCMP_CMP_MASKED_EQ,
-			.datum_a = rules[i].mask,
-			.datum_b = rules[i].value,
-		};
-
-		rc = seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, rules[i].nr,
-					    1, &cmp);
-	}
-	/* glibc falls back to clone() where clone3(), whose flags a filter
-	 * cannot see, is missing. */
-	if (!rc)
-		rc = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOSYS),
-				      SCMP_SYS(clone3), 0);
-#if !SANDBOX_SANITIZED
+	for (i = 0; i < sizeof(rules) / sizeof(rules[0]) && !rc; i++)
+		rc = allow_masked(ctx, &rules[i]);
 	/* glibc names other threads through /proc: let it fail softly. */
 	if (!rc)
 		rc = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EACCES),
 				      SCMP_SYS(openat), 0);
 #endif
+	/* glibc falls back to clone() where clone3(), whose flags a filter
+	 * cannot see, is missing. */
+	if (!rc)
+		rc = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOSYS),
+				      SCMP_SYS(clone3), 0);
 	return rc;
 }
 
@@ -271,7 +291,9 @@ static int seccomp(const struct sandbox *sb)
 	if (!rc)
 		rc = allow(ctx, sb->syscalls);
 	if (!rc)
-		rc = allow_some(ctx, sb);
+		rc = allow_some(ctx);
+	if (!rc)
+		rc = allow_unlink(ctx, sb);
 	if (!rc)
 		rc = seccomp_load(ctx);
 	seccomp_release(ctx);

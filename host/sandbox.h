@@ -12,11 +12,13 @@
 
 #include <stdbool.h>
 
+enum { SANDBOX_DIRS = 2 };
+
 struct sandbox {
 	/* System calls beside those that every daemon needs; ends with NULL. */
 	const char *const *syscalls;
-	/* O_PATH folder from which one name may be removed at exit, or -1. */
-	int unlink_dir_fd;
+	/* O_PATH folders from which names may be removed at exit, or -1. */
+	int unlink_dir_fd[SANDBOX_DIRS];
 	bool trace;		/* log each layer at info level */
 };
 

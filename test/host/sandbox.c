@@ -31,7 +31,8 @@ static const char *const extra[] = { "fallocate", NULL };
 /* Exit status of @body in a sandboxed child. */
 static int child(const char *const *syscalls, int (*body)(void))
 {
-	struct sandbox sb = { .syscalls = syscalls, .unlink_dir_fd = -1 };
+	struct sandbox sb = { .syscalls = syscalls,
+				.unlink_dir_fd = { -1, -1 } };
 	int status, quiet;
 	pid_t pid = fork();
 

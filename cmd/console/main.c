@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vireo-console: a console device behind a vhost-user socket. Here lies only
+ * the wiring: options, the host's end, device.
+ */
+#include <errno.h>
+#include <vireo/console.h>
+
+#include "backend/chardev.h"
+#include "host/daemon.h"
+#include "host/log.h"
+
+struct console {
+	struct vio_console dev;
+	struct chardev *chr;
+	struct vio_queue *queues;
+	struct daemon *daemon;
+};
+
+static const char *const kinds[] = {
+	[CHARDEV_STDIO] = "stdio", [CHARDEV_PTY] = "pty",
+	[CHARDEV_SOCKET] = "socket", [CHARDEV_FILE] = "file", NULL
+};
+
+static struct {
+	unsigned kind, cols, rows;
+	const char *path;
+	bool escape;
+} o;
+
+static const struct opt options[] = {
+	{ .name = "backend", .type = OPT_CHOICE, .to = &o.kind,
+	  .arg = "stdio|pty|socket|file", .choices = kinds,
+	  .help = "The host's end of the console. Default stdio.",
+	},
+	{ .name = "path", .type = OPT_STRING, .to = &o.path, .arg = "PATH",
+	  .help = "Of the socket to listen on, or of the file to append to.",
+	},
+	{ .name = "escape", .type = OPT_FLAG, .to = &o.escape,
+	  .help = "With stdio: Ctrl-] ends the program.",
+	},
+	{ .name = "cols", .type = OPT_UINT, .to = &o.cols, .arg = "NUMBER",
+	  .max = 65535,
+	  .help = "Width that the guest is told; by default the terminal's.",
+	},
+	{ .name = "rows", .type = OPT_UINT, .to = &o.rows, .arg = "NUMBER",
+	  .max = 65535,
+	  .help = "Height that the guest is told; by default the terminal's.",
+	},
+	{ 0 }
+};
+
+static const char *const capabilities[] = { NULL };
+
+static const struct daemon_feature features[] = {
+	{ VIRTIO_CONSOLE_F_SIZE, "VIRTIO_CONSOLE_F_SIZE" },
+	{ VIRTIO_CONSOLE_F_EMERG_WRITE, "VIRTIO_CONSOLE_F_EMERG_WRITE" },
+	{ 0, NULL }
+};
+
+/* The terminal's size and its state at exit. */
+static const char *const syscalls[] = { "ioctl", NULL };
+
+static size_t back_write(void *backend, const void *src, size_t len)
+{
+	struct console *c = backend;
+
+	return chardev_write(c->chr, src, len);
+}
+
+static size_t back_read(void *backend, void *dst, size_t len)
+{
+	struct console *c = backend;
+
+	return chardev_read(c->chr, dst, len);
+}
+
+static void back_emergency(void *backend, unsigned char byte)
+{
+	struct console *c = backend;
+
+	if (!chardev_write(c->chr, &byte, 1))
+		log_warn("an emergency byte 0x%02x found no room", byte);
+}
+
+static const struct vio_console_backend_ops back_ops = {
+	.write = back_write, .read = back_read, .emergency = back_emergency,
+};
+
+static void on_readable(void *ctx)
+{
+	struct console *c = ctx;
+
+	vio_console_readable(&c->dev);
+}
+
+static void on_writable(void *ctx)
+{
+	struct console *c = ctx;
+
+	vio_console_writable(&c->dev);
+}
+
+static void on_escape(void *ctx)
+{
+	struct console *c = ctx;
+
+	loop_stop(&c->daemon->main.loop);
+}
+
+static void console_close(struct daemon *d)
+{
+	struct console *c = d->ctx;
+
+	daemon_queues_free(c->queues);
+	if (c->chr)
+		chardev_close(c->chr);
+}
+
+static int make_device(struct console *c)
+{
+	const struct vio_queue_limits limits = {
+		.size_max = 1024, .seg_max = 64,
+		.ctx_size = vio_console_ctx_size,
+	};
+	struct vio_console_conf conf = {
+		.cols = (uint16_t)o.cols, .rows = (uint16_t)o.rows,
+	};
+
+	if (!o.cols || !o.rows)
+		chardev_size(c->chr, &conf.cols, &conf.rows);
+	c->queues = daemon_queues_make(&c->dev.dev, VIO_CONSOLE_QUEUES,
+				       &limits);
+	if (!c->queues)
+		return -ENOMEM;
+	return vio_console_init(&c->dev, &conf, c->queues, &back_ops, c) ?
+		-EINVAL : 0;
+}
+
+static int console_open(struct daemon *d)
+{
+	const struct chardev_conf conf = {
+		.kind = (enum chardev_kind)o.kind,
+		.path = o.path,
+		.escape = o.escape && o.kind == CHARDEV_STDIO,
+	};
+	struct console *c = d->ctx;
+	int rc;
+
+	if (o.path && (o.kind == CHARDEV_STDIO || o.kind == CHARDEV_PTY)) {
+		log_err("--path is for --backend=socket and file");
+		return -EINVAL;
+	}
+	rc = chardev_open(&c->chr, &conf);
+	if (!rc)
+		rc = make_device(c);
+	if (rc) {
+		console_close(d);
+		return rc;
+	}
+	c->daemon = d;
+	d->dev = &c->dev.dev;
+	d->unlink_dir_fd = chardev_unlink_dir(c->chr);
+	return 0;
+}
+
+static int console_start(struct daemon *d)
+{
+	struct console *c = d->ctx;
+	const struct chardev_events events = {
+		on_readable, on_writable, on_escape, c,
+	};
+	int rc = chardev_start(c->chr, &d->main.loop, &events);
+
+	if (rc)
+		log_err("cannot watch the console's host end: error %d", -rc);
+	return rc;
+}
+
+static void console_stop(struct daemon *d)
+{
+	struct console *c = d->ctx;
+
+	chardev_stop(c->chr);
+}
+
+static void console_resized(struct daemon *d)
+{
+	struct console *c = d->ctx;
+	uint16_t cols, rows;
+
+	if (!o.cols && chardev_size(c->chr, &cols, &rows))
+		vio_console_resize(&c->dev, cols, rows);
+}
+
+static void console_stats(struct daemon *d, struct stats_values *v)
+{
+	struct console *c = d->ctx;
+	unsigned i;
+
+	for (i = 0; i < VIO_CONSOLE_QUEUES; i++)
+		v->requests += c->queues[i].stats.requests;
+	v->bytes_read = c->dev.stats.bytes_in;
+	v->bytes_written = c->dev.stats.bytes_out;
+}
+
+static const struct daemon_type console_type = {
+	.program = "vireo-console",
+	.summary = "Serve a virtio console: standard input and output, a pseudo-terminal, a socket or a file.",
+	.device = "console",
+	.capabilities = capabilities,
+	.opts = options,
+	.features = features,
+	.syscalls = syscalls,
+	.open = console_open,
+	.start = console_start,
+	.stop = console_stop,
+	.close = console_close,
+	.stats = console_stats,
+	.resized = console_resized,
+};
+
+int main(int argc, char **argv)
+{
+	static struct console console;
+
+	return daemon_main(&console_type, &console, argc, argv);
+}
