@@ -110,9 +110,10 @@ static void device_words(const struct run *r, const struct device *d,
 		args_add(a, "--read-only");
 }
 
-static int start_one(struct run *r, struct device *d, int console_fd)
+static int start_one(struct run *r, struct device *d, int console_fd,
+		     int log_fd)
 {
-	struct proc_io io = { .in = -1, .out = -1, .err = 2, .keep = -1 };
+	struct proc_io io = { .in = -1, .out = -1, .err = log_fd, .keep = -1 };
 	struct args a = { 0 };
 	char path[PATH_MAX];
 	int err;
@@ -133,7 +134,7 @@ static int start_one(struct run *r, struct device *d, int console_fd)
 		io.tty = true;
 	} else if (d->kind == DEVICE_CONSOLE) {
 		/* Where to find the pty is what it prints. */
-		io.out = 2;
+		io.out = io.err = 2;
 	}
 	args_add(&a, "%s", path);
 	device_words(r, d, &a);
@@ -148,11 +149,11 @@ static int start_one(struct run *r, struct device *d, int console_fd)
 	return err;
 }
 
-int devices_start(struct run *r, int console_fd)
+int devices_start(struct run *r, int console_fd, int log_fd)
 {
 	int err = 0;
 
 	for (unsigned int i = 0; i < r->n_devs && !err; i++)
-		err = start_one(r, &r->dev[i], console_fd);
+		err = start_one(r, &r->dev[i], console_fd, log_fd);
 	return err;
 }

@@ -10,8 +10,9 @@ int devices_plan(struct run *r);
 
 /*
  * Start them all, each listening already when this returns. @console_fd is
- * the guest's end of the terminal, for a console on stdio.
+ * the guest's end of the terminal, for a console on stdio; what they have to
+ * say goes to @log_fd.
  */
-int devices_start(struct run *r, int console_fd);
+int devices_start(struct run *r, int console_fd, int log_fd);
 
 #endif

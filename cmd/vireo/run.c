@@ -22,6 +22,7 @@
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum {
@@ -162,24 +163,36 @@ static int prepare(struct run *r)
 	return err ? err : initrd_make(r);
 }
 
-static int start_guest(struct run *r, struct session *s, int theirs)
+/* A pipe whose end for us does not block. */
+static int make_log(int *ours, int *theirs)
 {
-	struct proc_io io = { .in = -1, .keep = -1, .whole_group = true };
-	struct args a = { 0 };
-	int p[2], err;
+	int p[2];
 
 	if (pipe2(p, O_CLOEXEC) < 0)
 		return -errno;
 	fcntl(p[0], F_SETFL, O_NONBLOCK);
-	s->log = p[0];
-	io.out = io.err = p[1];
+	*ours = p[0];
+	*theirs = p[1];
+	return 0;
+}
+
+static int start_guest(struct run *r, struct session *s, int theirs)
+{
+	struct proc_io io = { .in = -1, .keep = -1, .whole_group = true };
+	struct args a = { 0 };
+	int log = -1;
+	int err = make_log(&s->log, &log);
+
+	if (err)
+		return err;
+	io.out = io.err = log;
 	if (r->serial)
 		io.in = io.out = theirs;
 	r->vmm->command(r, &a);
 	if (r->opt.verbose)
 		args_print(&a);
 	err = proc_start(&r->guest, &a, &io);
-	close(p[1]);
+	close(log);
 	if (err)
 		complain("cannot start %s: %s", r->vmm->name, strerror(-err));
 	else
@@ -215,16 +228,19 @@ static int make_line(const struct run *r, int *ours, int *theirs)
 
 static int start_all(struct run *r, struct session *s)
 {
-	int theirs = -1;
+	int theirs = -1, log = -1;
 	int err = make_line(r, &s->console, &theirs);
 
-	if (err)
-		return err;
-	err = devices_start(r, theirs);
+	if (!err)
+		err = make_log(&s->dev_log, &log);
+	if (!err)
+		err = devices_start(r, theirs, log);
 	if (!err)
 		err = start_guest(r, s, theirs);
 	if (theirs >= 0)
 		close(theirs);
+	if (log >= 0)
+		close(log);
 	return err;
 }
 
@@ -240,6 +256,7 @@ static void go_raw(struct run *r, struct session *s)
 /* One clear line for whatever ended it; returns the exit code it means. */
 static int explain(const struct run *r, const struct session *s)
 {
+	const char *words = tail_last(&s->dev_tail);
 	char how[32];
 
 	switch (s->end) {
@@ -248,13 +265,17 @@ static int explain(const struct run *r, const struct session *s)
 		return EXIT_WRONG;
 	case END_DEVICE:
 		complain("the back end %s of %s died (%s); the guest was "
-			 "stopped", s->dead->program, s->dead->name,
-			 proc_how(&s->dead->proc, how, sizeof(how)));
+			 "stopped%s%s", s->dead->program, s->dead->name,
+			 proc_how(&s->dead->proc, how, sizeof(how)),
+			 *words ? "; last words: " : "", words);
 		return EXIT_WRONG;
 	case END_VMM:
-		complain("%s ended with %s: %s", r->vmm->name,
+		/* Who was killed had no last words. */
+		words = WIFSIGNALED(r->guest.status) ? "" :
+			tail_last(&s->tail);
+		complain("%s ended with %s%s%s", r->vmm->name,
 			 proc_how(&r->guest, how, sizeof(how)),
-			 tail_last(&s->tail));
+			 *words ? ": " : "", words);
 		return EXIT_WRONG;
 	case END_SIGNAL:
 		complain("stopped by signal %d; the guest was switched off",

@@ -80,6 +80,7 @@ int session_init(struct session *s, struct run *r)
 	s->run = r;
 	s->console = -1;
 	s->log = -1;
+	s->dev_log = -1;
 	s->exit_code = -1;
 	s->filtered = r->opt.mode == MODE_CHECK ||
 		      r->opt.mode == MODE_COMMAND ||
@@ -129,19 +130,19 @@ static void read_console(struct session *s)
 		write_all(1, buf, (size_t)n);
 }
 
-static void read_log(struct session *s)
+static void read_log(struct session *s, int *fd, struct tail *tail)
 {
 	char buf[4096];
-	ssize_t n = read(s->log, buf, sizeof(buf));
+	ssize_t n = read(*fd, buf, sizeof(buf));
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n <= 0) {
-		close(s->log);
-		s->log = -1;
+		close(*fd);
+		*fd = -1;
 		return;
 	}
-	tail_feed(&s->tail, buf, (size_t)n);
+	tail_feed(tail, buf, (size_t)n);
 	if (s->run->opt.verbose)
 		write_all(2, buf, (size_t)n);
 }
@@ -234,12 +235,15 @@ static void poll_once(struct session *s, int wait_ms)
 		{ .fd = s->console, .events = console },
 		{ .fd = s->log, .events = POLLIN },
 		{ .fd = want ? 0 : -1, .events = POLLIN },
+		{ .fd = s->dev_log, .events = POLLIN },
 	};
 
 	if (poll(p, ARRAY_LEN(p), wait_ms) < 0)
 		return;
 	if (p[2].revents)
-		read_log(s);
+		read_log(s, &s->log, &s->tail);
+	if (p[4].revents)
+		read_log(s, &s->dev_log, &s->dev_tail);
 	if (p[1].revents & (POLLIN | POLLHUP | POLLERR))
 		read_console(s);
 	if (p[1].revents & POLLOUT && s->console >= 0)
@@ -310,7 +314,8 @@ void session_close(struct session *s)
 	drain_while(s, devices_running, DEVICE_WAIT_MS);
 	for (unsigned int i = 0; i < r->n_devs; i++)
 		proc_kill(&r->dev[i].proc);
-	for (int i = 0; i < 256 && (s->console >= 0 || s->log >= 0); i++)
+	for (int i = 0; i < 256 && (s->console >= 0 || s->log >= 0 ||
+				    s->dev_log >= 0); i++)
 		poll_once(s, 0);
 	if (s->filtered)
 		filter_flush(&s->filter);

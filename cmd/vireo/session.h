@@ -38,6 +38,7 @@ struct session {
 	int signals;
 	int console;	/* our end of the guest's terminal; -1: none, gone */
 	int log;	/* what the hypervisor prints; -1: gone */
+	int dev_log;	/* what the back ends print; -1: gone */
 	bool filtered;
 	bool raw_input;	/* a person types */
 	bool input_open;	/* something more to come from stdin */
@@ -47,6 +48,7 @@ struct session {
 	char input_last;
 	struct filter filter;
 	struct tail tail;
+	struct tail dev_tail;
 	struct step steps[STEPS_MAX];
 	unsigned int n_steps;
 	int exit_code;	/* what the guest told; -1: nothing */
