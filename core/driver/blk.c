@@ -44,7 +44,8 @@ size_t vio_blkdrv_private_size(const struct vio_vq_limits *limits,
 			 limits->size * sizeof(uint16_t));
 }
 
-int vio_blkdrv_refresh(struct vio_blkdrv *blk)
+/* @queues: how many the device says it has. */
+static int read_config(struct vio_blkdrv *blk, uint16_t *queues)
 {
 	struct vio_drv *drv = &blk->drv;
 	struct virtio_blk_config c;
@@ -59,7 +60,7 @@ int vio_blkdrv_refresh(struct vio_blkdrv *blk)
 	blk->blk_size = VIRTIO_BLK_SECTOR_SIZE;
 	blk->size_max = UINT32_MAX;
 	blk->seg_max = 1;
-	blk->nr_queues = 1;
+	*queues = 1;
 	/* core.driver.device-configuration-space.2: ask the feature first */
 	if (vio_drv_has(drv, VIRTIO_BLK_F_BLK_SIZE))
 		blk->blk_size = vio_from_le32(c.blk_size);
@@ -73,7 +74,7 @@ int vio_blkdrv_refresh(struct vio_blkdrv *blk)
 	if (!blk->seg_max)
 		blk->seg_max = 1;
 	if (vio_drv_has(drv, VIRTIO_BLK_F_MQ))
-		blk->nr_queues = vio_from_le16(c.num_queues);
+		*queues = vio_from_le16(c.num_queues);
 	if (vio_drv_has(drv, VIRTIO_BLK_F_DISCARD))
 		blk->max_discard_sectors =
 			vio_from_le32(c.max_discard_sectors);
@@ -82,6 +83,13 @@ int vio_blkdrv_refresh(struct vio_blkdrv *blk)
 			vio_from_le32(c.max_write_zeroes_sectors);
 	blk->read_only = vio_drv_has(drv, VIRTIO_BLK_F_RO);
 	return VIO_OK;
+}
+
+int vio_blkdrv_refresh(struct vio_blkdrv *blk)
+{
+	uint16_t unused;	/* the queues we made are those there are */
+
+	return read_config(blk, &unused);
 }
 
 static void all_slots_free(struct vio_blkdrv_queue *q)
@@ -124,7 +132,7 @@ int vio_blkdrv_init(struct vio_blkdrv *blk, const struct vio_bus_ops *bus,
 	memset(blk, 0, sizeof(*blk));
 	err = vio_drv_begin(&blk->drv, bus, bus_ctx, wanted);
 	if (!err)
-		err = vio_blkdrv_refresh(blk);
+		err = read_config(blk, &blk->nr_queues);
 	if (err)
 		return err;
 	if (blk->nr_queues > queues)

@@ -288,3 +288,101 @@ TEST("device: random used rings: each buffer comes back once at most", "")
 	for (i = 0; i < 5000; i++)
 		random_ring(&rand, i & 1);
 }
+
+/* -- a device that changes its mind about how many queues it has --------- */
+
+struct liar {
+	uint32_t status;
+	uint16_t queues;
+};
+
+static int liar_get_status(void *bus, uint32_t *status)
+{
+	*status = ((struct liar *)bus)->status;
+	return VIO_OK;
+}
+
+static int liar_set_status(void *bus, uint32_t status)
+{
+	((struct liar *)bus)->status = status;
+	return VIO_OK;
+}
+
+static int liar_get_features(void *bus, struct vio_features *f)
+{
+	(void)bus;
+	*f = (struct vio_features){ { 0, 0 } };
+	vio_feature_set(f, VIRTIO_F_VERSION_1);
+	vio_feature_set(f, VIRTIO_BLK_F_MQ);
+	return VIO_OK;
+}
+
+static int liar_set_features(void *bus, const struct vio_features *f)
+{
+	(void)bus;
+	(void)f;
+	return VIO_OK;
+}
+
+static int liar_config(void *bus, uint32_t off, void *dst, uint32_t len)
+{
+	struct virtio_blk_config c = { 0 };
+
+	CHECK_LE(off + len, sizeof(c));
+	c.num_queues = vio_to_le16(((struct liar *)bus)->queues);
+	memcpy(dst, (char *)&c + off, len);
+	return VIO_OK;
+}
+
+static int liar_queue_max(void *bus, uint16_t index, uint16_t *size)
+{
+	(void)bus;
+	(void)index;
+	*size = 4;
+	return VIO_OK;
+}
+
+static int liar_queue_start(void *bus, uint16_t index,
+			    const struct vio_queue_layout *layout)
+{
+	(void)bus;
+	(void)layout;
+	CHECK_LT(index, 2);
+	return VIO_OK;
+}
+
+static const struct vio_bus_ops liar_bus = {
+	.get_status = liar_get_status,
+	.set_status = liar_set_status,
+	.get_features = liar_get_features,
+	.set_features = liar_set_features,
+	.config_read = liar_config,
+	.queue_max = liar_queue_max,
+	.queue_start = liar_queue_start,
+};
+
+TEST("device: queues that appear later are not used", "")
+{
+	struct vio_vq_limits limits = { .size = 4, .indirect_max = 0 };
+	struct vio_features wanted = vio_blkdrv_features();
+	static unsigned char shared[16384] __attribute__((aligned(4096)));
+	static unsigned char priv[4096];
+	struct vio_drv_mem mem = {
+		{ shared, { 0x1000 }, sizeof(shared) },
+		{ shared, sizeof(shared) }, { priv, sizeof(priv) },
+	};
+	struct vio_blkdrv_req req = { .type = VIRTIO_BLK_T_FLUSH };
+	struct liar liar = { .queues = 2 };
+	struct vio_blkdrv blk;
+
+	CHECK_EQ(vio_blkdrv_init(&blk, &liar_bus, &liar, &wanted, &limits, 2,
+				 &mem), VIO_OK);
+	CHECK_EQ(blk.nr_queues, 2);
+	liar.queues = 0xffff;
+	CHECK_EQ(vio_blkdrv_refresh(&blk), VIO_OK);
+	CHECK_EQ(blk.nr_queues, 2);
+	CHECK_LT(vio_blkdrv_submit(&blk, 2, &req), 0);
+	liar.queues = 0;
+	CHECK_EQ(vio_blkdrv_refresh(&blk), VIO_OK);
+	CHECK_EQ(blk.nr_queues, 2);
+}
