@@ -477,6 +477,41 @@ TEST("in order: buffers are used in the order they came",
 	expect_used(3, 0);
 }
 
+/* Of three requests one is done, the queue breaks, two more are done. */
+static void break_in_order(unsigned first, bool before_reset)
+{
+	setup();
+	rig_start_plain(&r, &dev);
+	for (uint16_t i = 0; i < 3; i++) {
+		rig_desc(&r, i, RIG_DATA, 4, VIRTQ_DESC_F_WRITE, 0);
+		rig_avail(&r, i);
+	}
+	CHECK_EQ(rig_kick(&r), VIO_SERVICE_IDLE);
+	CHECK_EQ(nr_taken, 3);
+	vio_req_done(taken[first]);
+	rig_avail(&r, first == 2 ? 1 : 2);	/* offered twice */
+	rig_kick(&r);
+	CHECK(rig_broken(&r));
+	vio_req_done(taken[(first + 1) % 3]);
+	if (before_reset)
+		vio_req_done(taken[(first + 2) % 3]);
+	CHECK_EQ(vio_dev_reset(&dev), before_reset ? VIO_OK : VIO_E_AGAIN);
+	if (!before_reset)
+		vio_req_done(taken[(first + 2) % 3]);
+	CHECK_EQ(queue[0].inflight, 0);
+	CHECK_EQ(vio_dev_status(&dev), 0);
+	CHECK_EQ(r.mem.pins, 0);
+}
+
+TEST("in order: a broken queue lets go of what waits for its turn",
+     "core.device.device-reset.1")
+{
+	for (unsigned first = 0; first < 3; first++) {
+		break_in_order(first, false);
+		break_in_order(first, true);
+	}
+}
+
 TEST("indices run past 65535 without a stumble", "")
 {
 	start(true);
