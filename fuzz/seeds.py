@@ -1,0 +1,140 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Writes the seeds of the targets that guest.c and driver.c serve: valid
+exchanges in their language of moves, for the fuzzer to spoil."""
+import os
+import struct
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+NEXT, WRITE, INDIRECT = 1, 2, 4
+EVENT_IDX, INDIRECT_DESC, IN_ORDER, PACKED = 1, 2, 4, 8
+SIZE_16 = 4 << 4
+
+
+def write(at, data):
+    return bytes([0]) + struct.pack("<HB", at, len(data)) + data
+
+
+def service(queue=0):
+    return bytes([1, queue])
+
+
+def host(how):
+    return bytes([2, how])
+
+
+def desc(flags, addr, length, queue=0):
+    return bytes([3, queue, flags]) + struct.pack("<HH", addr, length)
+
+
+def avail(descs, queue=0):
+    return bytes([4, queue, descs - 1])
+
+
+def config_write(off, data):
+    return bytes([5, off, len(data)]) + data
+
+
+def config_read(off):
+    return bytes([6]) + struct.pack("<I", off)
+
+
+def reset(choice):
+    return bytes([8, choice])
+
+
+def stop(queue=0):
+    return bytes([9, queue])
+
+
+def header(kind, sector):
+    return struct.pack("<IIQ", kind, 0, sector)
+
+
+def chain(*descs, queue=0):
+    return b"".join(d for d in descs) + avail(len(descs), queue)
+
+
+def blk_request(kind, sector, data_flags, data_len, payload=b""):
+    moves = write(0x5000, header(kind, sector))
+    if payload:
+        moves += write(0x6000, payload)
+    descs = [desc(NEXT, 0x5000, 16)]
+    if data_len:
+        descs.append(desc(NEXT | data_flags, 0x6000, data_len))
+    descs.append(desc(WRITE, 0x7000, 1))
+    return moves + chain(*descs) + service()
+
+
+RANGE = struct.pack("<QII", 2, 4, 0)
+BLK = (blk_request(0, 1, WRITE, 512) + blk_request(1, 2, 0, 1024) +
+       blk_request(4, 0, 0, 0) + blk_request(8, 0, WRITE, 20) +
+       blk_request(11, 0, 0, 16, RANGE) + blk_request(13, 0, 0, 16, RANGE) +
+       blk_request(99, 0, 0, 0))
+INDIRECT_TABLE = (
+    struct.pack("<QIHH", 0x5000, 16, NEXT, 1) +
+    struct.pack("<QIHH", 0x6000, 512, NEXT | WRITE, 2) +
+    struct.pack("<QIHH", 0x7000, 1, WRITE, 0))
+BLK_INDIRECT = (write(0x5000, header(0, 3)) +
+                write(0x4000, INDIRECT_TABLE) +
+                chain(desc(INDIRECT, 0x4000, 48)) + service())
+
+FILL = chain(desc(WRITE, 0x6000, 64)) + service()
+TYPED = chain(desc(WRITE, 0x6000, 64, 0), queue=0) + service(0)
+PRINTED = (write(0x6000, b"hello") +
+           chain(desc(0, 0x6000, 5, 1), queue=1) + service(1))
+
+# driver.c: what the driver does, and what the device answers.
+
+
+def submit(req, kind, sector):
+    return bytes([0, req, 0, kind, sector])
+
+
+def poll():
+    return bytes([2, 0])
+
+
+def use(ident, length):
+    return bytes([4, 1, 0, ident]) + struct.pack("<H", length)
+
+
+DRIVER = b"".join(submit(i, i, i) for i in range(4)) + poll() + \
+    use(0, 513) + use(1, 1) + poll() + submit(0, 0, 1) + bytes([3]) + poll()
+
+
+def variants(moves):
+    for name, features in (
+            ("plain", 0), ("indirect", INDIRECT_DESC),
+            ("order", INDIRECT_DESC | IN_ORDER | EVENT_IDX),
+            ("packed", PACKED | INDIRECT_DESC | EVENT_IDX),
+            ("packed_order", PACKED | INDIRECT_DESC | IN_ORDER)):
+        yield name, bytes([features | SIZE_16]) + moves
+
+
+def save(target, seeds):
+    folder = os.path.join(HERE, "corpus", target)
+    os.makedirs(folder, exist_ok=True)
+    for name, seed in seeds:
+        with open(os.path.join(folder, name), "wb") as f:
+            f.write(seed)
+
+
+def main():
+    save("life-blk", variants(BLK + BLK_INDIRECT))
+    save("life-blk", [("late", bytes([INDIRECT_DESC | SIZE_16]) + host(1) + BLK +
+                  stop() + host(0) + reset(EVENT_IDX) + BLK +
+                  config_write(32, b"\0") + config_read(0)),
+                 ("read_only", bytes([0x80 | SIZE_16]) + BLK)])
+    save("life-rng", variants(FILL + host(0) + FILL + host(64) + service()))
+    save("life-console", variants(TYPED + PRINTED + host(0) + PRINTED +
+                             host(200) + host(3) + config_read(0) +
+                             config_write(8, b"!")))
+    save("driver", [("packed", bytes([0, 0]) + DRIVER),
+                    ("split", bytes([8, 0]) + DRIVER),
+                    ("split_plain", bytes([15, 0]) + DRIVER),
+                    ("packed_plain", bytes([7, 0]) + DRIVER),
+                    ("lies", bytes([9, 6]) + bytes(range(1, 80)) + DRIVER)])
+
+
+main()
