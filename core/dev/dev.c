@@ -61,6 +61,7 @@ void vio_dev_init(struct vio_dev *dev, const struct vio_dev_ops *ops,
 	vio_feature_set(&dev->offered, VIRTIO_F_VERSION_1);
 	vio_feature_set(&dev->offered, VIRTIO_F_INDIRECT_DESC);
 	vio_feature_set(&dev->offered, VIRTIO_F_EVENT_IDX);
+	vio_feature_set(&dev->offered, VIRTIO_F_RING_PACKED);
 	for (unsigned i = 0; i < nr_queues; i++) {
 		queue[i].dev = dev;
 		queue[i].owner = &queue_owner;

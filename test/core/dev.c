@@ -82,7 +82,7 @@ TEST("what is offered", "core.device.reserved-feature-bits.1")
 	setup();
 	CHECK(vio_has(vio_dev_offered(&dev), VIRTIO_F_VERSION_1));
 	CHECK(vio_has(vio_dev_offered(&dev), 100));
-	CHECK(!vio_has(vio_dev_offered(&dev), VIRTIO_F_RING_PACKED));
+	CHECK(vio_has(vio_dev_offered(&dev), VIRTIO_F_RING_PACKED));
 	CHECK(!vio_has(vio_dev_offered(&dev), VIRTIO_F_SR_IOV));
 	CHECK(!vio_has(vio_dev_offered(&dev), 128));
 	CHECK(!vio_has(vio_dev_offered(&dev), UINT32_MAX));
