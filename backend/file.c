@@ -82,6 +82,13 @@ static void file_submit(void *backend, struct vio_blk_io *io)
 		file_finish(q, io, EROFS);
 		return;
 	}
+	if (f->map && io->op == VIO_BLK_READ && file_map_read(f, io)) {
+		io->done(io, VIO_OK);
+		return;
+	}
+	/* From now on the file may have holes. */
+	if (f->map && io->op >= VIO_BLK_DISCARD)
+		atomic_store(&f->map_off, true);
 	file_io(io)->pos = 0;
 	file_io(io)->tries = 0;
 	if (q->has_ring && io->op <= VIO_BLK_WRITE)
@@ -143,6 +150,7 @@ static void file_close(struct blkdev *d)
 	unsigned i;
 
 	file_pool_fini(&f->pool);
+	file_unmap(f);
 	/* The rings hold the file a little longer than we do. */
 	flock(f->buffered_fd, LOCK_UN);
 	for (i = 0; i < f->queue_count; i++) {
@@ -480,6 +488,8 @@ int blkdev_file_open(struct blkdev **d, const struct blkdev_file_conf *conf)
 		find_abilities(f, &st);
 		rc = choose_engine(f, conf);
 	}
+	if (!rc && f->sys == &file_sys_linux)
+		file_map(f, &st);
 	if (rc) {
 		file_close(&f->dev);
 		return rc;

@@ -14,6 +14,7 @@
 #include <liburing.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 
@@ -103,6 +104,11 @@ struct file {
 	enum blkdev_aio aio;	/* never AUTO */
 	unsigned mem_align;	/* direct: of memory; else 1 */
 	unsigned off_align;	/* direct: of offset and length; else 1 */
+	/* A file in memory whose pages are all there is read through a
+	 * mapping: no system call, and no page appears by reading it. */
+	const unsigned char *map;	/* size bytes, or NULL */
+	atomic_bool map_off;		/* it may have holes now */
+	atomic_bool map_lost;		/* it was truncated: see guard.h */
 	atomic_bool no_zero_range;	/* the kernel said: not supported */
 	atomic_bool no_punch;
 	unsigned queue_count;
@@ -119,6 +125,12 @@ void file_finish(struct file_queue *q, struct vio_blk_io *io, int err);
 int file_sync(struct file *f, struct vio_blk_io *io);
 /* May @io go to the O_DIRECT descriptor as it is? */
 bool file_aligned(const struct file *f, const struct vio_blk_io *io);
+
+/* file_map.c: make the mapping if the file is fit for it. */
+void file_map(struct file *f, const struct stat *st);
+void file_unmap(struct file *f);
+/* True if @io, a read, was done from the mapping. */
+bool file_map_read(struct file *f, const struct vio_blk_io *io);
 
 /* file_pool.c */
 int file_pool_init(struct file_pool *p);

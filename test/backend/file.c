@@ -19,7 +19,10 @@ static const struct {
 	{ BLKDEV_AIO_URING, "/dev/shm", "io_uring on memory", false },
 	{ BLKDEV_AIO_THREADS, "/tmp", "threads", false },
 	{ BLKDEV_AIO_INLINE, "/dev/shm", "inline", false },
+	{ BLKDEV_AIO_INLINE, "/dev/shm", "inline, mapped", false },
 };
+
+enum { WAY_MAPPED = 5 };
 
 /* A device with its loop; false: this machine lacks that way. */
 struct bed {
@@ -27,6 +30,15 @@ struct bed {
 	struct loop loop;
 	char path[64];
 };
+
+static void fill_image(const char *path, uint64_t size)
+{
+	int fd = open(path, O_WRONLY);
+
+	CHECK_GE(fd, 0);
+	CHECK_EQ(fallocate(fd, 0, 0, (off_t)size), 0);
+	close(fd);
+}
 
 static bool bed_open(struct bed *b, unsigned way, bool read_only)
 {
@@ -41,6 +53,9 @@ static bool bed_open(struct bed *b, unsigned way, bool read_only)
 	int rc;
 
 	make_image(b->path, ways[way].dir, SIZE);
+	/* Without holes it is mapped. */
+	if (way == WAY_MAPPED)
+		fill_image(b->path, SIZE);
 	rc = blkdev_file_open(&b->d, &conf);
 	if (rc) {
 		unlink(b->path);
@@ -221,6 +236,31 @@ TEST("discard gives space back", "")
 	CHECK_GE(before.st_blocks, 128);
 	CHECK_EQ(after.st_blocks, 0);
 	CHECK_EQ(after.st_size, SIZE);
+	bed_close(&b);
+}
+
+TEST("a mapped file is written and read alike, and gets no new pages", "")
+{
+	static unsigned char buf[8192] __attribute__((aligned(4096)));
+	struct stat st;
+	struct bed b;
+	unsigned i;
+
+	if (!bed_open(&b, WAY_MAPPED, false))
+		SKIP("no /dev/shm");
+	for (i = 1; i < 50; i++) {
+		memset(buf, (int)i, sizeof(buf));
+		CHECK_EQ(run(b.d, VIO_BLK_WRITE, 512 * i, 8192, buf), VIO_OK);
+		memset(buf, 0, sizeof(buf));
+		CHECK_EQ(run(b.d, VIO_BLK_READ, 512 * i, 8192, buf), VIO_OK);
+		CHECK_EQ(buf[0], i);
+		CHECK_EQ(buf[8191], i);
+	}
+	CHECK_EQ(run(b.d, VIO_BLK_DISCARD, 0, SIZE, NULL), VIO_OK);
+	for (i = 0; i < SIZE / 8192; i++)
+		CHECK_EQ(run(b.d, VIO_BLK_READ, 8192 * i, 8192, buf), VIO_OK);
+	CHECK_EQ(stat(b.path, &st), 0);
+	CHECK_EQ(st.st_blocks, 0);
 	bed_close(&b);
 }
 
