@@ -84,18 +84,6 @@ static void unkicked_start(struct daemon_queue *q)
 	loop_timer_set(queue_loop(q), &q->timer, SERVE_UNKICKED_NS);
 }
 
-static void queue_kick(void *ctx, uint32_t events)
-{
-	struct daemon_queue *q = ctx;
-
-	(void)events;
-	if (!vhu_queue_kicked(q->daemon->server, q->index)) {
-		kick_ignore(q);
-		unkicked_start(q);
-	}
-	queue_serve(q);
-}
-
 /*
  * While the loop polls, kicks stay off: the driver saves a system call for
  * each batch.
@@ -113,6 +101,22 @@ static bool queue_poll(void *ctx)
 	if (vio_unlikely(vq->state == VIO_QUEUE_BROKEN))
 		queue_serve(q);
 	return true;
+}
+
+static void queue_kick(void *ctx, uint32_t events)
+{
+	struct daemon_queue *q = ctx;
+
+	(void)events;
+	if (!vhu_queue_kicked(q->daemon->server, q->index)) {
+		kick_ignore(q);
+		unkicked_start(q);
+	}
+	/* A poller keeps kicks off, until it goes to sleep. */
+	if (q->daemon->opt.poll_us)
+		queue_poll(q);
+	else
+		queue_serve(q);
 }
 
 static bool queue_sleep(void *ctx)
