@@ -20,7 +20,7 @@
  * Requests taken at a time. The driver sees a batch when it is over, so a
  * longer one leaves it idle meanwhile; a shorter one costs notifications.
  */
-#define SERVE_BUDGET 32u
+#define SERVE_BUDGET 16u
 /* A ring whose driver cannot kick is looked at this often, at least. */
 #define SERVE_UNKICKED_NS (1 * NS_PER_MS)
 #define SERVE_FEATURES_MAX 64
