@@ -22,6 +22,7 @@
 
 #define DEPTH_MAX	1024
 #define LOOK		64	/* rounds without a look at the clock */
+#define COMMIT		8	/* reads shown to the device at a time */
 
 struct options {
 	const char *socket;
@@ -131,7 +132,7 @@ static void check(struct load *l, const struct vio_blkdrv_req *req)
 static void run(struct load *l, uint64_t deadline)
 {
 	struct vio_blkdrv_req *req;
-	unsigned spin = 0;
+	unsigned spin = 0, batch = 0;
 
 	for (;;) {
 		bool any = false;
@@ -143,6 +144,8 @@ static void run(struct load *l, uint64_t deadline)
 			if (l->opt->check)
 				check(l, req);
 			submit(l, req);
+			if (++batch % COMMIT == 0)
+				vio_blkdrv_commit(&l->blk, 0);
 			any = true;
 		}
 		if (any)
