@@ -174,6 +174,7 @@ TEST("nothing is consumed before DRIVER_OK, all of it at DRIVER_OK",
 
 	setup();
 	f = *vio_dev_offered(&dev);
+	vio_feature_clear(&f, VIRTIO_F_RING_PACKED);
 	rig_start(&r, &dev, &f);
 	vio_dev_set_status(&dev, 0);
 	r.avail_idx = 0;

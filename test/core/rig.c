@@ -82,13 +82,16 @@ void rig_start_at(struct rig *r, struct vio_dev *dev,
 		  const struct vio_features *features, uint16_t base)
 {
 	const struct vio_log log = { on_log, r };
+	struct vio_features f = *features;
 
+	if (base == VIO_QUEUE_NEW_SPLIT)
+		vio_feature_clear(&f, VIRTIO_F_RING_PACKED);
 	r->dev = dev;
 	vio_dev_attach(dev, &transport, r, &log);
 	vio_dev_set_status(dev, VIRTIO_STATUS_ACKNOWLEDGE);
 	vio_dev_set_status(dev, VIRTIO_STATUS_ACKNOWLEDGE |
 			   VIRTIO_STATUS_DRIVER);
-	CHECK_EQ(vio_dev_set_features(dev, features), VIO_OK);
+	CHECK_EQ(vio_dev_set_features(dev, &f), VIO_OK);
 	vio_dev_set_status(dev, 11);
 	CHECK_EQ(vio_dev_status(dev), 11);
 	CHECK_EQ(vio_queue_start(&r->queue[0], &r->mem, &r->layout, base, base),

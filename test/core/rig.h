@@ -45,7 +45,10 @@ void rig_init(struct rig *r, struct vio_queue *queue, unsigned nr_queues,
 void rig_start(struct rig *r, struct vio_dev *dev,
 	       const struct vio_features *features);
 
-/* As rig_start(), on a ring that begins at @base (packed: 0x8000). */
+/*
+ * As rig_start(), on a ring that begins at @base: VIO_QUEUE_NEW_PACKED, or
+ * VIO_QUEUE_NEW_SPLIT, and then without RING_PACKED.
+ */
 void rig_start_at(struct rig *r, struct vio_dev *dev,
 		  const struct vio_features *features, uint16_t base);
 
