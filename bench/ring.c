@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * ring.c - what a buffer costs in the ring alone: our driver half against our
+ * device half, in one thread (batches) or in two that poll. One line of JSON.
+ *
+ * Payload is not touched; what remains is the price of the interface.
+ */
+#define _GNU_SOURCE
+#include <getopt.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <vireo/dev.h>
+#include <vireo/vq.h>
+
+#define DATA	4096u
+
+static struct {
+	unsigned size, batch, threads, segs;
+	uint64_t buffers;
+	bool packed, event_idx, in_order, indirect;
+} opt = { 256, 32, 1, 1, 20000000, false, false, false, false };
+
+static struct {
+	struct vio_vq vq;
+	struct vio_dev dev;
+	struct vio_queue queue;
+	struct vio_mem mem;
+	struct vio_region region;
+	unsigned char *shared;
+	size_t shared_len;
+	bool end;
+} s;
+
+static enum vio_service serve(struct vio_dev *dev, struct vio_queue *q,
+			      unsigned budget)
+{
+	(void)dev;
+	while (budget--) {
+		struct vio_req *req = vio_queue_pop(q);
+
+		if (!req)
+			return VIO_SERVICE_IDLE;
+		vio_req_done(req);
+	}
+	return VIO_SERVICE_MORE;
+}
+
+static void ignore_queue(void *ctx, struct vio_queue *q)
+{
+	(void)ctx;
+	(void)q;
+}
+
+static void ignore(void *ctx)
+{
+	(void)ctx;
+}
+
+static const struct vio_transport_ops transport = {
+	.queue_notify = ignore_queue, .queue_ready = ignore_queue,
+	.config_changed = ignore };
+static const struct vio_dev_ops ops = { .name = "bench", .id = 4,
+					.service = serve };
+
+static void pin(int core)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(core, &set);
+	if (sched_setaffinity(0, sizeof(set), &set))
+		perror("sched_setaffinity");
+}
+
+static void *device(void *arg)
+{
+	pin(0);
+	while (!__atomic_load_n(&s.end, __ATOMIC_RELAXED))
+		vio_queue_poll(&s.queue, opt.batch);
+	return arg;
+}
+
+static bool set_up(void)
+{
+	const struct vio_vq_limits limits = { (uint16_t)opt.size,
+		opt.indirect ? (uint16_t)opt.segs : 0 };
+	const struct vio_queue_limits room = { (uint16_t)opt.size, 16, 0 };
+	struct vio_features f = { { 1ull << VIRTIO_F_VERSION_1, 0 } };
+	size_t ring = vio_vq_shared_size(&limits) + 4096, priv, store;
+	uint16_t base = opt.packed ? VIO_QUEUE_NEW_PACKED :
+				     VIO_QUEUE_NEW_SPLIT;
+	struct vio_drv_mem mem;
+
+	if (opt.packed)
+		vio_feature_set(&f, VIRTIO_F_RING_PACKED);
+	if (opt.event_idx)
+		vio_feature_set(&f, VIRTIO_F_EVENT_IDX);
+	if (opt.in_order)
+		vio_feature_set(&f, VIRTIO_F_IN_ORDER);
+	if (opt.indirect)
+		vio_feature_set(&f, VIRTIO_F_INDIRECT_DESC);
+	priv = vio_vq_private_size(&limits);
+	store = vio_queue_storage_size(&room);
+	s.shared_len = (ring + DATA + 4095) & ~(size_t)4095;
+	s.shared = aligned_alloc(4096, s.shared_len);
+	mem = (struct vio_drv_mem){
+		.window = { s.shared, { 0x100000 }, s.shared_len },
+		.shared = { s.shared + DATA, ring },
+		.priv = { aligned_alloc(64, (priv + 63) & ~(size_t)63), priv },
+	};
+	s.region = (struct vio_region){ .addr = { 0x100000 },
+		.size = s.shared_len, .host = s.shared, .perm = VIO_PERM_RW };
+	if (vio_vq_init(&s.vq, &limits, &f, &mem) ||
+	    vio_queue_init(&s.queue, NULL, 0, &room,
+			   aligned_alloc(64, (store + 63) & ~(size_t)63),
+			   store) || vio_mem_init(&s.mem, &s.region, 1))
+		return false;
+	vio_dev_init(&s.dev, &ops, &f, &s.queue, 1, NULL, 0);
+	vio_feature_set(&s.dev.offered, VIRTIO_F_IN_ORDER);
+	vio_dev_attach(&s.dev, &transport, NULL, NULL);
+	if (vio_dev_set_features(&s.dev, &f))
+		return false;
+	vio_dev_set_status(&s.dev, 15);
+	return !vio_queue_start(&s.queue, &s.mem, &s.vq.layout, base, base);
+}
+
+static void run(void)
+{
+	struct vio_seg seg[8];
+	uint64_t added = 0, got = 0;
+	uint32_t len;
+
+	for (unsigned i = 0; i < opt.segs; i++)
+		seg[i] = (struct vio_seg){ s.shared + i * 64, 64 };
+	vio_vq_quiet(&s.vq);
+	while (got < opt.buffers) {
+		unsigned n = 0;
+
+		while (n < opt.batch && added < opt.buffers &&
+		       vio_vq_add(&s.vq, seg, opt.segs - 1, 1, s.shared) ==
+		       VIO_OK) {
+			added++;
+			n++;
+		}
+		vio_vq_publish(&s.vq);
+		if (opt.threads == 1)
+			vio_queue_poll(&s.queue, opt.batch);
+		while (vio_vq_get(&s.vq, &len))
+			got++;
+	}
+}
+
+static double now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void usage(void)
+{
+	puts("usage: ring [options]\n"
+	     "The cost of a buffer in the ring alone; one line of JSON.\n"
+	     "  --packed --event-idx --in-order --indirect   features\n"
+	     "  --size N      entries of the ring (256)\n"
+	     "  --batch N     buffers a publication (32)\n"
+	     "  --segs N      segments of a buffer, 1 to 8 (1)\n"
+	     "  --threads N   1, or 2 that poll, on processors 0 and 1\n"
+	     "  --buffers N   how many (20000000)");
+}
+
+static bool options(int argc, char **argv)
+{
+	static const struct option table[] = {
+		{ "packed", 0, NULL, 'p' }, { "event-idx", 0, NULL, 'e' },
+		{ "in-order", 0, NULL, 'i' }, { "indirect", 0, NULL, 'd' },
+		{ "size", 1, NULL, 's' }, { "batch", 1, NULL, 'b' },
+		{ "segs", 1, NULL, 'g' }, { "threads", 1, NULL, 't' },
+		{ "buffers", 1, NULL, 'n' }, { "help", 0, NULL, 'h' },
+		{ NULL, 0, NULL, 0 },
+	};
+	int c;
+
+	while ((c = getopt_long(argc, argv, "", table, NULL)) >= 0) {
+		unsigned long v = optarg ? strtoul(optarg, NULL, 0) : 0;
+
+		switch (c) {
+		case 'p': opt.packed = true; break;
+		case 'e': opt.event_idx = true; break;
+		case 'i': opt.in_order = true; break;
+		case 'd': opt.indirect = true; break;
+		case 's': opt.size = (unsigned)v; break;
+		case 'b': opt.batch = (unsigned)v; break;
+		case 'g': opt.segs = (unsigned)v; break;
+		case 't': opt.threads = (unsigned)v; break;
+		case 'n': opt.buffers = v; break;
+		default: return false;
+		}
+	}
+	return opt.size && opt.size <= 32768 && opt.batch && opt.segs &&
+	       opt.segs <= 8 && opt.threads && opt.threads <= 2;
+}
+
+int main(int argc, char **argv)
+{
+	pthread_t thread;
+	double from, took;
+
+	if (!options(argc, argv)) {
+		usage();
+		return 2;
+	}
+	if (!set_up()) {
+		fprintf(stderr, "ring: the ring cannot be made so\n");
+		return 1;
+	}
+	pin(1);
+	if (opt.threads == 2 && pthread_create(&thread, NULL, device, NULL))
+		return 1;
+	from = now();
+	run();
+	took = now() - from;
+	__atomic_store_n(&s.end, true, __ATOMIC_RELAXED);
+	if (opt.threads == 2)
+		pthread_join(thread, NULL);
+	printf("{\"threads\": %u, \"packed\": %d, \"event_idx\": %d, "
+	       "\"in_order\": %d, \"indirect\": %d, \"segs\": %u, "
+	       "\"batch\": %u, \"size\": %u, \"buffers\": %llu, "
+	       "\"ns_per_buffer\": %.2f}\n", opt.threads, opt.packed,
+	       opt.event_idx, opt.in_order, opt.indirect, opt.segs, opt.batch,
+	       opt.size, (unsigned long long)opt.buffers,
+	       took * 1e9 / (double)opt.buffers);
+	return 0;
+}
