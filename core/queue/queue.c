@@ -229,7 +229,8 @@ struct vio_req *vio_queue_pop(struct vio_queue *q)
 /* The request leaves the queue's books; its slot may be taken again. */
 static void forget(struct vio_queue *q, struct vio_req *req)
 {
-	q->ring->forget(q, req);
+	if (q->ring->forget)
+		q->ring->forget(q, req);
 	req->state = VIO_REQ_FREE;
 	q->inflight--;
 	if (--q->maps[req->map].busy == 0 && req->map != q->map)

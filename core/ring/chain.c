@@ -22,22 +22,6 @@ struct vio_req *vio_ring_break(struct vio_queue *q, const char *text,
 	return NULL;
 }
 
-void vio_ring_req_begin(struct vio_queue *q, struct vio_req *req,
-			uint16_t slot)
-{
-	req->queue = q;
-	req->seg = (struct vio_seg *)(void *)(req + 1);
-	req->read_len = 0;
-	req->write_len = 0;
-	req->written = 0;
-	req->nr_read = 0;
-	req->nr_write = 0;
-	req->slot = slot;
-	req->head = slot;
-	req->nr_desc = 1;
-	req->map = q->map;
-}
-
 /* Make room for one more segment; moves to the overflow area when needed. */
 static bool seg_room(struct vio_queue *q, struct vio_req *req, unsigned nr)
 {
@@ -65,8 +49,8 @@ static bool add_fault(struct vio_req *req, const char *text,
 	return false;
 }
 
-bool vio_ring_req_add(struct vio_queue *q, struct vio_req *req,
-		       const struct vio_ring_desc *d)
+bool vio_ring_req_add_slow(struct vio_queue *q, struct vio_req *req,
+			   const struct vio_ring_desc *d)
 {
 	unsigned perm = d->writable ? VIO_PERM_WRITE : VIO_PERM_READ;
 	uint32_t *sum = d->writable ? &req->write_len : &req->read_len;

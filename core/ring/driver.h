@@ -33,8 +33,16 @@ extern const struct vio_vq_ops vio_vq_split, vio_vq_packed;
 #define VIO_VQ_LINE	64	/* bytes; areas of a ring share no cache line */
 
 /* The guest address of shared bytes; false if they leave the window. */
-bool vio_vq_to_guest(const struct vio_window *w, const void *p, size_t len,
-		     uint64_t *addr);
+static inline bool vio_vq_to_guest(const struct vio_window *w, const void *p,
+				   size_t len, uint64_t *addr)
+{
+	uint64_t off = (uint64_t)((uintptr_t)p - (uintptr_t)w->host);
+
+	if (vio_unlikely(off >= w->size || len > w->size - off))
+		return false;
+	*addr = w->addr.v + off;
+	return true;
+}
 
 /*
  * A buffer's token, its length clamped to what was offered; the record is

@@ -8,6 +8,7 @@
 #define CORE_RING_RING_H
 
 #include <vireo/ring.h>
+#include "core/mem/fast.h"
 
 enum vio_req_state {
 	VIO_REQ_FREE,
@@ -28,7 +29,7 @@ struct vio_ring_ops {
 	struct vio_req *(*pop)(struct vio_queue *q);
 	/* As if the request popped last had never been; it is forgotten. */
 	void (*unpop)(struct vio_queue *q, struct vio_req *req);
-	/* Its slot and its id are free again. */
+	/* Its slot and its id are free again. NULL: nobody keeps count. */
 	void (*forget)(struct vio_queue *q, struct vio_req *req);
 	bool (*pending)(struct vio_queue *q);
 	/* Enter a finished request; the driver does not see it yet. */
@@ -72,23 +73,58 @@ static inline struct vio_req *vio_ring_slot(const struct vio_queue *q,
 					  (size_t)head * q->slot_stride);
 }
 
-/*
- * Start filling the request of slot @slot; then add descriptors. All lengths
- * start at 0.
- */
-void vio_ring_req_begin(struct vio_queue *q, struct vio_req *req,
-			uint16_t slot);
-
 /* A private copy of control bytes that may lie across regions. */
 bool vio_ring_copy_in(struct vio_queue *q, vio_addr addr, void *dst,
 		      size_t len);
 
 /*
+ * Start filling the request of slot @slot; then add descriptors. All lengths
+ * start at 0.
+ */
+static inline void vio_ring_req_begin(struct vio_queue *q, struct vio_req *req,
+				      uint16_t slot)
+{
+	req->queue = q;
+	req->seg = (struct vio_seg *)(void *)(req + 1);
+	req->read_len = 0;
+	req->write_len = 0;
+	req->written = 0;
+	req->nr_read = 0;
+	req->nr_write = 0;
+	req->slot = slot;
+	req->head = slot;
+	req->nr_desc = 1;
+	req->map = q->map;
+}
+
+bool vio_ring_req_add_slow(struct vio_queue *q, struct vio_req *req,
+			   const struct vio_ring_desc *d);
+
+/*
  * Append a descriptor's bytes. False if it broke the rules; the queue is
  * broken then.
  */
-bool vio_ring_req_add(struct vio_queue *q, struct vio_req *req,
-		       const struct vio_ring_desc *d);
+static inline bool vio_ring_req_add(struct vio_queue *q, struct vio_req *req,
+				    const struct vio_ring_desc *d)
+{
+	unsigned perm = d->writable ? VIO_PERM_WRITE : VIO_PERM_READ;
+	uint32_t *sum = d->writable ? &req->write_len : &req->read_len;
+	unsigned nr = req->nr_read + req->nr_write;
+	void *p;
+
+	if (vio_unlikely(nr >= VIO_REQ_INLINE - VIO_REQ_SPARE || !d->len ||
+			 d->len > UINT32_MAX - *sum ||
+			 (!d->writable && req->nr_write)))
+		return vio_ring_req_add_slow(q, req, d);
+	p = vio_mem_fast(q->mem, q->mem_hint, d->addr, d->len, perm);
+	if (vio_unlikely(!p))
+		return vio_ring_req_add_slow(q, req, d);
+	*sum += d->len;
+	req->seg[nr] = (struct vio_seg){ p, d->len };
+	req->nr_write += d->writable;
+	req->nr_read += !d->writable;
+	return true;
+}
 
 /* The driver broke a rule. The one place where a queue breaks. NULL. */
 struct vio_req *vio_ring_break(struct vio_queue *q, const char *text,

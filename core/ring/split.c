@@ -270,12 +270,6 @@ static void split_unpop(struct vio_queue *q, struct vio_req *req)
 	q->avail_next--;
 }
 
-static void split_forget(struct vio_queue *q, struct vio_req *req)
-{
-	(void)q;
-	(void)req;
-}
-
 static void split_push(struct vio_queue *q, struct vio_req *req)
 {
 	struct virtq_used_elem *e =
@@ -362,7 +356,6 @@ const struct vio_ring_ops vio_ring_split = {
 	.init = split_init,
 	.pop = split_pop,
 	.unpop = split_unpop,
-	.forget = split_forget,
 	.pending = split_pending,
 	.push = split_push,
 	.publish = split_publish,

@@ -53,17 +53,6 @@ size_t vio_vq_private_size(const struct vio_vq_limits *l)
 	return l->size * sizeof(struct vio_vq_slot) + VIO_VQ_LINE;
 }
 
-bool vio_vq_to_guest(const struct vio_window *w, const void *p, size_t len,
-		     uint64_t *addr)
-{
-	uint64_t off = (uint64_t)((uintptr_t)p - (uintptr_t)w->host);
-
-	if (off >= w->size || len > w->size - off)
-		return false;
-	*addr = w->addr.v + off;
-	return true;
-}
-
 int vio_vq_init(struct vio_vq *vq, const struct vio_vq_limits *limits,
 		const struct vio_features *features, struct vio_drv_mem *mem)
 {
