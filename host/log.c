@@ -100,7 +100,8 @@ void log_core(void *ctx, enum vio_log_level level, const char *text,
 		[VIO_LOG_INFO] = LOG_LEVEL_INFO,
 		[VIO_LOG_DEBUG] = LOG_LEVEL_DEBUG,
 	};
-	static _Thread_local struct log_rate rate;
+	/* One a level: chatter must not swallow the error that follows it. */
+	static _Thread_local struct log_rate rate[VIO_ARRAY_LEN(levels)];
 	char numbers[512] = "";
 	size_t n = 0;
 	unsigned i;
@@ -112,5 +113,9 @@ void log_core(void *ctx, enum vio_log_level level, const char *text,
 		n += (size_t)snprintf(numbers + n, sizeof(numbers) - n,
 				      "%s%s %llu", i ? ", " : ": ", v[i].name,
 				      (unsigned long long)v[i].value);
-	log_limited(&rate, levels[level], "%s%s", text, numbers);
+	if (level == VIO_LOG_DEBUG)	/* asked for; all of it */
+		log_debug("%s%s", text, numbers);
+	else
+		log_limited(&rate[level], levels[level], "%s%s", text,
+			    numbers);
 }

@@ -249,6 +249,16 @@ int vhu_on_get_status(struct vhu_server *s, struct vhu_msg *msg)
 	return vhu_reply_u64(s, msg, seen | (own & VIRTIO_STATUS_NEEDS_RESET));
 }
 
+/* QEMU sends no region at all that is not shared, and says nothing. */
+static bool memory_missing(const struct vhu_server *s)
+{
+	for (unsigned i = 0; i < s->nr_rings; i++) {
+		if (vhu_ring_waits_for_memory(&s->ring[i]))
+			return true;
+	}
+	return false;
+}
+
 int vhu_on_set_status(struct vhu_server *s, struct vhu_msg *msg)
 {
 	uint64_t status = msg->p.u64;
@@ -269,6 +279,10 @@ int vhu_on_set_status(struct vhu_server *s, struct vhu_msg *msg)
 	if (status & VIRTIO_STATUS_FAILED)
 		vhu_say(s, VIO_LOG_WARN, "the guest's driver gave the device "
 			"up", { "status", status });
+	if (status & VIRTIO_STATUS_DRIVER_OK && memory_missing(s)) {
+		vhu_map_missing(s);
+		return -ENXIO;
+	}
 	if (status & VIRTIO_STATUS_FEATURES_OK)
 		return vhu_device_negotiate(s);
 	return 0;

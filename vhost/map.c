@@ -19,8 +19,8 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-#define CURE "front end sent no shared memory for a region: give the guest " \
-	"memory that is shared by descriptor; QEMU: -object " \
+#define CURE "front end sent no shared memory: give the guest memory that is " \
+	"shared by descriptor; QEMU: -object " \
 	"memory-backend-memfd,id=mem,size=...,share=on -machine " \
 	"memory-backend=mem"
 
@@ -231,6 +231,13 @@ void vhu_map_drop(struct vhu_server *s)
 	if (s->map)
 		vio_mem_unpin(&s->map->mem);
 	s->map = NULL;
+}
+
+void vhu_map_missing(struct vhu_server *s)
+{
+	if (!s->told_no_memory)
+		vhu_log(s, VIO_LOG_ERROR, CURE, NULL, 0);
+	s->told_no_memory = true;
 }
 
 /* -- putting a table into force ------------------------------------------- */

@@ -344,10 +344,16 @@ int vhu_ring_event(struct vhu_ring *r, enum vhu_ring_event ev)
 	return err;
 }
 
+bool vhu_ring_waits_for_memory(const struct vhu_ring *r)
+{
+	return r->kicked && r->num && r->have_addr &&
+		!vhu_map_regions(r->s->map);
+}
+
 int vhu_ring_try_start(struct vhu_ring *r)
 {
 	if (vhu_ring_started(r) || !r->kicked || !r->num || !r->have_addr ||
-	    !vhu_map_regions(r->s->map))
+	    vhu_ring_waits_for_memory(r))
 		return 0;
 	return vhu_ring_event(r, VHU_EV_START);
 }
@@ -487,6 +493,8 @@ int vhu_on_vring_enable(struct vhu_server *s, struct vhu_msg *msg)
 			"by 0", { "queue", r->index }, { "value", on });
 		return -EINVAL;
 	}
+	if (on && vhu_ring_waits_for_memory(r))
+		vhu_map_missing(s);
 	return vhu_ring_event(r, on ? VHU_EV_ENABLE : VHU_EV_DISABLE);
 }
 

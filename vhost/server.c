@@ -100,6 +100,12 @@ static int run_request(struct vhu_server *s, const struct vhu_rule *rule,
 
 	if (!fault && !handler[req])
 		fault = VHU_NO_FEATURE;
+	/* Not the kicks, of which there are as many as requests. */
+	if (!fault && req != VHOST_USER_VRING_KICK)
+		vhu_say(s, VIO_LOG_DEBUG, rule->name,
+			{ "request", req }, { "bytes", msg->hdr.size },
+			{ "fds", msg->nr_fds }, { "flags", msg->hdr.flags },
+			{ "u64", msg->hdr.size >= 8 ? msg->p.u64 : 0 });
 	if (fault) {
 		const char *name = rule ? rule->name : "request";
 
@@ -237,6 +243,7 @@ void vhu_server_detach(struct vhu_server *s)
 	s->protocol = 0;
 	s->protocol_set = false;
 	s->status = 0;
+	s->told_no_memory = false;
 }
 
 void vhu_server_info(const struct vhu_server *s, struct vhu_info *info)

@@ -72,6 +72,7 @@ struct vhu_server {
 	uint8_t status;			/* as the front end wrote it */
 
 	struct vhu_map *map;		/* pinned; NULL: none */
+	bool told_no_memory;
 
 	/* The channel for our own requests. Under the lock, any thread. */
 	pthread_mutex_t back_lock;
@@ -138,6 +139,8 @@ bool vhu_ring_started(const struct vhu_ring *r);
 int vhu_ring_event(struct vhu_ring *r, enum vhu_ring_event ev);
 /* Start it if all that it takes is known; 0 if not yet. */
 int vhu_ring_try_start(struct vhu_ring *r);
+/* Does it lack nothing but memory? */
+bool vhu_ring_waits_for_memory(const struct vhu_ring *r);
 /* Stop it and forget where kicks come from. */
 int vhu_ring_stop(struct vhu_ring *r);
 /* Stop it and forget everything; closes its descriptors. */
@@ -155,6 +158,8 @@ struct vio_queue *vhu_ring_queue(const struct vhu_ring *r);
 struct vio_mem *vhu_map_mem(struct vhu_map *map);
 unsigned vhu_map_regions(const struct vhu_map *map);
 void vhu_map_drop(struct vhu_server *s);
+/* Rings are to run and there is no memory: say why, once a session. */
+void vhu_map_missing(struct vhu_server *s);
 
 /* -- notify.c ------------------------------------------------------------- */
 

@@ -153,6 +153,28 @@ TEST("vhost memory: no descriptor: the log names the cure", "")
 	fe_close(&f);
 }
 
+TEST("vhost memory: rings but no memory at all: the same", "")
+{
+	uint64_t pf = VHU_PF(REPLY_ACK) | VHU_PF(CONFIGURE_MEM_SLOTS) |
+		VHU_PF(STATUS);
+
+	/* QEMU with memory slots leaves out what is not shared. */
+	fe_open(&f);
+	fe_negotiate(&f, pf, MODERN | PROTOCOL);
+	fe_send_ring(&f, 0);
+	fe_send_ring(&f, 1);
+	CHECK_EQ(f.logs, 0);
+	fe_send_state(&f, VHOST_USER_SET_VRING_ENABLE, 0, 1);
+	fe_send_state(&f, VHOST_USER_SET_VRING_ENABLE, 1, 1);
+	CHECK_EQ(f.logs, 1);
+	CHECK(strstr(f.log, "share=on") != NULL);
+	CHECK_EQ(f.ended, 0);
+	fe_send_u64(&f, VHOST_USER_SET_STATUS, 15);
+	CHECK_EQ(f.ended, -ENXIO);
+	CHECK_EQ(f.logs, 1);
+	fe_close(&f);
+}
+
 TEST("vhost memory: something that cannot be mapped is refused", "")
 {
 	int p[2];
