@@ -14,7 +14,7 @@
 
 #define SIZE	16u
 #define BUFFERS	40000u
-#define SLOT	64u		/* bytes of a buffer; some to read, some to write */
+#define SLOT	64u		/* bytes of a buffer */
 #define DATA_AT	16384u
 
 static unsigned char shared[DATA_AT + SIZE * SLOT]
