@@ -43,8 +43,8 @@ static void print_bytes(FILE *f, double bytes, const char *after)
 		bytes /= 1024;
 		u++;
 	}
-	fprintf(f, u ? " %8.1f %-3s%s" : " %8.0f %-3s%s", bytes, units[u],
-		after);
+	fprintf(f, u ? " %8.1f %s%s%*s" : " %8.0f %s%s%*s", bytes, units[u],
+		after, *after ? 0 : 3 - (int)strlen(units[u]), "");
 }
 
 /* The names in the array "features", without what all of them share. */

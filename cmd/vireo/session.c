@@ -122,6 +122,11 @@ static void read_console(struct session *s)
 		s->console = -1;
 		return;
 	}
+	if (!s->sized) {
+		/* Its first word: now it listens. */
+		s->sized = true;
+		term_resize(s->console);
+	}
 	if (s->run->serial)
 		tail_feed(&s->tail, buf, (size_t)n);
 	if (s->filtered)

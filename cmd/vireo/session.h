@@ -41,6 +41,7 @@ struct session {
 	int dev_log;	/* what the back ends print; -1: gone */
 	bool filtered;
 	bool raw_input;	/* a person types */
+	bool sized;	/* the guest was told the terminal's size */
 	bool input_open;	/* something more to come from stdin */
 	bool ready;	/* the guest takes input */
 	char input[INPUT_SIZE];

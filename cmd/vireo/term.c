@@ -48,6 +48,7 @@ int term_pair(int *ours, int *theirs)
 	struct winsize w = size_now();
 	struct termios t = { .c_cflag = CS8 | CREAD | CLOCAL };
 
+	w.ws_row++;
 	cfmakeraw(&t);
 	if (openpty(ours, theirs, NULL, &t, &w) < 0)
 		return -errno;

@@ -10,12 +10,14 @@ int term_raw(void);
 void term_restore(void);
 
 /*
- * A raw pseudo-terminal with the size of ours, or 80 by 24.
+ * A raw pseudo-terminal, one row larger than ours: Linux reads the size of
+ * a console only when it is told of a change, so the right size has to come
+ * as one, by term_resize(), once the guest listens.
  * Return 0 or a negative errno.
  */
 int term_pair(int *ours, int *theirs);
 
-/* Our terminal's size has changed: so has theirs. */
+/* Give theirs the size of ours, or 80 by 24. */
 void term_resize(int ours);
 
 #endif
