@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: MIT
+"""One vireo-blk, many front ends: a disk survives guests that are reset,
+killed and replaced while they write, and serves whoever comes next."""
+import base64
+import os
+import re
+import signal
+import subprocess
+import time
+
+from guests import (BIN, UML, VIREO, Lines, Suite, expect, fsck, need_qemu,
+                    need_uml, tool, wait_for)
+
+suite = Suite()
+
+# Runs what the kernel's command line carries as todo=BASE64.
+TODO = ("for w in $(cat /proc/cmdline); do case $w in todo=*) "
+        "echo ${w#todo=} | base64 -d > /todo;; esac; done; sh /todo")
+HEAVY = """
+mount -t ext4 /dev/vda /mnt || exit 1
+cat /mnt/synced 2>/dev/null
+echo $$ $(date +%s) >> /mnt/synced
+sync
+echo busy
+for i in 1 2 3; do
+	(while true; do
+		dd if=/dev/urandom of=/mnt/w$i bs=64k count=60 conv=fsync
+		rm -rf /mnt/d$i; mkdir /mnt/d$i
+		for f in 1 2 3 4 5 6 7 8 9; do
+			echo $f > /mnt/d$i/$f
+		done
+	done 2>/dev/null) &
+done
+sleep 60
+"""
+
+
+class Machine:
+    """A scratch folder with a daemon, an initramfs, and guests on demand."""
+
+    def __init__(self, s, vmm):
+        self.s = s
+        self.vmm = vmm
+        self.daemon = None
+        self.guest = None
+        self.socket = s.path("blk.sock")
+        # The kept folder has the initramfs, the output the kernel's place.
+        code, out = s.run("--vmm", vmm, "--keep", "-v", "--append",
+                          "todo=" + base64.b64encode(b"exit 7").decode(),
+                          "--", TODO)
+        expect(code == 7, code, out)
+        self.words = [line[2:].split(" ") for line in out.splitlines()
+                      if line.startswith("+ ") and "-initrd" in line
+                      or line.startswith("+ " + UML)][0]
+        kept = re.search(r"kept (\S+)", out).group(1)
+        self.initrd = s.path("initrd")
+        os.rename(os.path.join(kept, "initrd"), self.initrd)
+        tool("rm", "-rf", kept)
+
+    def serve(self, *words):
+        self.daemon = self.s.popen(
+            os.path.join(BIN, "vireo-blk"), "--socket-path=" + self.socket,
+            *words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_for(lambda: os.path.exists(self.socket), 5, "no socket")
+
+    def command(self, todo):
+        line = ("panic=0 quiet vireo.mode=command vireo.token=T "
+                "vireo.console=%s todo=%s" % (
+                    "tty0" if self.vmm == "uml" else "ttyS0",
+                    base64.b64encode(todo.encode()).decode()))
+        if self.vmm == "uml":
+            return [UML, "mem=128M", "initrd=" + self.initrd,
+                    "uml_dir=" + self.s.path("uml") + "/", "con=null",
+                    "con0=null,fd:1", "ssl=null",
+                    "virtio_uml.device=%s:2" % self.socket] + line.split()
+        kernel = self.words[self.words.index("-kernel") + 1]
+        return ["qemu-system-x86_64", "-nodefaults", "-display", "none",
+                "-accel", "tcg", "-cpu", "max", "-machine",
+                "q35,memory-backend=ram", "-m", "128", "-object",
+                "memory-backend-memfd,id=ram,size=128M,share=on",
+                "-serial", "stdio", "-kernel", kernel, "-initrd",
+                self.initrd, "-append", "console=ttyS0 " + line,
+                "-chardev", "socket,id=c,path=" + self.socket,
+                "-device", "vhost-user-blk-pci,chardev=c"]
+
+    def boot(self, todo):
+        self.guest = self.s.popen(*self.command(todo))
+        return Lines(self.guest.stdout.fileno())
+
+    def boot_to_end(self, todo):
+        lines = self.boot(todo)
+        lines.until("@T exit ")
+        text = lines.until("\n")
+        self.guest.communicate(timeout=30)
+        before, code = text.split("@T exit ")
+        return int(code.split()[0]), before.split("@T ready")[-1]
+
+    def kill_guest(self):
+        # As a whole: the guest's own processes would run on, untraced.
+        os.killpg(self.guest.pid, signal.SIGKILL)
+        self.guest.communicate(timeout=20)
+
+    def stop(self):
+        self.daemon.terminate()
+        code = self.daemon.wait(timeout=10)
+        expect(code == 0, "the daemon ends with", code)
+        expect(not os.path.exists(self.socket), "the socket is left")
+
+
+def verified(machine, image, kills):
+    """After so many ends in mid-write, the next guest finds all of it."""
+    code, out = machine.boot_to_end(
+        "mount -t ext4 /dev/vda /mnt || exit 1; wc -l < /mnt/synced; "
+        "umount /mnt; exit 4")
+    expect(code == 4 and out.split() == [str(kills)], code, out)
+    machine.stop()
+    tool("e2fsck", "-fn", image)
+
+
+def kill_again_and_again(s, vmm, times):
+    image = s.ext4()
+    machine = Machine(s, vmm)
+    machine.serve("--blk-file=" + image)
+    for number in range(times):
+        machine.boot(HEAVY).until("busy")
+        time.sleep(0.7 + 0.3 * number)
+        machine.kill_guest()
+        # What the journal makes whole in a copy, it does for the guest.
+        copy = s.path("copy.img")
+        tool("cp", "--sparse=always", image, copy)
+        fsck(copy)
+    verified(machine, image, times)
+
+
+@suite.case
+def user_mode_linux_killed_while_writing(s):
+    need_uml()
+    kill_again_and_again(s, "uml", 4)
+
+
+@suite.case
+def qemu_killed_while_writing(s):
+    need_qemu()
+    kill_again_and_again(s, "qemu", 2)
+
+
+@suite.case
+def user_mode_linux_reboots_while_writing(s):
+    """It executes itself again; the same daemon serves it again."""
+    need_uml()
+    image = s.ext4()
+    machine = Machine(s, "uml")
+    machine.serve("--blk-file=" + image)
+    code, out = machine.boot_to_end(
+        "[ -e /dev/vda ] || exit 2\n" +
+        HEAVY.replace("sleep 60", "sleep 1; [ $(wc -l < /mnt/synced) -gt 2 ]"
+                      " && exit 6; reboot -f"))
+    expect(code == 6, code, out)
+    machine.stop()
+    fsck(image)
+
+
+@suite.case
+def daemon_killed_leaves_a_whole_image(s):
+    need_uml()
+    image = s.ext4()
+    machine = Machine(s, "uml")
+    machine.serve("--blk-file=" + image)
+    machine.boot(HEAVY).until("busy")
+    time.sleep(1)
+    machine.daemon.kill()
+    machine.daemon.wait()
+    machine.kill_guest()
+    os.unlink(machine.socket)
+    fsck(image)
+    machine.serve("--blk-file=" + image)
+    verified(machine, image, 1)
+
+
+@suite.case
+def read_only_image_stays_as_it_is(s):
+    need_uml()
+    image = s.ext4()
+    os.chmod(image, 0o444)
+    with open(image, "rb") as f:
+        before = f.read()
+    machine = Machine(s, "uml")
+    machine.serve("--blk-file=" + image, "--read-only")
+    code, out = machine.boot_to_end(
+        "cat /sys/block/vda/ro; mount -t ext4 -o ro /dev/vda /mnt && "
+        "ls /mnt; dd if=/dev/zero of=/dev/vda bs=4k count=1 conv=fsync "
+        "2>/dev/null && echo written; exit 4")
+    expect((code, out.split()) == (4, ["1", "lost+found"]), code, out)
+    machine.stop()
+    with open(image, "rb") as f:
+        expect(f.read() == before, "the image has changed")
+
+
+@suite.case
+def backends_without_a_file(s):
+    need_uml()
+    machine = Machine(s, "uml")
+    machine.serve("--backend=mem", "--size=32M")
+    code, out = machine.boot_to_end(
+        "blockdev --getsize64 /dev/vda; "
+        "dd if=/dev/urandom of=/w bs=1M count=32 2>/dev/null; "
+        "dd if=/w of=/dev/vda bs=1M conv=fsync 2>/dev/null; "
+        "echo 3 > /proc/sys/vm/drop_caches; cmp /w /dev/vda && exit 4")
+    expect((code, out.split()) == (4, ["33554432"]), code, out)
+    machine.stop()
+    machine.serve("--backend=null", "--size=1G")
+    code, out = machine.boot_to_end(
+        "blockdev --getsize64 /dev/vda; dd if=/dev/vda of=/dev/null bs=1M "
+        "count=64 2>/dev/null && exit 4")
+    expect((code, out.split()) == (4, ["1073741824"]), code, out)
+    machine.stop()
+
+
+suite.main()

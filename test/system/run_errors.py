@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: MIT
+"""Wrong usage and bad images: one clear line, exit code 2, no guest."""
+import os
+
+from guests import Suite, expect
+
+suite = Suite()
+
+
+def refused(s, words, *texts):
+    code, out = s.vireo("run", *words, timeout=20)
+    expect(code == 2, words, "gives", code, out)
+    expect(len(out.splitlines()) <= 2, "not one clear line:", out)
+    for text in texts:
+        expect(text in out, text, "is not in", out)
+
+
+@suite.case
+def image_is_missing(s):
+    path = s.path("none.img")
+    refused(s, ["--disk", path], path, "No such file")
+
+
+@suite.case
+def image_is_a_folder(s):
+    refused(s, ["--disk", s.dir + ",ro"], s.dir, "directory")
+
+
+@suite.case
+def image_is_unreadable(s):
+    path = s.path("shut.img")
+    with open(path, "wb") as f:
+        f.truncate(4096)
+    os.chmod(path, 0)
+    if os.access(path, os.R_OK):
+        # For root every file is readable; a read-only tree is not.
+        refused(s, ["--disk", "/proc/version"], "/proc/version",
+                "Permission denied" if os.geteuid() else "")
+        return
+    refused(s, ["--disk", path], path, "Permission denied", ",ro")
+
+
+@suite.case
+def image_is_not_whole_sectors(s):
+    for size in (0, 1, 511, 513, 4097):
+        path = s.path("%d.img" % size)
+        with open(path, "wb") as f:
+            f.truncate(size)
+        refused(s, ["--disk", path], path, "%d bytes" % size, "512")
+
+
+@suite.case
+def kernel_and_initramfs_are_missing(s):
+    refused(s, ["--vmm", "uml", "--kernel", "/none"], "/none",
+            "No such file")
+    refused(s, ["--initrd", "/none"], "/none", "No such file")
+
+
+@suite.case
+def options_are_wrong(s):
+    refused(s, ["--nonsense"], "nonsense")
+    refused(s, ["--mem", "lots"], "--mem lots")
+    refused(s, ["--mem", "1"], "--mem 1")
+    refused(s, ["--cpus", "0"], "--cpus 0")
+    refused(s, ["--vmm", "bochs"], "kvm, uml or qemu")
+    refused(s, ["--console", "x"], "--console x")
+    refused(s, ["--console", "file:"], "--console file:")
+    refused(s, ["ls"], "ls", "--")
+    refused(s, ["--kernel", "/etc/passwd"], "--vmm")
+    refused(s, ["--disk"], "disk")
+
+
+@suite.case
+def command_is_unknown(s):
+    code, out = s.vireo("nonsense", timeout=20)
+    expect(code == 2 and "nonsense" in out, code, out)
+    code, out = s.vireo("../vireo", timeout=20)
+    expect(code == 2, code, out)
+
+
+@suite.case
+def doctor_says_how_it_stands(s):
+    code, out = s.vireo("doctor", timeout=20)
+    expect(code in (0, 1), code, out)
+    expect(("can work here" in out) == (code == 0), code, out)
+    for name in ("KVM", "io_uring", "Landlock", "seccomp", "memfd",
+                 "hugepages", "vireo-blk"):
+        expect(name in out, name, "is not in", out)
+
+
+suite.main()
