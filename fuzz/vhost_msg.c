@@ -254,6 +254,8 @@ static void set_up(void)
 	struct vhu_conf conf = { .dev = &dev, .env = &env_ops };
 	size_t len = vio_queue_storage_size(&limits);
 
+	vio_feature_set(&offered, VIRTIO_F_RING_PACKED);
+	vio_feature_set(&offered, VIRTIO_F_IN_ORDER);
 	signal(SIGPIPE, SIG_IGN);
 	memfd = memfd_create("fuzz", MFD_CLOEXEC);
 	if (ftruncate(memfd, MEM))

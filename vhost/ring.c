@@ -156,7 +156,8 @@ static int begin(struct vhu_ring *r, void *arg)
 		base = packed_base(r, mem);
 	else
 		err = vio_queue_used_in_ring(q, mem, &r->layout, &base);
-	if (err == VIO_OK && base != (r->base & 0xffff))
+	if (err == VIO_OK && base != (r->base & 0xffff) &&
+	    base != VIO_QUEUE_NEW_PACKED)
 		vhu_say(r->s, VIO_LOG_INFO, "ring goes on from where it was "
 			"used, not from the base it was given",
 			{ "queue", r->index }, { "base", r->base },

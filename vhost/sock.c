@@ -98,14 +98,15 @@ static ssize_t recv_piece(struct vhu_sock *s, void *to, size_t len)
 	do {
 		n = recvmsg(s->fd, &mh, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	} while (n < 0 && errno == EINTR);
-	if (n < 0)
-		return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : -errno;
-	err = keep_fds(&s->in, &mh);
-	if (err)
-		return err;
-	if (n == 0)
+	if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+		return 0;
+	/* A peer that was killed before it read our reply has left, too. */
+	if (n < 0 && errno != ECONNRESET)
+		return -errno;
+	if (n <= 0)
 		return s->have ? -EPIPE : -ENOTCONN;
-	return n;
+	err = keep_fds(&s->in, &mh);
+	return err ? err : n;
 }
 
 static int recv_header(struct vhu_sock *s)

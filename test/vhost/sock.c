@@ -124,6 +124,17 @@ TEST("the end is told from the middle", "")
 	CHECK_EQ(vhu_sock_recv(&s), -ENOTCONN);
 }
 
+TEST("a peer that left replies unread has left all the same", "")
+{
+	open_pair();
+	vhu_msg_init(&msg, 1, 0, 0);
+	CHECK_EQ(vhu_sock_send(s.fd, &msg, 1000), 0);
+	close(peer);
+	peer = -1;
+	CHECK_EQ(vhu_sock_recv(&s), -ENOTCONN);
+	close_pair();
+}
+
 TEST("headers that are not of the protocol are refused", "")
 {
 	struct vhu_hdr h = { .request = 1, .flags = 2, .size = 0 };
