@@ -94,9 +94,12 @@ struct vhu_server {
 #define VHU_F_PROTOCOL	((uint64_t)1 << VHOST_USER_F_PROTOCOL_FEATURES)
 #define VHU_F_LOG	((uint64_t)1 << VHOST_F_LOG_ALL)
 
+/* QEMU warns of CONFIG where it knows that the device type has none. */
 static inline uint64_t vhu_offered_protocol(const struct vhu_server *s)
 {
-	return VHU_PROTOCOL_OFFERED & ~s->conf.protocol_off;
+	uint64_t config = s->dev->config_len ? 0 : VHU_PF(CONFIG);
+
+	return VHU_PROTOCOL_OFFERED & ~(s->conf.protocol_off | config);
 }
 
 /* -- handlers: 0 done, VHU_REPLIED, or -errno (logged): refused ------------ */
