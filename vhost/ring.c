@@ -126,9 +126,10 @@ static uint16_t packed_base(const struct vhu_ring *r, const struct vio_mem *mem)
 	/* Some tell the available position alone. */
 	if (used)
 		return used;
+	/* A misaligned one is refused when it starts. */
 	first = vio_mem_at(mem, &hint, r->layout.desc, sizeof(*first),
 			   VIO_PERM_READ);
-	if (!avail && first) {
+	if (!avail && first && (uintptr_t)first % PVIRTQ_DESC_ALIGN == 0) {
 		vio_le16 flags = { __atomic_load_n(&first->flags.raw,
 						   __ATOMIC_ACQUIRE) };
 

@@ -176,3 +176,19 @@ TEST("vhost packed: the base of a split ring has 16 bits, ours 32", "")
 	CHECK_EQ(f.ended, -EINVAL);
 	fe_close(&f);
 }
+
+TEST("vhost packed: a misaligned ring is refused, and not looked into", "")
+{
+	struct vhu_vring_addr a = {
+		.desc = FE_USER + 4, .avail = FE_USER + 0x1000,
+		.used = FE_USER + 0x2000,
+	};
+
+	open_it();
+	fe_send_state(&f, VHOST_USER_SET_VRING_NUM, 0, SIZE);
+	fe_send_state(&f, VHOST_USER_SET_VRING_BASE, 0, 0);
+	fe_send(&f, VHOST_USER_SET_VRING_ADDR, 0, &a, sizeof(a), NULL, 0);
+	fe_send_kick_fd(&f, 0);
+	CHECK_EQ(f.ended, -EINVAL);
+	fe_close(&f);
+}
