@@ -652,6 +652,42 @@ TEST("a new map without the ring is refused, the old one stays", "")
 	CHECK_EQ(nr_taken, 1);
 }
 
+TEST("one queue is reset: silence, then a new ring of another size",
+     "core.device.virtqueue-reset.1 core.device.virtqueue-reset.2 "
+     "core.device.virtqueue-re-enable.1")
+{
+	struct vio_queue_layout smaller;
+
+	start(true);
+	rig_desc(&r, 0, RIG_DATA, 1, 0, 0);
+	for (unsigned i = 0; i < 3; i++) {
+		rig_avail(&r, 0);
+		rig_kick(&r);
+		vio_req_done(taken[i]);
+	}
+	CHECK_EQ(vio_queue_stop(&queue[0]), 0);
+	r.notifies = nr_taken = 0;
+	rig_avail(&r, 0);
+	CHECK_EQ(rig_kick(&r), VIO_SERVICE_IDLE);
+	CHECK_EQ(nr_taken, 0);
+	CHECK_EQ(r.notifies, 0);
+	/* As after the first start: indices at 0, at another place. */
+	memset(r.high, 0, sizeof(r.high));
+	smaller = (struct vio_queue_layout){ 2, { RIG_HIGH },
+		{ RIG_HIGH + 64 }, { RIG_HIGH + 128 } };
+	CHECK_EQ(vio_queue_start(&queue[0], &r.mem, &smaller, 0, 0), VIO_OK);
+	CHECK_EQ(vio_queue_avail_base(&queue[0]), 0);
+	CHECK_EQ(vio_queue_used_base(&queue[0]), 0);
+	rig_indirect(&r, RIG_HIGH, 1, RIG_DATA, 4, 0, 0);
+	((vio_le16 *)(r.high + 64))[2] = vio_to_le16(1);
+	((vio_le16 *)(r.high + 64))[1] = vio_to_le16(1);
+	CHECK_EQ(rig_kick(&r), VIO_SERVICE_IDLE);
+	CHECK_EQ(nr_taken, 1);
+	vio_req_done(taken[0]);
+	CHECK_EQ(vio_from_le16(((vio_le16 *)(r.high + 128))[1]), 1);
+	CHECK_EQ(r.notifies, 1);
+}
+
 static uint64_t dirty_bytes;
 
 static void on_dirty(void *ctx, vio_addr addr, uint64_t len)
