@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "backend/file.h"
+#include "core/base/barrier.h"
 #include "host/clock.h"
 
 /* Requests handed to the kernel at once, at most; more means more calls. */
@@ -292,7 +293,7 @@ static bool ring_sleep(void *ctx)
 	io_uring_cq_eventfd_toggle(&q->ring, true);
 	/* The kernel posts an answer and then looks whether to write; we
 	 * permit it and then look for answers. */
-	atomic_thread_fence(memory_order_seq_cst);
+	vio_mb();
 	return reap_batch(q);
 }
 
