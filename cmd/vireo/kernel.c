@@ -6,6 +6,7 @@
  * how a guest is started.
  */
 #include "kernel.h"
+#include "proc.h"
 #include "util.h"
 
 #include <elf.h>
@@ -247,6 +248,7 @@ static int fetch_into(const char *package, const char *root, char *why,
 		      size_t size)
 {
 	char name[128], dir[PATH_MAX], tree[PATH_MAX];
+	struct janitor janitor;
 	int err = path_fmt(dir, "%s.XXXXXX", root);
 
 	if (err)
@@ -256,6 +258,8 @@ static int fetch_into(const char *package, const char *root, char *why,
 			 strerror(errno));
 		return -errno;
 	}
+	/* For a Ctrl-C in the middle of it. */
+	janitor_start(&janitor, dir);
 	real_package(package, name, sizeof(name));
 	err = path_fmt(tree, "%s/tree", dir);
 	if (!err)
@@ -268,6 +272,7 @@ static int fetch_into(const char *package, const char *root, char *why,
 		err = -EIO;
 	}
 	remove_tree(dir);
+	janitor_dismiss(&janitor);
 	return err;
 }
 

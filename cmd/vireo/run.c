@@ -42,17 +42,18 @@ static int choose_vmm(struct run *r)
 	};
 	enum vmm_choice choice = r->opt.vmm;
 	char why[256] = "";
+	unsigned int mib = r->opt.mem_mib;
 
 	if (choice != VMM_AUTO) {
 		r->vmm = all[choice];
-		if (r->vmm->usable(why, sizeof(why)))
+		if (r->vmm->usable(mib, why, sizeof(why)))
 			return 0;
 		complain("cannot use %s: %s", r->vmm->name, why);
 		return -ENODEV;
 	}
 	for (choice = VMM_KVM; choice <= VMM_QEMU; choice++) {
 		r->vmm = all[choice];
-		if (r->vmm->usable(why, sizeof(why)))
+		if (r->vmm->usable(mib, why, sizeof(why)))
 			return 0;
 		if (r->opt.verbose)
 			complain("not %s: %s", r->vmm->name, why);
@@ -89,6 +90,10 @@ static int make_dir(struct run *r)
 		r->dir[0] = '\0';
 		return err;
 	}
+	/* User Mode Linux would put its memory there instead of /dev/shm. */
+	unsetenv("TMPDIR");
+	unsetenv("TMP");
+	unsetenv("TEMP");
 	return 0;
 }
 

@@ -12,8 +12,9 @@
 
 static const char program[] = "qemu-system-x86_64";
 
-static bool qemu_usable(char *why, size_t size)
+static bool qemu_usable(unsigned int mem_mib, char *why, size_t size)
 {
+	(void)mem_mib;
 	if (have_tool(program))
 		return true;
 	snprintf(why, size, "%s is missing: apt-get install qemu-system-x86",
@@ -21,9 +22,9 @@ static bool qemu_usable(char *why, size_t size)
 	return false;
 }
 
-static bool kvm_usable(char *why, size_t size)
+static bool kvm_usable(unsigned int mem_mib, char *why, size_t size)
 {
-	return qemu_usable(why, size) && probe_kvm(why, size) == KVM_REAL;
+	return qemu_usable(mem_mib, why, size) && probe_kvm(why, size) == KVM_REAL;
 }
 
 static void add_device(const struct device *d, unsigned int i, struct args *a)

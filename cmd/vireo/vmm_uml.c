@@ -9,13 +9,23 @@
 #include <stdio.h>
 #include <sys/statvfs.h>
 
-static bool uml_usable(char *why, size_t size)
+static bool uml_usable(unsigned int mem_mib, char *why, size_t size)
 {
 	struct statvfs fs;
+	unsigned long long mib;
 
 	if (statvfs("/dev/shm", &fs) < 0 || fs.f_flag & ST_NOEXEC) {
-		snprintf(why, size, "User Mode Linux keeps its memory in "
-			 "/dev/shm, which is missing or mounted noexec");
+		snprintf(why, size, "it keeps its memory in /dev/shm, which "
+			 "is missing or mounted noexec");
+		return false;
+	}
+	/* Without the room it would die of SIGBUS, later and wordless. */
+	mib = (unsigned long long)fs.f_bavail * fs.f_frsize >> 20;
+	if (mib < mem_mib) {
+		snprintf(why, size, "it keeps its memory in /dev/shm, where "
+			 "%llu of %u MiB are free: mount -o remount,size=%uM "
+			 "/dev/shm, or a smaller --mem", mib, mem_mib,
+			 2 * mem_mib);
 		return false;
 	}
 	return true;

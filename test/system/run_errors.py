@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Wrong usage and bad images: one clear line, exit code 2, no guest."""
+import glob
 import os
 
-from guests import Suite, expect
+from guests import Skip, Suite, expect, need_uml, wait_for
 
 suite = Suite()
 
@@ -68,6 +69,38 @@ def options_are_wrong(s):
     refused(s, ["ls"], "ls", "--")
     refused(s, ["--kernel", "/etc/passwd"], "--vmm")
     refused(s, ["--disk"], "disk")
+
+
+@suite.case
+def package_cannot_be_fetched(s):
+    """No network, an old list: said in one line, and no half of it kept."""
+    cache = s.path("cache")
+    fake = s.path("fake")
+    os.mkdir(fake)
+    for name in ("apt-get", "qemu-system-x86_64"):
+        path = os.path.join(fake, name)
+        with open(path, "w") as f:
+            f.write("#!/bin/sh\necho E: no such package >&2\nexit 100\n")
+        os.chmod(path, 0o755)
+    s.env["PATH"] = fake + ":" + s.env["PATH"]
+    s.env["XDG_CACHE_HOME"] = cache
+    if glob.glob("/boot/vmlinuz-*-cloud-amd64"):
+        raise Skip("the package is installed")
+    code, out = s.vireo("run", "--vmm", "qemu", timeout=20)
+    expect(code == 1, code, out)
+    expect("cannot fetch package linux-image-cloud-amd64: E: no such package"
+           in out, out)
+    wait_for(lambda: not os.listdir(os.path.join(cache, "vireo")), 5,
+             "something is left in the cache")
+
+
+@suite.case
+def memory_is_too_much(s):
+    need_uml()
+    code, out = s.vireo("run", "--vmm", "uml", "--mem", "1000000",
+                        timeout=20)
+    expect(code == 1 and "/dev/shm" in out and "--mem" in out, code, out)
+    expect(len(out.splitlines()) == 1, out)
 
 
 @suite.case
