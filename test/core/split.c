@@ -97,6 +97,25 @@ TEST("a chain becomes a request of bytes", "split.device.message-framing.1")
 	CHECK_EQ(r.notifies, 1);
 }
 
+TEST("the descriptor table is never written",
+     "split.device.virtqueue-descriptor-table.2")
+{
+	unsigned char before[RIG_SIZE * sizeof(struct virtq_desc)];
+
+	start(true);
+	for (unsigned i = 0; i < RIG_SIZE; i++)
+		rig_desc(&r, i, RIG_DATA, 1 + i, VIRTQ_DESC_F_WRITE, i + 1);
+	memcpy(before, r.low, sizeof(before));
+	for (unsigned i = 0; i < 4 * RIG_SIZE; i++) {
+		nr_taken = 0;
+		rig_avail(&r, i % RIG_SIZE);
+		rig_kick(&r);
+		vio_req_wrote(taken[0], 0, 1);
+		vio_req_done(taken[0]);
+	}
+	CHECK_MEMEQ(r.low, before, sizeof(before));
+}
+
 TEST("a buffer may lie across two regions that touch", "")
 {
 	struct vio_region apart[2];
