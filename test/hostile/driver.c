@@ -387,7 +387,7 @@ static void *race(void *arg)
 
 	while (!atomic_load(&r->stop)) {
 		for (i = 0; i < 64; i++) {
-			scribble(r, base, 0x400);		/* descriptors */
+			scribble(r, base, 0x400);	/* descriptors */
 			scribble(r, base + 0x404, 2 * SIZE);	/* avail */
 			scribble(r, base + TABLES, 0x400);
 			scribble(r, base + BUFFERS, 0x8000);
