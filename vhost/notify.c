@@ -54,44 +54,60 @@ void vhu_back_close(struct vhu_server *s)
 
 /*
  * Under the lock. No answer is asked for: while the front end waits for ours
- * to a kick, it could not give one.
+ * to a kick, it could not give one. Returns 0 if there is no channel, too;
+ * -ETIMEDOUT leaves the channel as it is if @timeout_ms was 0.
  */
-static void back_send(struct vhu_server *s, uint32_t request, bool state,
-		      uint32_t index)
+static int back_send(struct vhu_server *s, uint32_t request, uint32_t index,
+		     int timeout_ms)
 {
+	uint16_t size = vhu_backend_rule(request)->min;
 	struct vhu_msg msg;	/* s->out is the control thread's */
 	int err;
 
 	if (s->back_fd < 0)
-		return;
-	vhu_msg_init(&msg, request, 0,
-		     state ? sizeof(struct vhu_vring_state) : 0);
-	if (state)
+		return 0;
+	vhu_msg_init(&msg, request, 0, size);
+	if (size)
 		msg.p.state.index = index;
-	err = vhu_sock_send(s->back_fd, &msg, VHU_SEND_TIMEOUT_MS);
-	if (!err)
-		return;
+	err = vhu_sock_send(s->back_fd, &msg, timeout_ms);
+	if (!err || (err == -ETIMEDOUT && !timeout_ms))
+		return err;
 	vhu_say(s, VIO_LOG_ERROR, "front end does not take our requests any "
 		"more", { vhu_backend_rule(request)->name, request },
 		{ "errno", (uint64_t)-err });
 	close(s->back_fd);
 	s->back_fd = -1;
+	return err;
 }
 
 /* -- upcalls of the device ------------------------------------------------- */
 
-void vhu_call(struct vhu_ring *r)
+/*
+ * A call by message must not wait for room: the front end may be waiting for
+ * an answer of the control thread, and that one for this queue. It is owed
+ * then, and comes with the next service. Such a short message is sent whole
+ * or not at all.
+ */
+static void call_by_message(struct vhu_ring *r)
 {
 	struct vhu_server *s = r->s;
+	int err = 0;
 
-	if (r->call_fd >= 0) {
-		signal_fd(r->call_fd, r->call_may_block);
-		return;
-	}
 	pthread_mutex_lock(&s->back_lock);
 	if (s->back_call)
-		back_send(s, VHOST_USER_BACKEND_VRING_CALL, true, r->index);
+		err = back_send(s, VHOST_USER_BACKEND_VRING_CALL, r->index, 0);
 	pthread_mutex_unlock(&s->back_lock);
+	r->call_owed = err == -ETIMEDOUT;
+	if (r->call_owed && s->conf.env->queue_wake)
+		s->conf.env->queue_wake(s->conf.env_ctx, r->index);
+}
+
+void vhu_call(struct vhu_ring *r)
+{
+	if (r->call_fd >= 0)
+		signal_fd(r->call_fd, r->call_may_block);
+	else
+		call_by_message(r);
 }
 
 void vhu_notify_broken(struct vhu_ring *r)
@@ -104,7 +120,7 @@ void vhu_notify_broken(struct vhu_ring *r)
 	}
 	pthread_mutex_lock(&s->back_lock);
 	if (s->back_call)
-		back_send(s, VHOST_USER_BACKEND_VRING_ERR, true, r->index);
+		back_send(s, VHOST_USER_BACKEND_VRING_ERR, r->index, 0);
 	pthread_mutex_unlock(&s->back_lock);
 }
 
@@ -129,7 +145,8 @@ static void config_changed(void *ctx)
 
 	pthread_mutex_lock(&s->back_lock);
 	if (s->back_config)
-		back_send(s, VHOST_USER_BACKEND_CONFIG_CHANGE_MSG, false, 0);
+		back_send(s, VHOST_USER_BACKEND_CONFIG_CHANGE_MSG, 0,
+			  VHU_SEND_TIMEOUT_MS);
 	pthread_mutex_unlock(&s->back_lock);
 }
 
@@ -176,6 +193,8 @@ enum vio_service vhu_queue_service(struct vhu_server *s, unsigned queue,
 	struct vio_queue *q = vhu_ring_queue(r);
 	enum vio_service done;
 
+	if (r->call_owed)
+		vhu_call(r);
 	if (!r->live)
 		return VIO_SERVICE_IDLE;
 	done = vio_queue_service(q, budget);

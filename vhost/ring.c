@@ -266,6 +266,7 @@ static int forget(struct vhu_ring *r, void *arg)
 	(void)arg;
 	set_call(r, &none);
 	set_err(r, &none);
+	r->call_owed = false;
 	return 0;
 }
 

@@ -53,6 +53,7 @@ struct vhu_ring {
 	bool live;			/* state is VHU_RING_RUNNING */
 	bool break_told;
 	bool call_may_block;
+	bool call_owed;			/* by message, for lack of room */
 	uint64_t done;			/* requests done before this start */
 	int call_fd;
 	int err_fd;

@@ -278,7 +278,7 @@ void fe_step(struct fe *f)
 		for (unsigned q = 0; q < FE_QUEUES; q++)
 			work |= step_queue(f, q);
 	}
-	CHECK(!work);
+	CHECK(!work || f->busy);
 }
 
 /* -- messages -------------------------------------------------------------- */

@@ -58,6 +58,7 @@ struct fe {
 	unsigned drains;
 	bool dispute;		/* the device refuses all features */
 	bool threaded;		/* others let the back end move */
+	bool busy;		/* the back end may never come to rest */
 
 	struct fe_queue q[FE_QUEUES];
 };

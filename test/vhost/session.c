@@ -169,6 +169,47 @@ TEST("vhost: kicks and calls by message", "")
 	fe_close(&f);
 }
 
+TEST("vhost: calls by message for which there is no room are owed", "")
+{
+	uint64_t pf = VHU_PF(REPLY_ACK) | VHU_PF(BACKEND_REQ) |
+		VHU_PF(INBAND_NOTIFICATIONS);
+	struct vhu_vring_state st = { 0, 0 };
+	struct vhu_sock back;
+	int small = 1;
+	int sv[2];
+
+	fe_open(&f);
+	fe_negotiate(&f, pf, MODERN | PROTOCOL);
+	CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, sv), 0);
+	vhu_sock_init(&back, sv[0]);
+	setsockopt(sv[1], SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
+	fe_send(&f, VHOST_USER_SET_BACKEND_REQ_FD, 0, NULL, 0, &sv[1], 1);
+	close(sv[1]);
+	fe_send_memory(&f);
+	fe_send_u64(&f, VHOST_USER_SET_FEATURES, MODERN);
+	fe_send_state(&f, VHOST_USER_SET_VRING_NUM, 0, FE_RING);
+	fe_send_addr(&f, 0);
+	/* A front end that does not read its calls is answered all the same. */
+	f.busy = true;
+	for (int i = 0; i < 50; i++) {
+		fe_offer(&f, 0);
+		CHECK_EQ(fe_ask(&f, VHOST_USER_VRING_KICK, &st, 8, NULL, 0),
+			 0);
+		CHECK_EQ(fe_used(&f, 0), 1);
+	}
+	CHECK(f.q[0].woken);
+	while (vhu_sock_recv(&back) == 1)
+		;
+	f.busy = false;
+	fe_step(&f);
+	CHECK_EQ(vhu_sock_recv(&back), 1);
+	CHECK_EQ(back.in.hdr.request, VHOST_USER_BACKEND_VRING_CALL);
+	CHECK_EQ(vhu_sock_recv(&back), 0);
+	CHECK_EQ(f.logs, 0);
+	vhu_sock_fini(&back);
+	fe_close(&f);
+}
+
 TEST("vhost: in-band notifications need their two companions", "")
 {
 	fe_open(&f);
