@@ -280,6 +280,15 @@ static void push_in_order(struct vio_queue *q, struct vio_req *req)
 	}
 }
 
+static void done_when_stopped(struct vio_queue *q)
+{
+	if (q->inflight)
+		return;
+	flush(q);
+	quiesced(q);
+	q->owner->quiesced(q);
+}
+
 void vio_req_done(struct vio_req *req)
 {
 	struct vio_queue *q = req->queue;
@@ -295,11 +304,8 @@ void vio_req_done(struct vio_req *req)
 	}
 	if (!q->hold)
 		flush(q);
-	if (vio_unlikely(!q->inflight && q->state == VIO_QUEUE_STOPPED)) {
-		flush(q);
-		quiesced(q);
-		q->owner->quiesced(q);
-	}
+	if (vio_unlikely(q->state == VIO_QUEUE_STOPPED))
+		done_when_stopped(q);
 }
 
 void vio_queue_hold(struct vio_queue *q)

@@ -90,6 +90,7 @@ static int split_init(struct vio_queue *q, uint16_t avail_base,
 		      uint16_t used_base)
 {
 	q->avail_next = q->avail_seen = avail_base;
+	q->heads_seen = q->descs_seen = avail_base;
 	q->used_next = q->used_shown = q->used_signalled = used_base;
 	/* core.device.virtqueues: flags start clear unless suppressing. */
 	vio_put16(&used(q)->flags, 0);
@@ -128,139 +129,208 @@ static bool split_pending(struct vio_queue *q)
 	return q->avail_next != q->avail_seen || refresh(q);
 }
 
-/* Where the descriptors of a chain come from, and how far the walk is. */
-struct walk {
-	struct vio_queue *q;
-	struct vio_req *req;
-	const unsigned char *table;	/* NULL: indirect, not in one piece */
-	vio_addr table_addr;
-	uint32_t entries;
-	uint32_t left;			/* bound on the steps still allowed */
-};
-
-/* A private copy of descriptor @i, which is below entries. */
-static bool fetch(struct walk *w, uint32_t i, struct virtq_desc *d)
+static bool walk_fault(const struct vio_req *req, const char *text,
+		       uint64_t value)
 {
-	uint64_t off = i * (uint64_t)sizeof(*d);
-
-	if (vio_likely(w->table)) {
-		vio_copy_in(d, w->table + off, sizeof(*d));
-		return true;
-	}
-	return vio_ring_copy_in(w->q, vio_addr_of(w->table_addr.v + off), d,
-				sizeof(*d));
-}
-
-static bool walk_fault(struct walk *w, const char *text, uint64_t value)
-{
-	VIO_RING_BREAK(w->q, text, { "head", w->req->head },
-			{ "value", value }, { "size", w->q->size });
+	VIO_RING_BREAK(req->queue, text, { "head", req->head },
+		       { "value", value }, { "size", req->queue->size });
 	return false;
 }
 
 /* split.driver.indirect-descriptors: what an indirect table must be. */
-static bool enter_indirect(struct walk *w, const struct virtq_desc *d)
+static bool indirect_ok(const struct vio_req *req, struct virtq_desc d)
 {
-	uint32_t len = vio_from_le32(d->len);
-	uint16_t flags = vio_from_le16(d->flags);
-	uint64_t addr = vio_from_le64(d->addr);
+	uint32_t len = vio_from_le32(d.len);
+	uint16_t flags = vio_from_le16(d.flags);
+	uint64_t addr = vio_from_le64(d.addr);
 
-	if (!w->q->indirect)
-		return walk_fault(w, "indirect descriptor, but INDIRECT_DESC "
-				  "was not negotiated", flags);
+	if (!req->queue->indirect)
+		return walk_fault(req, "indirect descriptor, but "
+				  "INDIRECT_DESC was not negotiated", flags);
 	if (flags & VIRTQ_DESC_F_NEXT)
-		return walk_fault(w, "descriptor is both INDIRECT and NEXT",
+		return walk_fault(req, "descriptor is both INDIRECT and NEXT",
 				  flags);
-	if (!len || len % sizeof(*d))
-		return walk_fault(w, "indirect table's length is not a "
+	if (!len || len % sizeof(d))
+		return walk_fault(req, "indirect table's length is not a "
 				  "multiple of 16", len);
 	if (len - 1 > UINT64_MAX - addr)
-		return walk_fault(w, "indirect table runs past the end of "
+		return walk_fault(req, "indirect table runs past the end of "
 				  "the address space", addr);
-	w->table_addr = vio_addr_of(addr);
-	w->table = vio_mem_at(w->q->mem, &w->q->mem_hint, w->table_addr, len,
-			      VIO_PERM_READ);
-	w->entries = len / sizeof(*d);
-	/* split.driver.indirect-descriptors.3: no chain is longer than a
-	 * queue can be; a table of 4 GiB would keep us busy for seconds. */
-	w->left = w->entries < VIRTQ_SIZE_MAX ? w->entries : VIRTQ_SIZE_MAX;
 	return true;
 }
 
-/* One descriptor's bytes join the request. */
-static bool add(struct walk *w, const struct virtq_desc *d)
+static bool add(struct vio_queue *q, struct vio_req *req, struct virtq_desc d)
 {
 	const struct vio_ring_desc rd = {
-		.addr = vio_from_le64(d->addr),
-		.len = vio_from_le32(d->len),
-		.writable = vio_from_le16(d->flags) & VIRTQ_DESC_F_WRITE,
+		.addr = vio_from_le64(d.addr),
+		.len = vio_from_le32(d.len),
+		.writable = vio_from_le16(d.flags) & VIRTQ_DESC_F_WRITE,
 	};
 
-	return vio_ring_req_add(w->q, w->req, &rd);
+	return vio_ring_req_add(q, req, &rd);
+}
+
+/* Where the descriptors of a chain come from. */
+struct table {
+	const unsigned char *at;	/* NULL: not in one piece */
+	uint64_t addr;			/* indirect: the guest's */
+	uint32_t entries;
+};
+
+/* The indirect table that @d leads to. */
+static struct table indirect_table(struct vio_queue *q, struct virtq_desc d)
+{
+	uint32_t len = vio_from_le32(d.len);
+	struct table t = {
+		.addr = vio_from_le64(d.addr),
+		.entries = len / sizeof(d),
+	};
+
+	t.at = vio_mem_fast(q->mem, q->mem_hint, t.addr, len, VIO_PERM_READ);
+	if (vio_unlikely(!t.at))
+		t.at = vio_mem_at(q->mem, &q->mem_hint, vio_addr_of(t.addr),
+				  len, VIO_PERM_READ);
+	return t;
+}
+
+/* A private copy of entry @i of a table that lies across regions. */
+static bool fetch_pieces(struct vio_queue *q, uint64_t addr, uint32_t i,
+			 struct virtq_desc *d)
+{
+	return vio_ring_copy_in(q, vio_addr_of(addr + i * sizeof(*d)), d,
+				sizeof(*d));
 }
 
 /*
- * Follow a chain from entry @i to its end. A direct chain may end in an
- * indirect table (split.device.indirect-descriptors), which may not nest; so
- * w->left, set at most twice, bounds the loop.
+ * Follow a chain from its first descriptor @d to its end. A direct chain may
+ * end in an indirect table (split.device.indirect-descriptors), which may not
+ * nest; so @left, set twice at most, bounds the loop.
  */
-static bool walk_chain(struct walk *w, uint32_t i)
+static bool walk_chain(struct vio_queue *q, struct vio_req *req,
+		       struct virtq_desc d)
 {
+	struct table t = { .at = q->desc, .entries = q->size };
+	uint32_t left = t.entries - 1, i;
 	bool nested = false;
-	struct virtq_desc d;
-	uint16_t flags;
 
 	for (;;) {
-		if (i >= w->entries)
-			return walk_fault(w, "descriptor index is outside the "
-					  "table", i);
-		if (!w->left--)
-			return walk_fault(w, "descriptor chain is a loop", i);
-		if (!fetch(w, i, &d))
-			return walk_fault(w, "indirect table is not in guest "
-					  "memory", w->table_addr.v);
-		flags = vio_from_le16(d.flags);
-		if (vio_unlikely(flags & VIRTQ_DESC_F_INDIRECT)) {
-			if (nested)
-				return walk_fault(w, "indirect descriptor in "
-						  "an indirect table", i);
-			if (!enter_indirect(w, &d))
+		uint16_t flags = vio_from_le16(d.flags);
+
+		if (flags & VIRTQ_DESC_F_INDIRECT) {
+			if (vio_unlikely(nested))
+				return walk_fault(req, "indirect descriptor "
+						  "in an indirect table",
+						  flags);
+			if (vio_unlikely(!indirect_ok(req, d)))
 				return false;
+			t = indirect_table(q, d);
+			/* split.driver.indirect-descriptors.3: no chain is
+			 * longer than a queue can be; a table of 4 GiB would
+			 * keep us busy for seconds. */
+			left = t.entries < VIRTQ_SIZE_MAX ? t.entries :
+							    VIRTQ_SIZE_MAX;
 			nested = true;
 			i = 0;
-			continue;
+		} else {
+			if (vio_unlikely(!add(q, req, d)))
+				return false;
+			if (!(flags & VIRTQ_DESC_F_NEXT))
+				return true;
+			i = vio_from_le16(d.next);
 		}
-		if (!add(w, &d))
-			return false;
-		if (!(flags & VIRTQ_DESC_F_NEXT))
-			return true;
-		i = vio_from_le16(d.next);
+		if (vio_unlikely(i >= t.entries))
+			return walk_fault(req, "descriptor index is outside "
+					  "the table", i);
+		if (vio_unlikely(!left--))
+			return walk_fault(req, "descriptor chain is a loop",
+					  i);
+		if (vio_likely(t.at)) {
+			vio_copy_in(&d, t.at + i * sizeof(d), sizeof(d));
+		} else {
+			struct virtq_desc e;
+
+			if (!fetch_pieces(q, t.addr, i, &e))
+				return walk_fault(req, "indirect table is "
+						  "not in guest memory",
+						  t.addr);
+			d = e;
+		}
+	}
+}
+
+/* -- looking ahead ------------------------------------------------------- */
+
+/*
+ * What the driver wrote last lies in its processor's cache, and each line of
+ * it takes a hundred nanoseconds to come. So heads and first descriptors are
+ * read some requests in advance, once and into private copies, and what they
+ * lead to is asked for.
+ */
+
+/* Entries whose first descriptor is read in advance; half of the heads. */
+#define DESCS_AHEAD	(VIO_RING_AHEAD / 2)
+
+static void prefetch_table(struct vio_queue *q, const struct virtq_desc *d)
+{
+	const unsigned char *p;
+
+	if (!(vio_from_le16(d->flags) & VIRTQ_DESC_F_INDIRECT))
+		return;
+	p = vio_mem_fast(q->mem, q->mem_hint, vio_from_le64(d->addr), 1,
+			 VIO_PERM_READ);
+	if (p)
+		__builtin_prefetch(p);
+}
+
+static void look_ahead(struct vio_queue *q)
+{
+	const struct virtq_desc *table = q->desc;
+	uint16_t shown = (uint16_t)(q->avail_seen - q->avail_next), slot;
+	uint16_t heads = shown < VIO_RING_AHEAD ? shown : VIO_RING_AHEAD;
+	uint16_t descs = shown < DESCS_AHEAD ? shown : DESCS_AHEAD;
+
+	while ((uint16_t)(q->heads_seen - q->avail_next) < heads) {
+		uint16_t head = vio_get16(&avail_ring(q)[q->heads_seen &
+							 (q->size - 1)]);
+
+		q->ahead_head[q->heads_seen++ % VIO_RING_AHEAD] = head;
+		if (vio_likely(head < q->size))
+			__builtin_prefetch(&table[head]);
+	}
+	while ((uint16_t)(q->descs_seen - q->avail_next) < descs) {
+		slot = q->descs_seen++ % VIO_RING_AHEAD;
+		/* A head outside the table breaks the queue when it is due. */
+		if (vio_unlikely(q->ahead_head[slot] >= q->size))
+			continue;
+		vio_copy_in(&q->ahead_desc[slot], &table[q->ahead_head[slot]],
+			    sizeof(*table));
+		prefetch_table(q, &q->ahead_desc[slot]);
 	}
 }
 
 static struct vio_req *split_pop(struct vio_queue *q)
 {
-	struct walk w = { .q = q, .table = q->desc, .entries = q->size,
-			  .left = q->size };
-	uint16_t head;
+	uint16_t head, slot = q->avail_next % VIO_RING_AHEAD;
+	struct vio_req *req;
 
 	if (q->avail_next == q->avail_seen && !refresh(q))
 		return NULL;
-	head = vio_get16(&avail_ring(q)[q->avail_next & (q->size - 1)]);
+	look_ahead(q);
+	head = q->ahead_head[slot];
 	if (vio_unlikely(head >= q->size))
 		return VIO_RING_BREAK(q, "available ring names a descriptor "
 				       "outside the table", { "head", head },
 				       { "size", q->size });
-	w.req = vio_ring_slot(q, head);
-	if (vio_unlikely(w.req->state != VIO_REQ_FREE))
+	req = vio_ring_slot(q, head);
+	if (vio_unlikely(req->state != VIO_REQ_FREE))
 		return VIO_RING_BREAK(q, "a chain was made available again "
 				       "before it was used", { "head", head },
 				       { "in flight", q->inflight });
-	vio_ring_req_begin(q, w.req, head);
-	if (vio_unlikely(!walk_chain(&w, head)))
+	vio_ring_req_begin(q, req, head);
+	if (vio_unlikely(!walk_chain(q, req, q->ahead_desc[slot])))
 		return NULL;
 	q->avail_next++;
-	return w.req;
+	return req;
 }
 
 /* Slots are the heads; nothing else keeps track of them. */
@@ -268,6 +338,8 @@ static void split_unpop(struct vio_queue *q, struct vio_req *req)
 {
 	(void)req;
 	q->avail_next--;
+	/* Its copies may be overwritten: look at all of them again. */
+	q->heads_seen = q->descs_seen = q->avail_next;
 }
 
 static void split_push(struct vio_queue *q, struct vio_req *req)

@@ -9,6 +9,7 @@
 #define VIREO_RING_H
 
 #include <vireo/mem.h>
+#include <vireo/spec/split.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -100,6 +101,9 @@ struct vio_queue_owner {
 
 struct vio_ring_ops;
 
+/* Entries of a split ring that are looked at before they are popped. */
+#define VIO_RING_AHEAD	8	/* a power of two */
+
 struct vio_queue {
 	/* hot */
 	const struct vio_ring_ops *ring;
@@ -128,6 +132,11 @@ struct vio_queue {
 	bool indirect;
 	bool in_order;
 	bool signalled_valid;
+	/* split: private copies of what was looked at in advance */
+	uint16_t heads_seen;	/* available entries, up to here */
+	uint16_t descs_seen;	/* their first descriptors, up to here */
+	uint16_t ahead_head[VIO_RING_AHEAD];
+	struct virtq_desc ahead_desc[VIO_RING_AHEAD];
 
 	/* cold */
 	struct vio_dev *dev;
