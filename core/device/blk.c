@@ -10,6 +10,7 @@
 
 #define SECTOR		VIRTIO_BLK_SECTOR_SIZE
 #define HDR_LEN		((uint32_t)sizeof(struct virtio_blk_req_hdr))
+#define BATCH		8	/* requests popped before the first is served */
 #define RANGE_LEN	\
 	((uint32_t)sizeof(struct virtio_blk_discard_write_zeroes))
 
@@ -358,23 +359,39 @@ static void handle(struct vio_blk *blk, struct vio_req *req)
 	handler[type](r, vio_from_le64(hdr.sector));
 }
 
+/* Pop requests and let their headers come, before the first is looked at. */
+static unsigned pop_batch(struct vio_queue *q, struct vio_req **req,
+			  unsigned max)
+{
+	unsigned n;
+
+	for (n = 0; n < max; n++) {
+		req[n] = vio_queue_pop(q);
+		if (!req[n])
+			break;
+		vio_req_prefetch(req[n]);
+	}
+	return n;
+}
+
 static enum vio_service blk_service(struct vio_dev *dev, struct vio_queue *q,
 				    unsigned budget)
 {
 	struct vio_blk *blk = blk_of(dev);
-	enum vio_service ret = VIO_SERVICE_MORE;
-	struct vio_req *req;
+	struct vio_req *req[BATCH];
+	bool more = true;
 
-	while (budget--) {
-		req = vio_queue_pop(q);
-		if (!req) {
-			ret = VIO_SERVICE_IDLE;
-			break;
-		}
-		handle(blk, req);
+	while (budget && more) {
+		unsigned max = budget < BATCH ? budget : BATCH;
+		unsigned n = pop_batch(q, req, max);
+
+		for (unsigned i = 0; i < n; i++)
+			handle(blk, req[i]);
+		more = n == max;
+		budget -= n;
 	}
 	blk->backend->commit(blk->backend_ctx, q->index);
-	return ret;
+	return more ? VIO_SERVICE_MORE : VIO_SERVICE_IDLE;
 }
 
 static void blk_queue_stop(struct vio_dev *dev, struct vio_queue *q)

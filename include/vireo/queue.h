@@ -103,6 +103,21 @@ static inline void *vio_req_ctx(struct vio_req *req)
 }
 
 /*
+ * vio_req_prefetch() - have the first readable and the last writable byte
+ * brought near: a header that will be read, a status that will be written.
+ */
+static inline void vio_req_prefetch(const struct vio_req *req)
+{
+	const struct vio_seg *last = req->seg + req->nr_read + req->nr_write;
+
+	if (req->nr_read)
+		__builtin_prefetch(req->seg[0].base);
+	if (req->nr_write)
+		__builtin_prefetch((unsigned char *)last[-1].base +
+				   last[-1].len - 1, 1);
+}
+
+/*
  * vio_req_done() - the request is finished: hand it back to the driver with
  * req->written as its used length. Consumes @req. The driver learns of it at
  * once, or, while the queue is held, when it is released.
