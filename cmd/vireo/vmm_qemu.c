@@ -24,7 +24,8 @@ static bool qemu_usable(unsigned int mem_mib, char *why, size_t size)
 
 static bool kvm_usable(unsigned int mem_mib, char *why, size_t size)
 {
-	return qemu_usable(mem_mib, why, size) && probe_kvm(why, size) == KVM_REAL;
+	return qemu_usable(mem_mib, why, size) &&
+	       probe_kvm(why, size) == KVM_REAL;
 }
 
 static void add_device(const struct device *d, unsigned int i, struct args *a)

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: MIT
+"""KVM where it is real: QEMU emulates a machine with hardware
+virtualization, and in it `vireo doctor` and `vireo run` have to find out and
+use it. A guest in a guest, all disks ours."""
+import glob
+import os
+import re
+import shutil
+
+from guests import BIN, Skip, Suite, expect, need_qemu, tool
+
+suite = Suite()
+
+PROGRAMS = ("qemu-system-x86_64", "mke2fs", "e2fsck", "debugfs")
+FIRMWARE = ("bios-256k.bin", "linuxboot_dma.bin", "kvmvapic.bin",
+            "vgabios-stdvga.bin", "efi-virtio.rom")
+
+PREPARE = """
+mount -t ext4 /dev/vda /mnt || exit 9
+for m in irqbypass kvm kvm-amd; do
+	insmod $(find /mnt/lib/modules -name $m.ko) || exit 8
+done
+mount -t proc proc /mnt/proc
+mount -t sysfs sys /mnt/sys
+mount -t devtmpfs dev /mnt/dev
+mkdir -p /mnt/dev/shm /mnt/dev/pts
+mount -t tmpfs shm /mnt/dev/shm
+mount -t devpts pts /mnt/dev/pts
+mount -t tmpfs tmp /mnt/tmp
+export PATH=/usr/bin:/bin HOME=/root LC_ALL=C
+"""
+
+
+def need_kernel():
+    """The one that `vireo run --vmm qemu` uses."""
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    for root in ("", os.path.join(cache, "vireo/linux-image-cloud-amd64")):
+        found = glob.glob(root + "/boot/vmlinuz-*-cloud-amd64")
+        if found:
+            return root, sorted(found)[-1]
+    raise Skip("no kernel of package linux-image-cloud-amd64")
+
+
+def copy_program(root, path):
+    """With its libraries, where the loader finds them."""
+    libs = re.findall(r"(/\S+) \(0x", tool("ldd", path))
+    for lib in libs:
+        if lib.startswith("/lib64/"):
+            where = os.path.join(root, "lib64")
+        else:
+            where = os.path.join(root, "lib/x86_64-linux-gnu")
+        shutil.copy(lib, where)
+    shutil.copy(path, os.path.join(root, "usr/bin"))
+
+
+def which(name):
+    path = shutil.which(name, path=os.environ["PATH"] + ":/usr/sbin:/sbin")
+    if not path:
+        raise Skip(name + " is missing")
+    return path
+
+
+def machine(s):
+    """A disk with all that vireo run needs, and a guest's kernel."""
+    need_qemu()
+    code, out = s.run("--vmm", "qemu", "--", "true")
+    expect(code == 0, code, out)    # also fetches the kernel
+    where, kernel = need_kernel()
+    version = os.path.basename(kernel).replace("vmlinuz-", "")
+    root = s.path("root")
+    for name in ("bin", "boot", "dev", "etc", "lib/x86_64-linux-gnu",
+                 "lib64", "proc", "root", "sys", "tmp", "usr/bin",
+                 "usr/share/qemu"):
+        os.makedirs(os.path.join(root, name))
+    for name in ("vireo", "vireo-blk", "vireo-console", "vireo-rng"):
+        copy_program(root, os.path.join(BIN, name))
+    for name in PROGRAMS:
+        copy_program(root, which(name))
+    shutil.copy("/bin/busybox", os.path.join(root, "bin"))
+    for name in FIRMWARE:
+        for folder in ("qemu", "seabios"):
+            path = os.path.join("/usr/share", folder, name)
+            if os.path.exists(path):
+                shutil.copy(path, os.path.join(root, "usr/share/qemu"))
+                break
+    shutil.copy(kernel, os.path.join(root, "boot"))
+    tree = "lib/modules/" + version
+    for name in ("drivers/virtio", "drivers/block", "drivers/char", "virt",
+                 "arch/x86/kvm"):
+        shutil.copytree(os.path.join(where or "/", tree, "kernel", name),
+                        os.path.join(root, tree, "kernel", name))
+    image = s.path("machine.img")
+    tool("mke2fs", "-q", "-t", "ext4", "-d", root, image, "600M")
+    return image
+
+
+@suite.case
+def doctor_and_run_find_kvm(s):
+    image = machine(s)
+    code, out = s.vireo(
+        "run", "--timeout", "150", "--vmm", "qemu", "--mem", "768", "--disk",
+        image, "--", PREPARE +
+        "chroot /mnt vireo doctor\n"
+        "chroot /mnt vireo run; echo code $?", timeout=170)
+    expect("ok    KVM " in out, out)
+    expect("can work here, with QEMU and KVM" in out, out)
+    expect("a self-check under QEMU with KVM" in out, out)
+    expect("All is right." in out and "code 0" in out, out)
+    expect(code == 0, code, out)
+
+
+suite.main()
