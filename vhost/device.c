@@ -84,14 +84,16 @@ int vhu_on_set_features(struct vhu_server *s, struct vhu_msg *msg)
 	bool started = any_started(s);
 
 	if (f & ~offered) {
-		vhu_say(s, VIO_LOG_ERROR, "front end set features that were "
-			"not offered", { "features", f },
+		vhu_say(s, VIO_LOG_ERROR,
+			"front end set features that were not offered",
+			{ "features", f },
 			{ "offered", offered }, { "extra", f & ~offered });
 		return -EINVAL;
 	}
 	if (started && (f ^ s->features) & ~VHU_F_PROTOCOL) {
-		vhu_say(s, VIO_LOG_ERROR, "front end changes features while "
-			"rings are started", { "features", f },
+		vhu_say(s, VIO_LOG_ERROR,
+			"front end changes features while rings are started",
+			{ "features", f },
 			{ "before", s->features });
 		return -EBUSY;
 	}
@@ -118,15 +120,17 @@ int vhu_on_set_protocol(struct vhu_server *s, struct vhu_msg *msg)
 	uint64_t pf = msg->p.u64;
 
 	if (pf & ~offered) {
-		vhu_say(s, VIO_LOG_ERROR, "front end set protocol features "
-			"that were not offered", { "protocol", pf },
+		vhu_say(s, VIO_LOG_ERROR,
+			"front end set protocol features that were not offered",
+			{ "protocol", pf },
 			{ "offered", offered }, { "extra", pf & ~offered });
 		return -EINVAL;
 	}
 	if (pf & VHU_PF(INBAND_NOTIFICATIONS) &&
 	    (pf & inband_needs) != inband_needs) {
-		vhu_say(s, VIO_LOG_ERROR, "in-band notifications need "
-			"BACKEND_REQ and REPLY_ACK too", { "protocol", pf });
+		vhu_say(s, VIO_LOG_ERROR,
+			"in-band notifications need BACKEND_REQ and REPLY_ACK too",
+			{ "protocol", pf });
 		return -EINVAL;
 	}
 	s->protocol = pf;
@@ -191,8 +195,9 @@ int vhu_on_set_config(struct vhu_server *s, struct vhu_msg *msg)
 	}
 	if (vio_dev_config_write(s->dev, offset, in->data, size) == VIO_OK)
 		return 0;
-	vhu_say(s, VIO_LOG_ERROR, "the device refuses this write to its "
-		"configuration", { "offset", offset }, { "size", size },
+	vhu_say(s, VIO_LOG_ERROR,
+		"the device refuses this write to its configuration",
+		{ "offset", offset }, { "size", size },
 		{ "flags", in->flags });
 	return -EINVAL;
 }
@@ -220,9 +225,9 @@ int vhu_device_reset(struct vhu_server *s)
 			       VHU_EV_DISABLE : VHU_EV_ENABLE);
 	}
 	if (vio_dev_reset(s->dev) != VIO_OK && !err) {
-		vhu_say(s, VIO_LOG_ERROR, "requests are still in flight; the "
-			"device cannot be reset yet", { "status",
-			vio_dev_status(s->dev) });
+		vhu_say(s, VIO_LOG_ERROR,
+			"requests are still in flight; the device cannot be reset yet",
+			{ "status", vio_dev_status(s->dev) });
 		err = -EBUSY;
 	}
 	return err;
@@ -277,8 +282,9 @@ int vhu_on_set_status(struct vhu_server *s, struct vhu_msg *msg)
 		 */
 		return vhu_device_reset(s);
 	if (status & VIRTIO_STATUS_FAILED)
-		vhu_say(s, VIO_LOG_WARN, "the guest's driver gave the device "
-			"up", { "status", status });
+		vhu_say(s, VIO_LOG_WARN,
+			"the guest's driver gave the device up",
+			{ "status", status });
 	if (status & VIRTIO_STATUS_DRIVER_OK && memory_missing(s)) {
 		vhu_map_missing(s);
 		return -ENXIO;

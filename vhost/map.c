@@ -19,10 +19,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-#define CURE "front end sent no shared memory: give the guest memory that is " \
-	"shared by descriptor; QEMU: -object " \
-	"memory-backend-memfd,id=mem,size=...,share=on -machine " \
-	"memory-backend=mem"
+#define CURE "front end sent no shared memory: give the guest memory that is shared by descriptor; QEMU: -object memory-backend-memfd,id=mem,size=...,share=on -machine memory-backend=mem"
 
 struct mapping {
 	unsigned refs;			/* atomic */
@@ -78,8 +75,8 @@ static int check_region(const struct vhu_server *s,
 	    w->size - 1 > UINT64_MAX - w->user_addr ||
 	    w->mmap_offset > INT64_MAX ||
 	    w->size > (uint64_t)INT64_MAX - w->mmap_offset) {
-		vhu_say(s, VIO_LOG_ERROR, "memory region is empty or runs past "
-			"the end of an address space",
+		vhu_say(s, VIO_LOG_ERROR,
+			"memory region is empty or runs past the end of an address space",
 			{ "guest_addr", w->guest_addr }, { "size", w->size },
 			{ "user_addr", w->user_addr },
 			{ "mmap_offset", w->mmap_offset });
@@ -89,8 +86,9 @@ static int check_region(const struct vhu_server *s,
 		return -errno;
 	if (S_ISREG(st.st_mode) && ((uint64_t)st.st_size < w->mmap_offset ||
 	    (uint64_t)st.st_size - w->mmap_offset < w->size)) {
-		vhu_say(s, VIO_LOG_ERROR, "memory region runs past the end of "
-			"its file", { "mmap_offset", w->mmap_offset },
+		vhu_say(s, VIO_LOG_ERROR,
+			"memory region runs past the end of its file",
+			{ "mmap_offset", w->mmap_offset },
 			{ "size", w->size },
 			{ "file_size", (uint64_t)st.st_size });
 		return -EINVAL;
@@ -283,8 +281,9 @@ static int map_use(struct vhu_server *s, struct vhu_map *map)
 		if (!vhu_ring_started(&s->ring[i]) ||
 		    vhu_ring_locate(&s->ring[i], &map->mem, &to))
 			continue;
-		vhu_say(s, VIO_LOG_ERROR, "front end takes away the memory in "
-			"which a started ring lies", { "queue", i });
+		vhu_say(s, VIO_LOG_ERROR,
+			"front end takes away the memory in which a started ring lies",
+			{ "queue", i });
 		err = -EBUSY;
 	}
 	if (err) {
@@ -339,8 +338,9 @@ int vhu_on_mem_table(struct vhu_server *s, struct vhu_msg *msg)
 	if (nr > VHU_TABLE_REGIONS ||
 	    8 + nr * sizeof(t->region[0]) > msg->hdr.size ||
 	    (msg->nr_fds && msg->nr_fds != nr)) {
-		vhu_say(s, VIO_LOG_ERROR, "memory table does not fit its "
-			"message", { "regions", nr },
+		vhu_say(s, VIO_LOG_ERROR,
+			"memory table does not fit its message",
+			{ "regions", nr },
 			{ "regions_max", VHU_TABLE_REGIONS },
 			{ "bytes", msg->hdr.size }, { "fds", msg->nr_fds });
 		return -EPROTO;

@@ -72,8 +72,9 @@ static int back_send(struct vhu_server *s, uint32_t request, uint32_t index,
 	err = vhu_sock_send(s->back_fd, &msg, timeout_ms);
 	if (!err || (err == -ETIMEDOUT && !timeout_ms))
 		return err;
-	vhu_say(s, VIO_LOG_ERROR, "front end does not take our requests any "
-		"more", { vhu_backend_rule(request)->name, request },
+	vhu_say(s, VIO_LOG_ERROR,
+		"front end does not take our requests any more",
+		{ vhu_backend_rule(request)->name, request },
 		{ "errno", (uint64_t)-err });
 	close(s->back_fd);
 	s->back_fd = -1;

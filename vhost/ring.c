@@ -159,8 +159,8 @@ static int begin(struct vhu_ring *r, void *arg)
 		err = vio_queue_used_in_ring(q, mem, &r->layout, &base);
 	if (err == VIO_OK && base != (r->base & 0xffff) &&
 	    base != VIO_QUEUE_NEW_PACKED)
-		vhu_say(r->s, VIO_LOG_INFO, "ring goes on from where it was "
-			"used, not from the base it was given",
+		vhu_say(r->s, VIO_LOG_INFO,
+			"ring goes on from where it was used, not from the base it was given",
 			{ "queue", r->index }, { "base", r->base },
 			{ "used", base });
 	if (err == VIO_OK)
@@ -341,8 +341,9 @@ int vhu_ring_event(struct vhu_ring *r, enum vhu_ring_event ev)
 	if (to == VHU_RING_RUNNING && !err && c->env->queue_wake)
 		c->env->queue_wake(c->env_ctx, r->index);
 	if (err)
-		vhu_say(r->s, VIO_LOG_ERROR, "queue cannot be started or "
-			"stopped", { "queue", r->index }, { "event", ev },
+		vhu_say(r->s, VIO_LOG_ERROR,
+			"queue cannot be started or stopped",
+			{ "queue", r->index }, { "event", ev },
 			{ "errno", (uint64_t)-err });
 	return err;
 }
@@ -407,8 +408,8 @@ int vhu_on_vring_num(struct vhu_server *s, struct vhu_msg *msg)
 		return -EINVAL;
 	most = vhu_ring_queue(r)->limits.size_max;
 	if (!num || num > most || (num & (num - 1) && !is_packed(r))) {
-		vhu_say(s, VIO_LOG_ERROR, "size of a ring must be a power of "
-			"two (unless packed), not above the queue's limit",
+		vhu_say(s, VIO_LOG_ERROR,
+			"size of a ring must be a power of two (unless packed), not above the queue's limit",
 			{ "queue", r->index }, { "size", num },
 			{ "size_max", most });
 		return -EINVAL;
@@ -432,8 +433,8 @@ int vhu_on_vring_addr(struct vhu_server *s, struct vhu_msg *msg)
 	if (!r)
 		return -EINVAL;
 	if (a->flags & VHU_VRING_F_LOG) {
-		vhu_say(s, VIO_LOG_ERROR, "front end wants writes to a ring "
-			"logged, which was not offered",
+		vhu_say(s, VIO_LOG_ERROR,
+			"front end wants writes to a ring logged, which was not offered",
 			{ "queue", r->index }, { "flags", a->flags });
 		return -EINVAL;
 	}
@@ -458,8 +459,9 @@ int vhu_on_vring_set_base(struct vhu_server *s, struct vhu_msg *msg)
 	if (!r)
 		return -EINVAL;
 	if (base > UINT16_MAX && !is_packed(r)) {
-		vhu_say(s, VIO_LOG_ERROR, "base is not an index of a split "
-			"ring", { "queue", r->index }, { "base", base });
+		vhu_say(s, VIO_LOG_ERROR,
+			"base is not an index of a split ring",
+			{ "queue", r->index }, { "base", base });
 		return -EINVAL;
 	}
 	err = vhu_ring_event(r, VHU_EV_STOP);
@@ -492,8 +494,9 @@ int vhu_on_vring_enable(struct vhu_server *s, struct vhu_msg *msg)
 	if (!r)
 		return -EINVAL;
 	if (on > 1) {
-		vhu_say(s, VIO_LOG_ERROR, "a ring is enabled by 1 and disabled "
-			"by 0", { "queue", r->index }, { "value", on });
+		vhu_say(s, VIO_LOG_ERROR,
+			"a ring is enabled by 1 and disabled by 0",
+			{ "queue", r->index }, { "value", on });
 		return -EINVAL;
 	}
 	if (on && vhu_ring_waits_for_memory(r))
@@ -514,8 +517,8 @@ static struct vhu_ring *take_fd(struct vhu_server *s, struct vhu_msg *msg,
 
 	if (v & ~(uint64_t)(VHU_VRING_IDX_MASK | VHU_VRING_NOFD) ||
 	    msg->nr_fds != (v & VHU_VRING_NOFD ? 0 : 1)) {
-		vhu_say(s, VIO_LOG_ERROR, "a descriptor must come with this "
-			"message, or bit 8 say that there is none",
+		vhu_say(s, VIO_LOG_ERROR,
+			"a descriptor must come with this message, or bit 8 say that there is none",
 			{ rule->name, msg->hdr.request }, { "value", v },
 			{ "fds", msg->nr_fds });
 		return NULL;

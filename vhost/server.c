@@ -118,8 +118,9 @@ static int run_request(struct vhu_server *s, const struct vhu_rule *rule,
 		return -EPROTO;
 	}
 	if (msg->hdr.flags & VHU_REPLY) {
-		vhu_say(s, VIO_LOG_ERROR, "front end sent a reply, not a "
-			"request", { rule->name, req });
+		vhu_say(s, VIO_LOG_ERROR,
+			"front end sent a reply, not a request",
+			{ rule->name, req });
 		return -EPROTO;
 	}
 	return handler[req](s, msg);
