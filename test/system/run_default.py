@@ -119,7 +119,7 @@ def terminal_gives_a_shell(s):
     time.sleep(0.5)
     os.write(fd, b"\x03")
     term.until("guest:/root# ")
-    os.write(fd, b"exit\n")
+    os.write(fd, b"poweroff\n")
     term.until("start to power-off.")
     _, status = os.waitpid(pid, 0)
     os.close(fd)
