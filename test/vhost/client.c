@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The front end's side of vhost-user: the block driver on it against
+ * vireo-blk as users run it, and the client alone against back ends that
+ * answer nonsense, too little, or nothing.
+ */
+#define _GNU_SOURCE
+#include <vireo/driver_blk.h>
+#include <vireo/vhu_client.h>
+
+#include "vhost/msg.h"
+#include "vhost/sock.h"
+#include "vtest.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define WINDOW	(4u << 20)
+#define RINGS	(1u << 20)
+#define SECTORS	2048u		/* of the disk: 1 MiB */
+
+struct fixture {
+	pid_t pid;
+	struct vhu_client *client;
+	struct vio_drv_mem mem;
+	struct vhu_client_conf conf;
+	struct vio_blkdrv blk;
+	unsigned char *data;
+	void *priv;
+};
+
+static void make_memory(struct fixture *f)
+{
+	f->conf.mem_fd = memfd_create("client", MFD_CLOEXEC);
+	CHECK_GE(f->conf.mem_fd, 0);
+	CHECK_EQ(ftruncate(f->conf.mem_fd, WINDOW), 0);
+	f->mem.window.host = mmap(NULL, WINDOW, PROT_READ | PROT_WRITE,
+				  MAP_SHARED, f->conf.mem_fd, 0);
+	CHECK(f->mem.window.host != MAP_FAILED);
+	f->mem.window.addr = vio_addr_of(0x100000);
+	f->mem.window.size = WINDOW;
+	f->priv = malloc(RINGS);
+	CHECK(f->priv);
+	f->data = f->mem.window.host + RINGS;
+	f->conf.window = f->mem.window;
+	f->conf.timeout_ms = 5000;
+}
+
+static void fresh_arenas(struct fixture *f)
+{
+	f->mem.shared.at = f->mem.window.host;
+	f->mem.shared.left = RINGS;
+	f->mem.priv.at = f->priv;
+	f->mem.priv.left = RINGS;
+}
+
+/* vireo-blk on one end of a pair of sockets; ours is in f->conf. */
+static void start_backend(struct fixture *f)
+{
+	char fd[24];
+	int pair[2];
+
+	CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	f->pid = fork();
+	CHECK_GE(f->pid, 0);
+	if (f->pid == 0) {
+		snprintf(fd, sizeof(fd), "--fd=%d", dup(pair[1]));
+		execl(VIREO_BLK, "vireo-blk", fd, "--backend=mem",
+		      "--size=1M", "--num-queues=2", "--serial=client-test",
+		      "--in-order", (char *)NULL);
+		_exit(127);
+	}
+	close(pair[1]);
+	f->conf.socket_fd = pair[0];
+}
+
+static void setup(struct fixture *f)
+{
+	memset(f, 0, sizeof(*f));
+	make_memory(f);
+	start_backend(f);
+	CHECK_EQ(vhu_client_open(&f->client, &f->conf), 0);
+}
+
+static void teardown(struct fixture *f)
+{
+	int status;
+
+	vhu_client_close(f->client);
+	if (f->pid) {
+		CHECK_EQ(kill(f->pid, SIGTERM), 0);
+		CHECK_EQ(waitpid(f->pid, &status, 0), f->pid);
+	}
+	munmap(f->mem.window.host, WINDOW);
+	close(f->conf.mem_fd);
+	free(f->priv);
+}
+
+enum { EVENT_IDX = 1, INDIRECT = 2, IN_ORDER = 4, PACKED = 8, SETS = 16 };
+
+static struct vio_features features(unsigned set)
+{
+	static const uint8_t bits[] = {
+		VIRTIO_F_EVENT_IDX, VIRTIO_F_INDIRECT_DESC, VIRTIO_F_IN_ORDER,
+		VIRTIO_F_RING_PACKED,
+	};
+	struct vio_features f = vio_blkdrv_features();
+	unsigned i;
+
+	for (i = 0; i < VIO_ARRAY_LEN(bits); i++) {
+		if (set >> i & 1)
+			vio_feature_set(&f, bits[i]);
+		else
+			vio_feature_clear(&f, bits[i]);
+	}
+	return f;
+}
+
+static void start_driver(struct fixture *f, unsigned set)
+{
+	struct vio_vq_limits limits = { .size = 64, .indirect_max = 8 };
+	struct vio_features wanted = features(set);
+
+	fresh_arenas(f);
+	CHECK_EQ(vio_blkdrv_init(&f->blk, &vhu_client_bus, f->client, &wanted,
+				 &limits, 2, &f->mem), VIO_OK);
+	CHECK_EQ(f->blk.nr_queues, 2);
+	CHECK_EQ(f->blk.capacity_sectors, SECTORS);
+	CHECK_EQ(f->blk.drv.features.w[0] & wanted.w[0] & ((1ull << 29) |
+		 (1ull << 28) | (1ull << 34) | (1ull << 35)),
+		 wanted.w[0] & ((1ull << 29) | (1ull << 28) | (1ull << 34) |
+				(1ull << 35)));
+}
+
+/* Write, read back and compare at random places, on both queues. */
+static void exercise(struct fixture *f, struct vtest_rand *rand)
+{
+	unsigned char *out = f->data, *in = f->data + 65536;
+	unsigned i;
+
+	for (i = 0; i < 50; i++) {
+		size_t len = 512 * (1 + (size_t)vtest_below(rand, 64));
+		struct vio_seg seg[2] = { { out, len / 2 },
+					  { out + len / 2, len - len / 2 } };
+		struct vio_blkdrv_req req = {
+			.type = VIRTIO_BLK_T_OUT, .seg = seg, .nr_seg = 2,
+			.sector = vtest_below(rand, SECTORS - 64),
+		};
+
+		vtest_fill(rand, out, len);
+		memset(in, 0, len);
+		CHECK_EQ(vio_blkdrv_sync(&f->blk, i & 1, &req), VIO_OK);
+		req.type = VIRTIO_BLK_T_IN;
+		seg[0].base = in;
+		seg[1].base = in + len / 2;
+		CHECK_EQ(vio_blkdrv_sync(&f->blk, ~i & 1, &req), VIO_OK);
+		CHECK_EQ(req.used_len, len + 1);
+		CHECK_MEMEQ(in, out, len);
+	}
+}
+
+TEST("client: our driver and vireo-blk, every feature set, on one connection",
+     "core.driver.device-initialization.1")
+{
+	struct vtest_rand rand = vtest_rand_init(vtest_seed());
+	struct fixture f;
+	unsigned set;
+
+	setup(&f);
+	CHECK_EQ(vhu_client_queues(f.client), 2);
+	CHECK_NE(vhu_client_protocol_features(f.client) & VHU_PF(CONFIG), 0);
+	for (set = 0; set < SETS; set++) {
+		start_driver(&f, set);
+		exercise(&f, &rand);
+		CHECK_EQ(vio_blkdrv_reset(&f.blk, NULL, NULL), VIO_OK);
+	}
+	teardown(&f);
+}
+
+static void count_lost(void *ctx, struct vio_blkdrv_req *req)
+{
+	unsigned *nr = ctx;
+
+	(void)req;
+	++*nr;
+}
+
+TEST("client: many requests in flight; a reset gives every one of them back",
+     "core.driver.device-cleanup.2")
+{
+	struct vio_blkdrv_req req[16];
+	struct vio_seg seg[16];
+	unsigned round, i, done, lost;
+	struct fixture f;
+
+	setup(&f);
+	for (round = 0; round < 20; round++) {
+		start_driver(&f, round % SETS);
+		memset(req, 0, sizeof(req));
+		for (i = 0; i < 16; i++) {
+			seg[i].base = f.data + i * 4096;
+			seg[i].len = 4096;
+			req[i].type = VIRTIO_BLK_T_IN;
+			req[i].sector = i * 8;
+			req[i].seg = &seg[i];
+			req[i].nr_seg = 1;
+			CHECK_EQ(vio_blkdrv_submit(&f.blk, 0, &req[i]),
+				 VIO_OK);
+		}
+		vio_blkdrv_commit(&f.blk, 0);
+		for (done = 0; done < round && done < 16;)
+			done += vio_blkdrv_poll(&f.blk, 0) != NULL;
+		lost = 0;
+		CHECK_EQ(vio_blkdrv_reset(&f.blk, count_lost, &lost), VIO_OK);
+		CHECK_EQ(done + lost, 16);
+	}
+	teardown(&f);
+}
+
+TEST("client: a back end that is killed ends the wait with an error", "")
+{
+	struct vio_blkdrv_req req = { .type = VIRTIO_BLK_T_FLUSH };
+	struct fixture f;
+	int status;
+
+	setup(&f);
+	start_driver(&f, EVENT_IDX);
+	CHECK_EQ(vio_blkdrv_sync(&f.blk, 0, &req), VIO_OK);
+	CHECK_EQ(kill(f.pid, SIGKILL), 0);
+	CHECK_EQ(waitpid(f.pid, &status, 0), f.pid);
+	f.pid = 0;
+	CHECK_EQ(vio_blkdrv_sync(&f.blk, 0, &req), VIO_E_IO);
+	teardown(&f);
+}
+
+/* -- back ends that are no good ------------------------------------------ */
+
+enum manner {
+	SILENT,			/* reads, and never answers */
+	GONE,			/* hangs up after the first request */
+	OTHER_REQUEST,		/* answers another question */
+	NO_REPLY_FLAG,
+	SHORT,			/* an answer without its payload */
+	BAD_HEADER,
+	REFUSES,		/* REPLY_ACK: everything failed */
+	MANNERS
+};
+
+struct impostor {
+	int fd;
+	enum manner manner;
+};
+
+static void answer(struct impostor *im, const struct vhu_msg *q)
+{
+	struct vhu_msg a;
+	uint64_t v = 0;
+
+	/* Without a reply of its own, and nobody asked for one. */
+	if (!vhu_rule(q->hdr.request)->reply &&
+	    !(q->hdr.flags & VHU_NEED_REPLY))
+		return;
+	if (q->hdr.request == VHOST_USER_GET_FEATURES)
+		v = 1ull << VHOST_USER_F_PROTOCOL_FEATURES | 1ull << 32;
+	if (q->hdr.request == VHOST_USER_GET_PROTOCOL_FEATURES)
+		v = VHU_PF(REPLY_ACK);
+	if (q->hdr.flags & VHU_NEED_REPLY)
+		v = im->manner == REFUSES;
+	vhu_msg_init(&a, q->hdr.request, VHU_REPLY, sizeof(v));
+	a.p.u64 = v;
+	if (im->manner == OTHER_REQUEST)
+		a.hdr.request++;
+	if (im->manner == NO_REPLY_FLAG)
+		a.hdr.flags &= ~VHU_REPLY;
+	if (im->manner == SHORT)
+		a.hdr.size = 4;
+	if (im->manner == BAD_HEADER)
+		a.hdr.flags = 0xffffffff;
+	vhu_sock_send(im->fd, &a, 1000);
+}
+
+static void *pretend(void *arg)
+{
+	struct impostor *im = arg;
+	struct vhu_sock s;
+
+	vhu_sock_init(&s, im->fd);
+	while (vhu_sock_wait(s.fd, 5000) > 0) {
+		int r = vhu_sock_recv(&s);
+
+		if (r < 0 || (r > 0 && im->manner == GONE))
+			break;
+		if (r > 0 && im->manner != SILENT)
+			answer(im, &s.in);
+	}
+	vhu_sock_fini(&s);
+	return NULL;
+}
+
+TEST("client: nonsense, silence and refusal are errors, and soon", "")
+{
+	static const int expected[MANNERS] = {
+		[SILENT] = -ETIMEDOUT, [GONE] = -ENOTCONN,
+		[OTHER_REQUEST] = -EPROTO, [NO_REPLY_FLAG] = -EPROTO,
+		[SHORT] = -EPROTO, [BAD_HEADER] = -EBADMSG, [REFUSES] = -EIO,
+	};
+	struct impostor im;
+	pthread_t thread;
+	unsigned manner;
+	int pair[2], err;
+
+	for (manner = 0; manner < MANNERS; manner++) {
+		struct vhu_client_conf conf = { .timeout_ms = 200 };
+		struct vhu_client *client = (void *)&conf;
+
+		CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0,
+				    pair), 0);
+		im.fd = pair[1];
+		im.manner = (enum manner)manner;
+		CHECK_EQ(pthread_create(&thread, NULL, pretend, &im), 0);
+		conf.socket_fd = pair[0];
+		err = vhu_client_open(&client, &conf);
+		CHECK_EQ(err, expected[manner]);
+		CHECK(client == NULL);
+		CHECK_EQ(pthread_join(thread, NULL), 0);
+	}
+}
+
+TEST("client: a path that is too long, or nobody's, is an error", "")
+{
+	struct vhu_client_conf conf = { .timeout_ms = 200 };
+	struct vhu_client *client;
+	char path[300];
+
+	memset(path, 'x', sizeof(path) - 1);
+	path[sizeof(path) - 1] = 0;
+	conf.socket_path = path;
+	CHECK_EQ(vhu_client_open(&client, &conf), -ENAMETOOLONG);
+	conf.socket_path = "/nonexistent/socket";
+	CHECK_EQ(vhu_client_open(&client, &conf), -ENOENT);
+}
