@@ -311,26 +311,47 @@ void vio_blkdrv_commit(struct vio_blkdrv *blk, unsigned queue)
 			     &blk->queue[queue].vq);
 }
 
-static void finish(struct vio_blkdrv_queue *q, struct vio_blkdrv_req *req,
-		   uint32_t len)
+static void finish(struct vio_blkdrv_queue *q, struct vio_blkdrv_req *req)
 {
 	vio_copy_in(&req->status, &q->slot[req->slot].status, 1);
 	/* What is no status at all cannot have gone well. */
 	if (req->status > VIRTIO_BLK_S_UNSUPP)
 		req->status = VIRTIO_BLK_S_IOERR;
-	req->used_len = len;
 	q->free[q->nr_free++] = req->slot;
+}
+
+/*
+ * Take several at a time: the device wrote their status just now, and each
+ * line of it takes a while to come.
+ */
+static void gather(struct vio_blkdrv_queue *q)
+{
+	struct vio_blkdrv_req *req;
+	uint32_t len;
+
+	q->ready_first = 0;
+	while (q->ready_nr < VIO_BLKDRV_READY) {
+		req = vio_vq_get(&q->vq, &len);
+		if (!req)
+			return;
+		req->used_len = len;
+		__builtin_prefetch(&q->slot[req->slot], 1);
+		q->ready[q->ready_nr++] = req;
+	}
 }
 
 struct vio_blkdrv_req *vio_blkdrv_poll(struct vio_blkdrv *blk, unsigned queue)
 {
 	struct vio_blkdrv_queue *q = &blk->queue[queue];
 	struct vio_blkdrv_req *req;
-	uint32_t len;
 
-	req = vio_vq_get(&q->vq, &len);
-	if (req)
-		finish(q, req, len);
+	if (!q->ready_nr)
+		gather(q);
+	if (!q->ready_nr)
+		return NULL;
+	req = q->ready[q->ready_first++];
+	q->ready_nr--;
+	finish(q, req);
 	return req;
 }
 
@@ -347,10 +368,20 @@ int vio_blkdrv_sync(struct vio_blkdrv *blk, unsigned queue,
 	q = &blk->queue[queue];
 	if (vio_drv_wait_used(&blk->drv, (uint16_t)queue, &q->vq, &len) != req)
 		return VIO_E_IO;
-	finish(q, req, len);
+	req->used_len = len;
+	finish(q, req);
 	if (req->status == VIRTIO_BLK_S_OK)
 		return VIO_OK;
 	return req->status == VIRTIO_BLK_S_UNSUPP ? VIO_E_UNSUPP : VIO_E_IO;
+}
+
+/* A request that the caller has not got back, or NULL. */
+static struct vio_blkdrv_req *take_lost(struct vio_blkdrv_queue *q)
+{
+	if (!q->ready_nr)
+		return vio_vq_detach(&q->vq);
+	q->ready_nr--;
+	return q->ready[q->ready_first++];
 }
 
 int vio_blkdrv_reset(struct vio_blkdrv *blk,
@@ -367,7 +398,7 @@ int vio_blkdrv_reset(struct vio_blkdrv *blk,
 	for (i = 0; i < blk->nr_queues; i++) {
 		struct vio_blkdrv_queue *q = &blk->queue[i];
 
-		while ((req = vio_vq_detach(&q->vq)))
+		while ((req = take_lost(q)))
 			if (lost)
 				lost(ctx, req);
 		vio_vq_reset(&q->vq);

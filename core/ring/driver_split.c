@@ -97,12 +97,17 @@ static int fill_table(struct vio_vq *vq, struct virtq_desc *table,
 	return VIO_OK;
 }
 
+static struct virtq_desc *table_of(const struct vio_vq *vq, uint16_t head)
+{
+	return (struct virtq_desc *)vq->table +
+	       (size_t)head * vq->indirect_max;
+}
+
 static int add_indirect(struct vio_vq *vq, const struct vio_seg *seg,
 			unsigned nr_read, unsigned nr)
 {
 	uint16_t head = vq->free_head;
-	struct virtq_desc *table = (struct virtq_desc *)vq->table +
-				   (size_t)head * vq->indirect_max;
+	struct virtq_desc *table = table_of(vq, head);
 	size_t len = nr * sizeof(*table);
 	uint64_t addr;
 	int err;
@@ -233,6 +238,10 @@ static void *take(struct vio_vq *vq, uint16_t head, uint32_t len,
 {
 	release(vq, head);
 	vq->used_next++;
+	/* The device has read these lines; they are written again soon. */
+	if (vq->indirect_max)
+		__builtin_prefetch(table_of(vq, head), 1);
+	__builtin_prefetch(&vq->desc[head], 1);
 	return vio_vq_take(vq, &vq->slot[head], len, out);
 }
 

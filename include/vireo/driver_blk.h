@@ -46,11 +46,17 @@ struct vio_blkdrv_slot {
 
 VIO_STATIC_ASSERT(sizeof(struct vio_blkdrv_slot) == 64, "one cache line");
 
+#define VIO_BLKDRV_READY	8
+
 struct vio_blkdrv_queue {
 	struct vio_vq vq;
 	struct vio_blkdrv_slot *slot;
 	uint16_t *free;			/* stack of free slots */
 	uint16_t nr_free;
+	/* Used, their status on the way, not given to the caller yet. */
+	uint16_t ready_first;
+	uint16_t ready_nr;
+	struct vio_blkdrv_req *ready[VIO_BLKDRV_READY];
 };
 
 struct vio_blkdrv {
