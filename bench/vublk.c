@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #define DEPTH_MAX	1024
+#define ENTRIES		3	/* of the ring for a read: header, data, status */
 #define LOOK		64	/* rounds without a look at the clock */
 #define COMMIT		8	/* reads shown to the device at a time */
 
@@ -35,6 +36,8 @@ struct options {
 	int pid;		/* the back end's, 0: unknown */
 	bool check;		/* each block begins with its own offset */
 	bool in_order;
+	bool indirect;
+	bool packed;
 };
 
 struct load {
@@ -203,6 +206,10 @@ static void start(struct load *l)
 		die(o->socket, err);
 	if (!o->in_order)
 		vio_feature_clear(&wanted, VIRTIO_F_IN_ORDER);
+	if (!o->indirect)
+		vio_feature_clear(&wanted, VIRTIO_F_INDIRECT_DESC);
+	if (o->packed)
+		vio_feature_set(&wanted, VIRTIO_F_RING_PACKED);
 	err = vio_blkdrv_init(&l->blk, &vhu_client_bus, l->client, &wanted,
 			      &limits, 1, &mem);
 	if (err) {
@@ -270,13 +277,16 @@ static int usage(void)
 	       "JSON.\n"
 	       "  --depth N     reads in flight (1 to %u; 1)\n"
 	       "  --size BYTES  of each read (4096)\n"
-	       "  --ring N      entries of the ring (256; a power of two)\n"
+	       "  --ring N      entries of the ring (512; a power of two); a read\n"
+	       "                takes three, with --indirect one\n"
 	       "  --seconds S   how long to measure (1)\n"
 	       "  --warmup S    and how long not to, before (0.2)\n"
 	       "  --core N      run on this processor\n"
 	       "  --pid N       the back end's, for its processor time\n"
 	       "  --check       each block must begin with its offset\n"
-	       "  --in-order    use IN_ORDER where it is offered\n",
+	       "  --in-order    use IN_ORDER where it is offered\n"
+	       "  --indirect    use INDIRECT_DESC where it is offered\n"
+	       "  --packed      use RING_PACKED where it is offered\n",
 	       DEPTH_MAX);
 	return 0;
 }
@@ -285,8 +295,9 @@ static bool options_ok(const struct options *o)
 {
 	return o->socket && o->depth && o->depth <= DEPTH_MAX &&
 	       o->size && o->size % VIRTIO_BLK_SECTOR_SIZE == 0 &&
-	       o->size <= 1u << 24 && o->ring >= o->depth &&
-	       o->ring <= 1024 && !(o->ring & (o->ring - 1)) &&
+	       o->size <= 1u << 24 && o->ring <= 1024 &&
+	       o->ring >= o->depth * (o->indirect ? 1 : ENTRIES) &&
+	       !(o->ring & (o->ring - 1)) &&
 	       o->seconds > 0 && o->warmup >= 0;
 }
 
@@ -303,6 +314,8 @@ static bool parse(struct options *o, int argc, char **argv)
 		{ "pid", required_argument, NULL, 'p' },
 		{ "check", no_argument, NULL, 'k' },
 		{ "in-order", no_argument, NULL, 'o' },
+		{ "indirect", no_argument, NULL, 'i' },
+		{ "packed", no_argument, NULL, 'q' },
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
 	};
@@ -320,6 +333,8 @@ static bool parse(struct options *o, int argc, char **argv)
 		case 'p': o->pid = atoi(optarg); break;
 		case 'k': o->check = true; break;
 		case 'o': o->in_order = true; break;
+		case 'i': o->indirect = true; break;
+		case 'q': o->packed = true; break;
 		case 'h': exit(usage());
 		default: return false;
 		}
@@ -330,7 +345,7 @@ static bool parse(struct options *o, int argc, char **argv)
 int main(int argc, char **argv)
 {
 	struct options o = {
-		.depth = 1, .size = 4096, .ring = 256, .warmup = 0.2,
+		.depth = 1, .size = 4096, .ring = 512, .warmup = 0.2,
 		.seconds = 1, .core = -1,
 	};
 	static struct load l;
