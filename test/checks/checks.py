@@ -83,6 +83,8 @@ CASES = [
 
 # What the trees hold beside the file in question.
 COMMON = {
+    "doc/clauses-reasons.tsv": "",
+    "doc/clauses-traced.txt": "",
     "core/mem/mem.h": SPDX,
     "core/dev/dev.h": SPDX,
     "core/dev/dev2.h": SPDX + '#include "core/dev/dev.h"\n',
@@ -103,7 +105,7 @@ def verdict(check, path, text):
         shutil.copytree(os.path.join(SOURCE, "scripts"),
                         os.path.join(top, "scripts"))
         write(top, "include/vireo/base.h", BASE_H)
-        os.makedirs(os.path.join(top, "doc"))
+        os.makedirs(os.path.join(top, "doc"), exist_ok=True)
         shutil.copy(os.path.join(SOURCE, "doc", "clauses.tsv"),
                     os.path.join(top, "doc"))
         for name, common in COMMON.items():
