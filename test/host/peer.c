@@ -69,6 +69,10 @@ static void become(struct peer *p, const char *program,
 		argv[n++] = "--socket-path";
 		argv[n++] = p->socket;
 	}
+	if (PEER_SANITIZED) {
+		argv[n++] = "--sandbox=none";
+		argv[n++] = "--i-know-this-is-unsafe";
+	}
 	while (*args && n < 31)
 		argv[n++] = *args++;
 	argv[n] = NULL;

@@ -11,6 +11,18 @@
 #include <vireo/driver_blk.h>
 #include <vireo/vhu_client.h>
 
+/* Leak checks need what the sandbox takes away: they run without it. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define PEER_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define PEER_SANITIZED 1
+#endif
+#endif
+#ifndef PEER_SANITIZED
+#define PEER_SANITIZED 0
+#endif
+
 /* A daemon and the folder it works in. */
 struct peer {
 	pid_t pid;
