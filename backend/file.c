@@ -36,6 +36,18 @@ bool file_unsupported(int err)
 	       err == ENODEV;
 }
 
+/*
+ * After a failed sync the kernel may count the pages as clean though the disk
+ * does not have them: the next sync would succeed, and be a lie. An error of
+ * the guest's memory, or of a full disk before anything was written, is none.
+ */
+static bool sync_failed(const struct vio_blk_io *io, int err)
+{
+	if (io->op == VIO_BLK_FLUSH)
+		return err != EINTR && err != EAGAIN;
+	return io->flags & VIO_BLK_FUA && err == EIO;
+}
+
 void file_finish(struct file_queue *q, struct vio_blk_io *io, int err)
 {
 	static const char *const names[] = {
@@ -52,6 +64,9 @@ void file_finish(struct file_queue *q, struct vio_blk_io *io, int err)
 		io->done(io, VIO_E_UNSUPP);
 		return;
 	}
+	if (sync_failed(io, err) && !atomic_exchange(&q->file->unsynced, err))
+		log_err("the disk could not be written back (%s): what was written since the last flush may be lost, and no flush will succeed from now on; check the host's disk, then restart",
+			strerror(err));
 	log_limited(&q->rate, LOG_LEVEL_WARN,
 		    "%s of %llu bytes at %llu failed: %s",
 		    io->op < VIO_ARRAY_LEN(names) ? names[io->op] : "request",
@@ -80,6 +95,11 @@ static void file_submit(void *backend, struct vio_blk_io *io)
 	if (f->read_only && io->op != VIO_BLK_READ &&
 	    io->op != VIO_BLK_FLUSH) {
 		file_finish(q, io, EROFS);
+		return;
+	}
+	if ((io->op == VIO_BLK_FLUSH || io->flags & VIO_BLK_FUA) &&
+	    atomic_load(&f->unsynced)) {
+		file_finish(q, io, atomic_load(&f->unsynced));
 		return;
 	}
 	if (f->map && io->op == VIO_BLK_READ && file_map_read(f, io)) {

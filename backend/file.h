@@ -111,6 +111,7 @@ struct file {
 	atomic_bool map_lost;		/* it was truncated: see guard.h */
 	atomic_bool no_zero_range;	/* the kernel said: not supported */
 	atomic_bool no_punch;
+	atomic_int unsynced;	/* errno of a sync that failed, or 0 */
 	unsigned queue_count;
 	struct file_queue *queues;
 	struct file_pool pool;

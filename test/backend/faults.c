@@ -173,7 +173,7 @@ TEST("errors of the host become errors of the one request", "")
 {
 	static const int errors[] = { EIO, ENOSPC, EFAULT, EDQUOT, EINVAL };
 	static const uint8_t ops[] = {
-		VIO_BLK_READ, VIO_BLK_WRITE, VIO_BLK_FLUSH, VIO_BLK_DISCARD,
+		VIO_BLK_READ, VIO_BLK_WRITE, VIO_BLK_DISCARD,
 		VIO_BLK_WRITE_ZEROES,
 	};
 	unsigned e, o;
@@ -182,12 +182,12 @@ TEST("errors of the host become errors of the one request", "")
 	for (e = 0; e < VIO_ARRAY_LEN(errors); e++)
 		for (o = 0; o < VIO_ARRAY_LEN(ops); o++) {
 			set_fault(errors[e], 1, 1);
-			CHECK_EQ(run(d, ops[o], 0, ops[o] == VIO_BLK_FLUSH ?
-				     0 : 512, ops[o] <= VIO_BLK_WRITE ?
-				     in : NULL), VIO_E_IO);
-			CHECK_EQ(run(d, ops[o], 0, ops[o] == VIO_BLK_FLUSH ?
-				     0 : 512, ops[o] <= VIO_BLK_WRITE ?
-				     in : NULL), VIO_OK);
+			CHECK_EQ(run(d, ops[o], 0, 512,
+				     ops[o] <= VIO_BLK_WRITE ? in : NULL),
+				 VIO_E_IO);
+			CHECK_EQ(run(d, ops[o], 0, 512,
+				     ops[o] <= VIO_BLK_WRITE ? in : NULL),
+				 VIO_OK);
 		}
 	/* An error after half of the data is an error of the whole. */
 	fault.most = 512;
@@ -197,6 +197,41 @@ TEST("errors of the host become errors of the one request", "")
 	set_fault(0, 0, 0);
 	CHECK_EQ(run(d, VIO_BLK_READ, 0, 512, in), VIO_E_IO);
 	CHECK_EQ(run(d, VIO_BLK_WRITE, 0, 512, out), VIO_E_IO);
+	end();
+}
+
+static int write_fua(void)
+{
+	struct request r;
+
+	request_init(&r, VIO_BLK_WRITE, 0, 512, out);
+	r.io.flags = VIO_BLK_FUA;
+	return request_run(d, &r);
+}
+
+TEST("after a sync that failed, no later one claims to have succeeded",
+     "blk.device.device-operation.11")
+{
+	for (unsigned i = 0; i < 2; i++) {
+		begin(0);
+		set_fault(EIO, 1, 1);
+		CHECK_EQ(i ? write_fua() :
+			 run(d, VIO_BLK_FLUSH, 0, 0, NULL), VIO_E_IO);
+		CHECK_EQ(run(d, VIO_BLK_FLUSH, 0, 0, NULL), VIO_E_IO);
+		CHECK_EQ(write_fua(), VIO_E_IO);
+		/* What asks for no durability goes on. */
+		CHECK_EQ(run(d, VIO_BLK_WRITE, 0, 512, out), VIO_OK);
+		CHECK_EQ(run(d, VIO_BLK_READ, 0, 512, in), VIO_OK);
+		end();
+	}
+	/* Nothing was left behind by these. */
+	begin(0);
+	set_fault(EFAULT, 1, 1);
+	CHECK_EQ(write_fua(), VIO_E_IO);
+	set_fault(ENOSPC, 1, 1);
+	CHECK_EQ(write_fua(), VIO_E_IO);
+	CHECK_EQ(write_fua(), VIO_OK);
+	CHECK_EQ(run(d, VIO_BLK_FLUSH, 0, 0, NULL), VIO_OK);
 	end();
 }
 
