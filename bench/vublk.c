@@ -21,7 +21,7 @@
 #include <unistd.h>
 
 #define DEPTH_MAX	1024
-#define ENTRIES		3	/* of the ring for a read: header, data, status */
+#define ENTRIES		3	/* of the ring: header, data, status */
 #define LOOK		64	/* rounds without a look at the clock */
 #define COMMIT		8	/* reads shown to the device at a time */
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """What the machine is, and how to be alone on it for a while."""
+import json
 import os
 import platform
 import re
@@ -70,3 +71,11 @@ def facts(raised):
         "qemu_storage_daemon": version_of("qemu-storage-daemon",
                                           "--version"),
     }
+
+
+def limits(build):
+    """What two processors of this machine allow at this moment."""
+    command = [os.path.join(build, "bench", "limits")]
+    done = subprocess.run(command + [str(c) for c in pair()], check=True,
+                          stdout=subprocess.PIPE, timeout=60)
+    return json.loads(done.stdout)

@@ -48,6 +48,22 @@ def rows(case, metric, scale, form):
         yield row
 
 
+LIMITS = (
+    ("line_there_and_back_ns", "a cache line there and back"),
+    ("copy_4k_near_ns", "a copy of 4 KiB, in cache"),
+    ("copy_4k_far_ns", "a copy of 4 KiB from memory"),
+    ("system_call_ns", "a system call"),
+    ("wake_there_and_back_ns", "a wake-up there and back"),
+)
+
+
+def limit_lines(whole):
+    """Before the run and after it: a machine may change meanwhile."""
+    for key, title in LIMITS:
+        yield "%s: %s ns" % (title, ", ".join(
+            "%.0f" % sample[key] for sample in whole["limits"]))
+
+
 def verdict(case):
     if len(case["peers"]) < 2:
         return "no peer to compare with"
@@ -59,7 +75,8 @@ def verdict(case):
 
 
 def text(whole):
-    out = []
+    out = ["", "the machine's limits, before and after:"]
+    out += ["  " + line for line in limit_lines(whole)]
     for case in whole["cases"]:
         out.append("")
         for metric, title, scale, form in METRICS:
@@ -76,7 +93,9 @@ def text(whole):
 
 
 def markdown(whole):
-    out = ["# Benchmark report", "", method(whole), ""]
+    out = ["# Benchmark report", "", method(whole), "",
+           "The machine's limits, before and after:", ""]
+    out += ["- " + line for line in limit_lines(whole)] + [""]
     for case in whole["cases"]:
         out += ["## " + case["title"], ""]
         for metric, title, scale, form in METRICS:
@@ -107,7 +126,10 @@ def page(whole):
            "margin:2em auto}table{border-collapse:collapse;margin:1em 0}"
            "td,th{border:1px solid #ccc;padding:.3em .7em;"
            "text-align:right}</style><h1>Benchmark report</h1>",
-           "<p>%s</p>" % html.escape(method(whole))]
+           "<p>%s</p>" % html.escape(method(whole)),
+           "<p>The machine's limits, before and after:</p><ul>"]
+    out += ["<li>%s" % html.escape(line) for line in limit_lines(whole)]
+    out.append("</ul>")
     for case in whole["cases"]:
         out.append("<h2>%s</h2>" % html.escape(case["title"]))
         for metric, title, scale, form in METRICS:
