@@ -69,6 +69,17 @@ TEST("vhost: a front end without protocol features: rings start enabled", "")
 	fe_close(&f);
 }
 
+TEST("vhost: a legacy driver, which has no FEATURES_OK", "")
+{
+	fe_open(&f);
+	fe_negotiate(&f, 0, BIT(VIRTIO_F_EVENT_IDX));
+	fe_send_memory(&f);
+	fe_send_ring(&f, 1);
+	run_one(1);
+	CHECK(vio_dev_status(&f.dev) & VIRTIO_STATUS_DRIVER_OK);
+	fe_close(&f);
+}
+
 TEST("vhost: User Mode Linux's last SET_FEATURES takes bit 30 back", "")
 {
 	fe_open(&f);
