@@ -167,7 +167,20 @@ static int begin(struct vhu_ring *r, void *arg)
 		err = vio_queue_start(q, mem, &r->layout, base, base);
 	r->break_told = false;
 	r->done = q->stats.requests;
+	r->resumed = base != (is_packed(r) ? VIO_QUEUE_NEW_PACKED :
+					     VIO_QUEUE_NEW_SPLIT);
 	return err;
+}
+
+/*
+ * The driver may wait for a call that was given while nobody listened: to the
+ * descriptor before this one, or by the back end before us. One too many is
+ * harmless.
+ */
+static void call_again(struct vhu_ring *r)
+{
+	if (r->resumed || vhu_ring_queue(r)->stats.requests != r->done)
+		vhu_call(r);
 }
 
 /* Start to process a started ring. */
@@ -182,6 +195,8 @@ static int resume(struct vhu_ring *r, void *arg)
 		err = c->env->watch_kick(c->env_ctx, r->index, r->kick_fd);
 	if (err)
 		r->live = false;
+	else
+		call_again(r);
 	return err;
 }
 
@@ -245,9 +260,8 @@ static int set_call(struct vhu_ring *r, void *arg)
 		close(r->call_fd);
 	r->call_fd = fd;
 	r->call_may_block = fd >= 0 && vhu_fd_may_block(fd);
-	/* A call that went to the old one may have been lost. */
-	if (fd >= 0 && r->live && vhu_ring_queue(r)->stats.requests != r->done)
-		vhu_call(r);
+	if (fd >= 0 && r->live)
+		call_again(r);
 	return 0;
 }
 

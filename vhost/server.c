@@ -234,12 +234,16 @@ int vhu_server_fd(const struct vhu_server *s)
 
 void vhu_server_detach(struct vhu_server *s)
 {
-	vhu_sock_fini(&s->sock);
-	vhu_back_close(s);
+	/*
+	 * The connection goes last: a front end that outlives us looks into
+	 * its rings when it sees it go, and goes on from what it finds.
+	 */
 	vhu_device_reset(s);
 	for (unsigned i = 0; i < s->nr_rings; i++)
 		vhu_ring_forget(&s->ring[i]);
 	vhu_map_drop(s);
+	vhu_back_close(s);
+	vhu_sock_fini(&s->sock);
 	s->features = 0;
 	s->protocol = 0;
 	s->protocol_set = false;

@@ -54,6 +54,7 @@ struct vhu_ring {
 	bool break_told;
 	bool call_may_block;
 	bool call_owed;			/* by message, for lack of room */
+	bool resumed;			/* started where another left off */
 	uint64_t done;			/* requests done before this start */
 	int call_fd;
 	int err_fd;

@@ -328,6 +328,39 @@ TEST("vhost: what a dead back end had in flight is served again", "")
 	fe_close(&f);
 }
 
+TEST("vhost: a back end that ends: answers first, then the connection", "")
+{
+	fe_open(&f);
+	fe_negotiate(&f, 0, MODERN);
+	fe_send_memory(&f);
+	fe_send_ring(&f, 0);
+	f.hold = true;
+	fe_offer(&f, 0);
+	fe_kick(&f, 0);
+	CHECK_EQ(fe_used(&f, 0), 0);
+	vhu_server_detach(f.s);
+	CHECK_EQ(fe_used(&f, 0), 1);
+	CHECK_EQ(fe_calls(&f, 0), 1);
+	CHECK_EQ(vhu_sock_recv(&f.in), -ENOTCONN);
+	fe_close(&f);
+}
+
+TEST("vhost: who takes over a ring gives the call that may have been lost", "")
+{
+	fe_open(&f);
+	fe_negotiate(&f, 0, MODERN);
+	fe_send_memory(&f);
+	fe_send_ring(&f, 0);
+	CHECK_EQ(fe_calls(&f, 0), 0);
+	run_one(0);
+	fe_send_state(&f, VHOST_USER_GET_VRING_BASE, 0, 0);
+	fe_expect(&f, VHOST_USER_GET_VRING_BASE, 8);
+	fe_send_ring(&f, 0);
+	CHECK_GE(fe_calls(&f, 0), 1);
+	CHECK_EQ(fe_used(&f, 0), 0);
+	fe_close(&f);
+}
+
 TEST("vhost: configuration: as long as asked for, zero past the end", "")
 {
 	static struct vhu_config c;
