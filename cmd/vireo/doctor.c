@@ -112,7 +112,7 @@ static bool check_guest(enum guest_kind kind, const char *name,
 	if (here)
 		finding(VERDICT_OK, name, NULL, "%s", k.image);
 	else
-		finding(fetch ? VERDICT_NOTE : VERDICT_BAD, name, cure, fetch ?
+		finding(VERDICT_NOTE, name, cure, fetch ?
 			"not here yet; `vireo run` fetches it when needed" :
 			"not here, and no apt-get to fetch it");
 	return here || fetch;
@@ -176,6 +176,10 @@ int cmd_doctor(int argc, char **argv)
 	qemu = check_qemu();
 	qemu &= check_guest(GUEST_PC, "PC kernel",
 			    "apt-get install linux-image-cloud-amd64");
+	if (!uml && !qemu)
+		finding(VERDICT_BAD, "hypervisor",
+			"apt-get install user-mode-linux",
+			"neither User Mode Linux nor QEMU can start a guest");
 	if (!base || !(uml || qemu)) {
 		puts("`vireo run` cannot work here: see the lines marked "
 		     "bad.");

@@ -33,7 +33,20 @@ enum {
 	EXIT_LATE = 124,	/* as timeout(1) has it */
 };
 
-/* KVM where it is real, then what costs the least. */
+static int find_guest(struct run *r)
+{
+	if (!r->opt.kernel)
+		return kernel_get(r->vmm->guest, &r->kernel);
+	if (path_fmt(r->kernel.image, "%s", r->opt.kernel))
+		return -ENAMETOOLONG;
+	kernel_modules_of(&r->kernel);
+	return 0;
+}
+
+/*
+ * KVM where it is real, then what costs the least. One whose guest's kernel
+ * cannot be had (no network, say) is passed over too.
+ */
 static int choose_vmm(struct run *r)
 {
 	static const struct vmm *const all[] = {
@@ -47,29 +60,22 @@ static int choose_vmm(struct run *r)
 	if (choice != VMM_AUTO) {
 		r->vmm = all[choice];
 		if (r->vmm->usable(mib, why, sizeof(why)))
-			return 0;
+			return find_guest(r);
 		complain("cannot use %s: %s", r->vmm->name, why);
 		return -ENODEV;
 	}
 	for (choice = VMM_KVM; choice <= VMM_QEMU; choice++) {
 		r->vmm = all[choice];
-		if (r->vmm->usable(mib, why, sizeof(why)))
+		if (!r->vmm->usable(mib, why, sizeof(why))) {
+			if (r->opt.verbose)
+				complain("not %s: %s", r->vmm->name, why);
+			continue;
+		}
+		if (!find_guest(r))
 			return 0;
-		if (r->opt.verbose)
-			complain("not %s: %s", r->vmm->name, why);
 	}
 	complain("no hypervisor works here; `vireo doctor` says why");
 	return -ENODEV;
-}
-
-static int find_guest(struct run *r)
-{
-	if (!r->opt.kernel)
-		return kernel_get(r->vmm->guest, &r->kernel);
-	if (path_fmt(r->kernel.image, "%s", r->opt.kernel))
-		return -ENAMETOOLONG;
-	kernel_modules_of(&r->kernel);
-	return 0;
 }
 
 /* A folder that only the user can enter, with all that a run makes. */
@@ -123,9 +129,9 @@ static int make_cmdline(struct run *r)
 	 * The log goes to the serial port, the user sits at the console.
 	 */
 	n = snprintf(r->cmdline, sizeof(r->cmdline),
-		     "panic=0 quiet console=%s%s%s vireo.mode=%s "
+		     "panic=0 quiet %sconsole=%s%s%s vireo.mode=%s "
 		     "vireo.console=%s vireo.token=%s%s%s",
-		     r->vmm->serial,
+		     r->vmm->append, r->vmm->serial,
 		     r->opt.mode == MODE_FOREIGN ? " console=" : "",
 		     r->opt.mode == MODE_FOREIGN ? sits_at : "",
 		     modes[r->opt.mode], sits_at, r->token,
@@ -385,7 +391,7 @@ int cmd_run(int argc, char **argv)
 	code = run_options_parse(&run.opt, argc, argv);
 	if (code)
 		return code - 1;
-	if (choose_vmm(&run) || find_guest(&run))
+	if (choose_vmm(&run))
 		return EXIT_WRONG;
 	if (make_token(&run) || session_init(&session, &run) ||
 	    make_dir(&run))

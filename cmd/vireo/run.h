@@ -92,6 +92,7 @@ struct vmm {
 	enum guest_kind guest;
 	bool has_console;	/* can be given our console device */
 	const char *serial;	/* the guest's name for its serial port */
+	const char *append;	/* for the kernel's command line */
 	/* Can it work here, with a guest of that size? If not, say why. */
 	bool (*usable)(unsigned int mem_mib, char *why, size_t size);
 	/* Its whole command line, in @a. */

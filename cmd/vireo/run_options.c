@@ -184,11 +184,38 @@ static int check_readable(const char *what, const char *path)
 	return -errno;
 }
 
-static int check_all(const struct run_options *o)
+/* Two views of one image, one of them written to: a guest would ruin it. */
+static int check_twice(const struct run_disk *a, const struct run_disk *b)
 {
-	for (unsigned int i = 0; i < o->n_disks; i++)
+	struct stat x, y;
+
+	if (a->read_only && b->read_only)
+		return 0;
+	if (stat(a->path, &x) < 0 || stat(b->path, &y) < 0)
+		return -errno;
+	if (x.st_dev != y.st_dev || x.st_ino != y.st_ino)
+		return 0;
+	complain("disk image %s is given twice; that is safe only if both "
+		 "are ,ro", b->path);
+	return -EINVAL;
+}
+
+static int check_disks(const struct run_options *o)
+{
+	for (unsigned int i = 0; i < o->n_disks; i++) {
 		if (check_disk(&o->disks[i]))
 			return -EINVAL;
+		for (unsigned int k = 0; k < i; k++)
+			if (check_twice(&o->disks[k], &o->disks[i]))
+				return -EINVAL;
+	}
+	return 0;
+}
+
+static int check_all(const struct run_options *o)
+{
+	if (check_disks(o))
+		return -EINVAL;
 	if (check_readable("kernel", o->kernel) ||
 	    check_readable("initramfs", o->initrd))
 		return -EINVAL;

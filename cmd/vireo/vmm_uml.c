@@ -53,6 +53,7 @@ const struct vmm vmm_uml = {
 	.guest = GUEST_UML,
 	.has_console = true,
 	.serial = "tty0",
+	.append = "",
 	.usable = uml_usable,
 	.command = uml_command,
 };

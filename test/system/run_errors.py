@@ -51,6 +51,17 @@ def image_is_not_whole_sectors(s):
 
 
 @suite.case
+def image_is_given_twice(s):
+    path = s.path("disk.img")
+    other = s.path("other.img")
+    with open(path, "wb") as f:
+        f.truncate(4096)
+    os.link(path, other)
+    refused(s, ["--disk", path, "--disk", path + ",ro"], path, "twice")
+    refused(s, ["--disk", path, "--disk", other], other, "twice")
+
+
+@suite.case
 def kernel_and_initramfs_are_missing(s):
     refused(s, ["--vmm", "uml", "--kernel", "/none"], "/none",
             "No such file")
