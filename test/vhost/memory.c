@@ -212,6 +212,29 @@ TEST("vhost memory: offsets need no page alignment", "")
 	fe_close(&f);
 }
 
+TEST("vhost memory: huge pages, at offsets that are no multiple of them", "")
+{
+	const size_t len = 4u << 20;
+	int fd = memfd_create("huge", MFD_CLOEXEC | MFD_HUGETLB);
+	void *p;
+
+	if (fd < 0 || ftruncate(fd, len))
+		SKIP("no hugetlbfs");
+	p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (p == MAP_FAILED) {
+		close(fd);
+		SKIP("no huge pages are free");
+	}
+	munmap(p, len);
+	open_slots();
+	CHECK_EQ(add(FE_GUEST, PAGE, FE_USER, 0, fd), 0);
+	CHECK_EQ(add(FE_GUEST + PAGE, PAGE, FE_USER + PAGE, PAGE, fd), 0);
+	CHECK_EQ(add(FE_GUEST + len, len / 2, FE_USER + len, len / 2, fd), 0);
+	CHECK_NE(add(0, PAGE, 0, len, fd), 0);
+	close(fd);
+	fe_close(&f);
+}
+
 TEST("vhost memory: a read-only region can be read, not written", "")
 {
 	char path[64];
