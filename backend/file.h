@@ -68,6 +68,12 @@ struct file_queue {
 	struct loop_fd ring_fd;		/* an eventfd of the ring */
 	struct loop_poller poller;
 	struct loop_timer retry;	/* the kernel was out of resources */
+	/* Reads from the page cache, see file_uring.c: how many not to try
+	 * now, and after the next that is not there. */
+	unsigned cache_skip, cache_skip_next;
+	bool cache_off;			/* the file system cannot tell */
+	unsigned batch, last_batch;	/* reads and writes: this one's, and
+					 * those of the one before */
 
 	/* Pool: inflight is the queue's thread's, finished is locked. */
 	unsigned pool_inflight;

@@ -4,6 +4,10 @@
  * before the sandbox closes and can do nothing but reads and writes of the
  * one registered file; it is enabled on the queue's thread, which is its
  * only user.
+ *
+ * A read that comes alone tries the page cache first: that takes two thirds
+ * of the time of a trip through the ring, which pays only for batches. The
+ * more often the data is not there, the more seldom is it tried.
  */
 #include <errno.h>
 #include <string.h>
@@ -19,6 +23,10 @@
 /* Requests handed to the kernel at once, at most; more means more calls. */
 #define URING_ENTRIES 256u
 #define URING_RETRY_NS (1 * NS_PER_MS)
+/* Segments in one call; more make a short transfer. */
+#define IOV_MOST 1024
+/* A cold cache is tried once in so many reads, at least. */
+#define CACHE_SKIP_MOST 63u
 
 enum { RING_BUFFERED = 1 };	/* index of the registered files; 0: fd */
 
@@ -83,6 +91,8 @@ int file_uring_setup(struct file_queue *q, unsigned inflight)
 	int rc;
 
 	q->ring_fd.fd = -1;
+	/* Direct I/O has no page cache. */
+	q->cache_off = q->file->fd != q->file->buffered_fd;
 	rc = init_ring(&q->ring, inflight);
 	if (rc)
 		return rc;
@@ -117,7 +127,8 @@ static void prepare(struct file_queue *q, struct io_uring_sqe *sqe,
 		const struct iovec *iov = (const struct iovec *)(const void *)
 			seg;
 		/* What does not fit becomes a short transfer. */
-		unsigned n = io->nr_seg < 1024 ? io->nr_seg : 1024;
+		unsigned n = io->nr_seg < IOV_MOST ? io->nr_seg :
+			IOV_MOST;
 
 		if (read)
 			io_uring_prep_readv(sqe, 0, iov, n, io->offset);
@@ -155,7 +166,7 @@ static void start(struct file_queue *q)
 		loop_timer_set(q->loop, &q->retry, URING_RETRY_NS);
 }
 
-void file_uring_submit(struct file_queue *q, struct vio_blk_io *io)
+static void queue_sqe(struct file_queue *q, struct vio_blk_io *io)
 {
 	struct io_uring_sqe *sqe = io_uring_get_sqe(&q->ring);
 
@@ -170,6 +181,48 @@ void file_uring_submit(struct file_queue *q, struct vio_blk_io *io)
 	}
 	prepare(q, sqe, io);
 	q->ring_inflight++;
+}
+
+/*
+ * Try the page cache. Returns true if the request is done and answered; a
+ * part of it may be done in any case.
+ */
+static bool read_cached(struct file_queue *q, struct vio_blk_io *io)
+{
+	ssize_t n;
+
+	if (q->cache_skip) {
+		q->cache_skip--;
+		return false;
+	}
+	n = preadv2(q->file->fd, (const struct iovec *)(const void *)io->seg,
+		    io->nr_seg < IOV_MOST ? io->nr_seg : IOV_MOST,
+		    (off_t)io->offset, RWF_NOWAIT);
+	if (n > 0 && (uint64_t)n == io->len) {
+		q->cache_skip_next = 0;
+		io->done(io, VIO_OK);
+		return true;
+	}
+	if (n > 0)
+		file_io(io)->pos = (uint64_t)n;
+	else if (n < 0 && errno == EOPNOTSUPP)
+		q->cache_off = true;
+	/* All else is the ring's to find out. */
+	q->cache_skip = q->cache_skip_next;
+	q->cache_skip_next = q->cache_skip_next * 2 + 1;
+	if (q->cache_skip_next > CACHE_SKIP_MOST)
+		q->cache_skip_next = CACHE_SKIP_MOST;
+	return false;
+}
+
+void file_uring_submit(struct file_queue *q, struct vio_blk_io *io)
+{
+	bool alone = !q->batch++ && q->last_batch <= 1;
+
+	if (alone && io->op == VIO_BLK_READ && !q->cache_off &&
+	    read_cached(q, io))
+		return;
+	queue_sqe(q, io);
 }
 
 /* One answer of the kernel. */
@@ -194,7 +247,7 @@ static void complete(struct file_queue *q, struct vio_blk_io *io, int res)
 	if (err || fi->pos >= io->len)
 		file_finish(q, io, err);
 	else
-		file_uring_submit(q, io);
+		queue_sqe(q, io);
 }
 
 /* Returns true if anything was there. */
@@ -226,6 +279,8 @@ static bool reap(struct file_queue *q)
 
 void file_uring_commit(struct file_queue *q)
 {
+	q->last_batch = q->batch;
+	q->batch = 0;
 	if (!io_uring_sq_ready(&q->ring))
 		return;
 	start(q);
