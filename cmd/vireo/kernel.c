@@ -52,18 +52,24 @@ static int cache_dir(char *out)
 	return path_fmt(out, "/var/tmp/vireo-%u", (unsigned int)getuid());
 }
 
-/* The last match of @root @pattern, which for versions is the newest. */
+/* The match of @root @pattern with the highest version in its name. */
 static int find_last(const char *root, const char *pattern, char *out)
 {
 	char full[PATH_MAX];
+	const char *best;
 	glob_t g = { 0 };
 	int err = path_fmt(full, "%s%s", root, pattern);
 
 	if (err)
 		return err;
 	err = -ENOENT;
-	if (!glob(full, GLOB_BRACE, NULL, &g) && g.gl_pathc)
-		err = path_fmt(out, "%s", g.gl_pathv[g.gl_pathc - 1]);
+	if (!glob(full, GLOB_BRACE, NULL, &g) && g.gl_pathc) {
+		best = g.gl_pathv[0];
+		for (size_t i = 1; i < g.gl_pathc; i++)
+			if (strverscmp(g.gl_pathv[i], best) > 0)
+				best = g.gl_pathv[i];
+		err = path_fmt(out, "%s", best);
+	}
 	globfree(&g);
 	if (!err && access(out, R_OK) < 0)
 		err = -errno;

@@ -19,8 +19,8 @@ enum kvm_verdict {
 
 /*
  * Run a little 64-bit program with paging under KVM, in a child with a
- * time limit. Blocks for half a second, three at worst. @why gets one clause of
- * explanation.
+ * time limit. Blocks for half a second, three at worst. @why gets one
+ * clause of explanation.
  */
 enum kvm_verdict probe_kvm(char *why, size_t size);
 

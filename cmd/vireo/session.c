@@ -324,5 +324,8 @@ void session_close(struct session *s)
 		poll_once(s, 0);
 	if (s->filtered)
 		filter_flush(&s->filter);
+	/* The last words may come in after the news of the death. */
+	if (s->tail.panic[0] && (end == END_VMM || end == END_POWER_OFF))
+		end = END_PANIC;
 	s->end = end;
 }

@@ -60,7 +60,8 @@ class Machine:
     def serve(self, *words):
         self.daemon = self.s.popen(
             os.path.join(BIN, "vireo-blk"), "--socket-path=" + self.socket,
-            *words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            *words, stdout=subprocess.DEVNULL,
+            stderr=open(self.s.path("log"), "wb"))
         wait_for(lambda: os.path.exists(self.socket), 5, "no socket")
 
     def command(self, todo):
@@ -221,6 +222,29 @@ def daemon_killed_leaves_a_whole_image(s):
     fsck(image)
     machine.serve("--blk-file=" + image)
     verified(machine, image, 1)
+
+
+@suite.case
+def front_end_without_shared_memory_is_told_the_cure(s):
+    need_qemu()
+    image = s.ext4()
+    machine = Machine(s, "qemu")
+    machine.serve("--blk-file=" + image)
+    # The firmware starts the disk; its memory is QEMU's alone.
+    qemu = s.guest("qemu-system-x86_64", "-nodefaults", "-display", "none",
+                   "-accel", "tcg", "-m", "64",
+                   "-chardev", "socket,id=c,path=" + machine.socket,
+                   "-device", "vhost-user-blk-pci,chardev=c")
+
+    def told():
+        with open(s.path("log")) as f:
+            return "share=on" in f.read()
+    wait_for(told, 30, "nothing is said of share=on")
+    qemu.kill()
+    qemu.communicate()
+    code, out = machine.boot_to_end("mount -t ext4 /dev/vda /mnt && exit 4")
+    expect(code == 4, code, out)
+    machine.stop()
 
 
 @suite.case
