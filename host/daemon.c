@@ -141,6 +141,7 @@ static int enter_sandbox(struct daemon *d)
 {
 	const struct sandbox sb = {
 		.syscalls = d->type->syscalls,
+		.ioctls = d->type->ioctls,
 		.unlink_dir_fd = { d->sock.dir_fd, d->unlink_dir_fd },
 		.trace = o.verbose,
 	};

@@ -35,6 +35,7 @@ struct daemon_type {
 	const struct opt *opts;
 	const struct daemon_feature *features;	/* ends with a NULL name */
 	const char *const *syscalls;	/* for the sandbox, ends with NULL */
+	const unsigned long *ioctls;	/* likewise, ends with 0; or NULL */
 
 	/*
 	 * Check options, open everything, set daemon->dev. Errors have been

@@ -219,6 +219,21 @@ static int allow_masked(scmp_filter_ctx ctx, const struct masked_rule *r)
 	return seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, r->nr, 1, &cmp);
 }
 
+/* The kernel takes 32 bits of a request; so does the filter. */
+static int allow_ioctls(scmp_filter_ctx ctx, const unsigned long *requests)
+{
+	int rc = 0;
+
+	for (; requests && *requests && !rc; requests++) {
+		const struct masked_rule r = {
+			SCMP_SYS(ioctl), 1, UINT32_MAX, (uint32_t)*requests,
+		};
+
+		rc = allow_masked(ctx, &r);
+	}
+	return rc;
+}
+
 /* The names to remove at exit. */
 static int allow_unlink(scmp_filter_ctx ctx, const struct sandbox *sb)
 {
@@ -294,6 +309,8 @@ static int seccomp(const struct sandbox *sb)
 		rc = allow_some(ctx);
 	if (!rc)
 		rc = allow_unlink(ctx, sb);
+	if (!rc && !SANDBOX_SANITIZED)
+		rc = allow_ioctls(ctx, sb->ioctls);
 	if (!rc)
 		rc = seccomp_load(ctx);
 	seccomp_release(ctx);

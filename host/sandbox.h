@@ -17,6 +17,8 @@ enum { SANDBOX_DIRS = 2 };
 struct sandbox {
 	/* System calls beside those that every daemon needs; ends with NULL. */
 	const char *const *syscalls;
+	/* Requests of ioctl() that are allowed; ends with 0. May be NULL. */
+	const unsigned long *ioctls;
 	/* O_PATH folders from which names may be removed at exit, or -1. */
 	int unlink_dir_fd[SANDBOX_DIRS];
 	bool trace;		/* log each layer at info level */

@@ -4,6 +4,7 @@
  * wiring: options, storage, device.
  */
 #include <errno.h>
+#include <linux/fs.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -97,9 +98,10 @@ static const struct daemon_feature features[] = {
 static const char *const syscalls[] = {
 	"io_uring_enter", "io_uring_register", "preadv", "pwritev",
 	"preadv2", "pwritev2", "fallocate", "fdatasync", "flock",
-	"ioctl",	/* BLKDISCARD; Landlock and the open files bound it */
 	NULL
 };
+
+static const unsigned long ioctls[] = { BLKDISCARD, 0 };
 
 static int check_options(void)
 {
@@ -330,6 +332,7 @@ static const struct daemon_type blk_type = {
 	.opts = options,
 	.features = features,
 	.syscalls = syscalls,
+	.ioctls = ioctls,
 	.open = blk_open,
 	.start = blk_start,
 	.stop = blk_stop,

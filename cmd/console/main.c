@@ -4,6 +4,7 @@
  * the wiring: options, the host's end, device.
  */
 #include <errno.h>
+#include <sys/ioctl.h>
 #include <vireo/console.h>
 
 #include "backend/chardev.h"
@@ -59,7 +60,9 @@ static const struct daemon_feature features[] = {
 };
 
 /* The terminal's size and its state at exit. */
-static const char *const syscalls[] = { "ioctl", NULL };
+static const char *const syscalls[] = { NULL };
+/* tcgetattr() is among what isatty() and tcsetattr() do. */
+static const unsigned long ioctls[] = { TIOCGWINSZ, TCGETS, TCSETS, 0 };
 
 static size_t back_write(void *backend, const void *src, size_t len)
 {
@@ -212,6 +215,7 @@ static const struct daemon_type console_type = {
 	.opts = options,
 	.features = features,
 	.syscalls = syscalls,
+	.ioctls = ioctls,
 	.open = console_open,
 	.start = console_start,
 	.stop = console_stop,

@@ -6,9 +6,11 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <termios.h>
 #include <unistd.h>
 #include <vireo/driver_console.h>
 #include <vireo/driver_rng.h>
@@ -290,6 +292,50 @@ TEST("a pseudo-terminal is named, and can be opened again", "")
 	CHECK_EQ(peer_end(&p, SIGTERM), 0);
 	close(out[0]);
 	close(out[1]);
+	peer_fini(&p);
+}
+
+TEST("a terminal is raw meanwhile, has a size, and is given back", "")
+{
+	static const char *const args[] = { NULL };
+	struct winsize w = { .ws_col = 100, .ws_row = 30 };
+	struct termios t;
+	int master, slave;
+	unsigned i;
+	char got[8];
+
+	peer_init(&p);
+	master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+	CHECK_GE(master, 0);
+	CHECK_EQ(grantpt(master) | unlockpt(master), 0);
+	slave = open(ptsname(master), O_RDWR | O_NOCTTY | O_CLOEXEC);
+	CHECK_GE(slave, 0);
+	CHECK_EQ(ioctl(slave, TIOCSWINSZ, &w), 0);
+	start_stdio(slave, slave, args);
+	con_open();
+	CHECK_EQ(con.cols, 100);
+	CHECK_EQ(con.rows, 30);
+	CHECK_EQ(tcgetattr(slave, &t), 0);
+	CHECK_EQ(t.c_lflag & (ICANON | ECHO | ISIG), 0);
+	/* Ctrl-C is the guest's. */
+	CHECK_EQ(write(master, "a\003b", 3), 3);
+	expect_input("a\003b");
+	print("$ ");
+	read_all(master, got, 2);
+	w.ws_col = 80;
+	CHECK_EQ(ioctl(slave, TIOCSWINSZ, &w), 0);
+	kill(p.pid, SIGWINCH);
+	for (i = 0; i < 500 && con.cols != 80; i++) {
+		usleep(10000);
+		CHECK_EQ(vio_condrv_refresh(&con), VIO_OK);
+	}
+	CHECK_EQ(con.cols, 80);
+	front_close(&f);
+	CHECK_EQ(peer_end(&p, SIGTERM), 0);
+	CHECK_EQ(tcgetattr(slave, &t), 0);
+	CHECK_EQ(t.c_lflag & (ICANON | ECHO | ISIG), ICANON | ECHO | ISIG);
+	close(master);
+	close(slave);
 	peer_fini(&p);
 }
 

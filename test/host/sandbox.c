@@ -5,6 +5,7 @@
 #include <linux/capability.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -28,10 +29,12 @@
 
 static const char *const extra[] = { "fallocate", NULL };
 
+static const unsigned long ioctls[] = { FIONREAD, 0 };
+
 /* Exit status of @body in a sandboxed child. */
 static int child(const char *const *syscalls, int (*body)(void))
 {
-	struct sandbox sb = { .syscalls = syscalls,
+	struct sandbox sb = { .syscalls = syscalls, .ioctls = ioctls,
 				.unlink_dir_fd = { -1, -1 } };
 	int status, quiet;
 	pid_t pid = fork();
@@ -94,6 +97,22 @@ static int body_fork(void)
 	return 1;
 }
 
+static int body_ioctl_good(void)
+{
+	int n;
+
+	return ioctl(STDIN_FILENO, FIONREAD, &n) && errno != ENOTTY ? 1 : 0;
+}
+
+/* What would type into the terminal that the program was started from. */
+static int body_ioctl_bad(void)
+{
+	char c = 'x';
+
+	ioctl(STDIN_FILENO, TIOCSTI, &c);
+	return 1;
+}
+
 TEST("threads, loops and memory work inside", "")
 {
 	CHECK_EQ(child(extra, body_worker), 0);
@@ -108,6 +127,8 @@ TEST("forbidden system calls are not executed", "")
 	CHECK_EQ(child(NULL, body_exec), DENIED);
 	CHECK_EQ(child(NULL, body_code), DENIED);
 	CHECK_EQ(child(NULL, body_fork), DENIED);
+	CHECK_EQ(child(NULL, body_ioctl_good), 0);
+	CHECK_EQ(child(NULL, body_ioctl_bad), DENIED);
 }
 
 static int body_caps(void)
