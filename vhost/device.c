@@ -211,7 +211,8 @@ int vhu_on_set_back_fd(struct vhu_server *s, struct vhu_msg *msg)
 	return 0;
 }
 
-int vhu_device_reset(struct vhu_server *s)
+/* All rings as at the beginning, but for their bases. */
+static int stop_rings(struct vhu_server *s)
 {
 	int err = 0;
 
@@ -224,6 +225,13 @@ int vhu_device_reset(struct vhu_server *s)
 		vhu_ring_event(r, s->features & VHU_F_PROTOCOL ?
 			       VHU_EV_DISABLE : VHU_EV_ENABLE);
 	}
+	return err;
+}
+
+int vhu_device_reset(struct vhu_server *s)
+{
+	int err = stop_rings(s);
+
 	if (vio_dev_reset(s->dev) != VIO_OK && !err) {
 		vhu_say(s, VIO_LOG_ERROR,
 			"requests are still in flight; the device cannot be reset yet",
@@ -264,6 +272,20 @@ static bool memory_missing(const struct vhu_server *s)
 	return false;
 }
 
+/*
+ * The front end writes 0. QEMU does so when the guest resets the device, and
+ * just as well when it only pauses the machine, and says GET_VRING_BASE after
+ * it. So rings keep their bases, and the device what the driver wrote to its
+ * configuration: a guest that asked for write-through must not get a
+ * write-back cache by a pause. Other features, or RESET_DEVICE, reset it all.
+ */
+static int front_reset(struct vhu_server *s)
+{
+	if (vio_dev_status(s->dev) & VIRTIO_STATUS_NEEDS_RESET)
+		return vhu_device_reset(s);
+	return stop_rings(s);
+}
+
 int vhu_on_set_status(struct vhu_server *s, struct vhu_msg *msg)
 {
 	uint64_t status = msg->p.u64;
@@ -275,12 +297,7 @@ int vhu_on_set_status(struct vhu_server *s, struct vhu_msg *msg)
 	}
 	s->status = (uint8_t)status;
 	if (status == 0)
-		/*
-		 * A reset stops the rings, but they keep their base: QEMU
-		 * sends this first and GET_VRING_BASE after it, also when it
-		 * only pauses the machine.
-		 */
-		return vhu_device_reset(s);
+		return front_reset(s);
 	if (status & VIRTIO_STATUS_FAILED)
 		vhu_say(s, VIO_LOG_WARN,
 			"the guest's driver gave the device up",

@@ -266,6 +266,34 @@ TEST("vhost: pause and go on: QEMU's reset, disable, GET_VRING_BASE", "")
 	fe_close(&f);
 }
 
+TEST("vhost: a pause does not undo what the driver configured", "")
+{
+	struct { uint32_t off, size, flags; unsigned char d[4]; } c = {
+		.off = 2, .size = 1, .flags = 0, .d = { 99 },
+	};
+	unsigned resets;
+
+	fe_open(&f);
+	fe_negotiate(&f, QEMU_PF | VHU_PF(RESET_DEVICE), MODERN | PROTOCOL);
+	fe_send_memory(&f);
+	fe_send_ring(&f, 0);
+	CHECK_EQ(fe_ask(&f, VHOST_USER_SET_CONFIG, &c, 13, NULL, 0), 0);
+	resets = f.resets;
+	fe_send_u64(&f, VHOST_USER_SET_STATUS, 0);
+	CHECK_EQ(fe_get_u64(&f, VHOST_USER_GET_STATUS), 0);
+	fe_send_u64(&f, VHOST_USER_SET_FEATURES, MODERN | PROTOCOL);
+	fe_send_u64(&f, VHOST_USER_SET_STATUS, 8);
+	CHECK_EQ(f.resets, resets);
+	/* Another driver, and the message that can mean nothing else. */
+	fe_send_u64(&f, VHOST_USER_SET_STATUS, 0);
+	fe_send_u64(&f, VHOST_USER_SET_FEATURES,
+		    MODERN | PROTOCOL | BIT(VIRTIO_F_EVENT_IDX));
+	CHECK_EQ(f.resets, resets + 1);
+	CHECK_EQ(fe_ask(&f, VHOST_USER_RESET_DEVICE, NULL, 0, NULL, 0), 0);
+	CHECK_EQ(f.resets, resets + 2);
+	fe_close(&f);
+}
+
 TEST("vhost: GET_VRING_BASE waits for what is in flight", "")
 {
 	fe_open(&f);
@@ -489,7 +517,7 @@ TEST("vhost: NEED_REPLY is answered even before REPLY_ACK is settled", "")
 
 TEST("vhost: a device that refuses features says so in its status", "")
 {
-	uint64_t feat = MODERN | PROTOCOL;
+	uint64_t feat = MODERN | PROTOCOL | BIT(VIRTIO_F_EVENT_IDX);
 
 	fe_open(&f);
 	fe_negotiate(&f, QEMU_PF, MODERN | PROTOCOL);
