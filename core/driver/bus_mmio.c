@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * bus_mmio.c - the driver side of the MMIO transport, version 2: what drivers
+ * ask of a bus, as register accesses. It knows no device type and no ring.
+ */
+#include <vireo/bus_mmio.h>
+#include <vireo/spec/mmio.h>
+#include "core/base/string.h"
+
+static uint32_t get(const struct vio_bus_mmio *b, uint32_t off)
+{
+	return b->access->read(b->ctx, off, 4);
+}
+
+static void put(const struct vio_bus_mmio *b, uint32_t off, uint32_t v)
+{
+	b->access->write(b->ctx, off, v, 4);
+}
+
+int vio_bus_mmio_probe(struct vio_bus_mmio *b,
+		       const struct vio_mmio_access *access, void *ctx)
+{
+	b->access = access;
+	b->ctx = ctx;
+	b->device_id = 0;
+	/* mmio.driver.device-initialization.1 and .2: in this order */
+	if (get(b, VIRTIO_MMIO_MAGIC_VALUE) != VIRTIO_MMIO_MAGIC ||
+	    get(b, VIRTIO_MMIO_VERSION_REG) != VIRTIO_MMIO_VERSION)
+		return VIO_E_UNSUPP;
+	b->device_id = get(b, VIRTIO_MMIO_DEVICE_ID);
+	return b->device_id ? VIO_OK : VIO_E_AGAIN;
+}
+
+uint32_t vio_bus_mmio_interrupt(struct vio_bus_mmio *b)
+{
+	const uint32_t known = VIRTIO_MMIO_INT_VRING | VIRTIO_MMIO_INT_CONFIG;
+	uint32_t what = get(b, VIRTIO_MMIO_INTERRUPT_STATUS) & known;
+
+	/* Before the rings are looked at: what comes later interrupts anew. */
+	if (what)
+		put(b, VIRTIO_MMIO_INTERRUPT_ACK, what);
+	return what;
+}
+
+static int get_status(void *bus, uint32_t *status)
+{
+	*status = get(bus, VIRTIO_MMIO_STATUS);
+	return VIO_OK;
+}
+
+static int set_status(void *bus, uint32_t status)
+{
+	put(bus, VIRTIO_MMIO_STATUS, status);
+	return VIO_OK;
+}
+
+static int get_features(void *bus, struct vio_features *f)
+{
+	*f = (struct vio_features){ { 0, 0 } };
+	for (uint32_t i = 0; i < 4; i++) {
+		put(bus, VIRTIO_MMIO_DEVICE_FEATURES_SEL, i);
+		f->w[i / 2] |= (uint64_t)get(bus, VIRTIO_MMIO_DEVICE_FEATURES)
+			       << 32 * (i % 2);
+	}
+	return VIO_OK;
+}
+
+static int set_features(void *bus, const struct vio_features *f)
+{
+	for (uint32_t i = 0; i < 4; i++) {
+		put(bus, VIRTIO_MMIO_DRIVER_FEATURES_SEL, i);
+		put(bus, VIRTIO_MMIO_DRIVER_FEATURES,
+		    (uint32_t)(f->w[i / 2] >> 32 * (i % 2)));
+	}
+	return VIO_OK;
+}
+
+static int generation(void *bus, uint32_t *g)
+{
+	*g = get(bus, VIRTIO_MMIO_CONFIG_GENERATION);
+	return VIO_OK;
+}
+
+/*
+ * mmio.driver.mmio-device-register-layout.3: each field by its width, 64-bit
+ * ones by two of 32. Fields lie at multiples of their width, so the widest
+ * access that offset and length permit never cuts one.
+ */
+static unsigned width(uint32_t off, uint32_t len)
+{
+	if (!(off % 4) && len >= 4)
+		return 4;
+	return !(off % 2) && len >= 2 ? 2 : 1;
+}
+
+static int config_read(void *bus, uint32_t off, void *dst, uint32_t len)
+{
+	const struct vio_bus_mmio *b = bus;
+	unsigned char *to = dst;
+	unsigned n;
+
+	for (; len; off += n, len -= n) {
+		uint32_t v;
+
+		n = width(off, len);
+		v = b->access->read(b->ctx, VIRTIO_MMIO_CONFIG + off, n);
+		for (unsigned i = 0; i < n; i++)
+			*to++ = (unsigned char)(v >> 8 * i);
+	}
+	return VIO_OK;
+}
+
+static int config_write(void *bus, uint32_t off, const void *src, uint32_t len)
+{
+	const struct vio_bus_mmio *b = bus;
+	const unsigned char *from = src;
+	unsigned n;
+
+	for (; len; off += n, len -= n) {
+		uint32_t v = 0;
+
+		n = width(off, len);
+		for (unsigned i = 0; i < n; i++)
+			v |= (uint32_t)*from++ << 8 * i;
+		b->access->write(b->ctx, VIRTIO_MMIO_CONFIG + off, v, n);
+	}
+	return VIO_OK;
+}
+
+static int queue_max(void *bus, uint16_t index, uint16_t *size)
+{
+	uint32_t max;
+
+	put(bus, VIRTIO_MMIO_QUEUE_SEL, index);
+	max = get(bus, VIRTIO_MMIO_QUEUE_SIZE_MAX);
+	*size = (uint16_t)(max < 32768 ? max : 32768);
+	return VIO_OK;
+}
+
+static void put64(void *bus, uint32_t low, uint64_t v)
+{
+	put(bus, low, (uint32_t)v);
+	put(bus, low + 4, (uint32_t)(v >> 32));
+}
+
+static int queue_start(void *bus, uint16_t index,
+		       const struct vio_queue_layout *l)
+{
+	put(bus, VIRTIO_MMIO_QUEUE_SEL, index);
+	if (get(bus, VIRTIO_MMIO_QUEUE_READY))
+		return VIO_E_STATE;
+	put(bus, VIRTIO_MMIO_QUEUE_SIZE, l->size);
+	put64(bus, VIRTIO_MMIO_QUEUE_DESC_LOW, l->desc.v);
+	put64(bus, VIRTIO_MMIO_QUEUE_DRIVER_LOW, l->driver.v);
+	put64(bus, VIRTIO_MMIO_QUEUE_DEVICE_LOW, l->device.v);
+	put(bus, VIRTIO_MMIO_QUEUE_READY, 1);
+	return get(bus, VIRTIO_MMIO_QUEUE_READY) ? VIO_OK : VIO_E_PEER;
+}
+
+static void notify(void *bus, uint16_t index)
+{
+	put(bus, VIRTIO_MMIO_QUEUE_NOTIFY, index);
+}
+
+static int wait(void *bus, uint16_t index)
+{
+	struct vio_bus_mmio *b = bus;
+	int err = b->access->wait(b->ctx);
+
+	(void)index;
+	if (!err)
+		vio_bus_mmio_interrupt(b);
+	return err;
+}
+
+const struct vio_bus_ops vio_bus_mmio_ops = {
+	.get_status = get_status,
+	.set_status = set_status,
+	.get_features = get_features,
+	.set_features = set_features,
+	.generation = generation,
+	.config_read = config_read,
+	.config_write = config_write,
+	.queue_max = queue_max,
+	.queue_start = queue_start,
+	.notify = notify,
+	.wait = wait,
+};
