@@ -6,8 +6,7 @@
  */
 #define _GNU_SOURCE
 #include <vireo/driver_blk.h>
-#include <vireo/vhu_client.h>
-
+#include "program.h"
 #include "vhost/msg.h"
 #include "vhost/sock.h"
 #include "vtest.h"
@@ -15,94 +14,31 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define WINDOW	(4u << 20)
-#define RINGS	(1u << 20)
 #define SECTORS	2048u		/* of the disk: 1 MiB */
 
 struct fixture {
-	pid_t pid;
-	struct vhu_client *client;
-	struct vio_drv_mem mem;
-	struct vhu_client_conf conf;
+	struct program program;
 	struct vio_blkdrv blk;
-	unsigned char *data;
-	void *priv;
 };
-
-static void make_memory(struct fixture *f)
-{
-	f->conf.mem_fd = memfd_create("client", MFD_CLOEXEC);
-	CHECK_GE(f->conf.mem_fd, 0);
-	CHECK_EQ(ftruncate(f->conf.mem_fd, WINDOW), 0);
-	f->mem.window.host = mmap(NULL, WINDOW, PROT_READ | PROT_WRITE,
-				  MAP_SHARED, f->conf.mem_fd, 0);
-	CHECK(f->mem.window.host != MAP_FAILED);
-	f->mem.window.addr = vio_addr_of(0x100000);
-	f->mem.window.size = WINDOW;
-	f->priv = malloc(RINGS);
-	CHECK(f->priv);
-	f->data = f->mem.window.host + RINGS;
-	f->conf.window = f->mem.window;
-	f->conf.timeout_ms = 5000;
-}
-
-static void fresh_arenas(struct fixture *f)
-{
-	f->mem.shared.at = f->mem.window.host;
-	f->mem.shared.left = RINGS;
-	f->mem.priv.at = f->priv;
-	f->mem.priv.left = RINGS;
-}
-
-/* vireo-blk on one end of a pair of sockets; ours is in f->conf. */
-static void start_backend(struct fixture *f)
-{
-	char fd[24];
-	int pair[2];
-
-	CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
-	f->pid = fork();
-	CHECK_GE(f->pid, 0);
-	if (f->pid == 0) {
-		/* The sandbox keeps the leak checker from its work. */
-		setenv("ASAN_OPTIONS", "detect_leaks=0", 0);
-		snprintf(fd, sizeof(fd), "--fd=%d", dup(pair[1]));
-		execl(VIREO_BLK, "vireo-blk", fd, "--backend=mem",
-		      "--size=1M", "--num-queues=2", "--serial=client-test",
-		      "--in-order", (char *)NULL);
-		_exit(127);
-	}
-	close(pair[1]);
-	f->conf.socket_fd = pair[0];
-}
 
 static void setup(struct fixture *f)
 {
+	static const char *const args[] = {
+		"--backend=mem", "--size=1M", "--num-queues=2",
+		"--serial=client-test", "--in-order", NULL,
+	};
+
 	memset(f, 0, sizeof(*f));
-	make_memory(f);
-	start_backend(f);
-	CHECK_EQ(vhu_client_open(&f->client, &f->conf), 0);
+	program_start(&f->program, "vireo-blk", args, false);
 }
 
 static void teardown(struct fixture *f)
 {
-	int status;
-
-	vhu_client_close(f->client);
-	if (f->pid) {
-		CHECK_EQ(kill(f->pid, SIGTERM), 0);
-		CHECK_EQ(waitpid(f->pid, &status, 0), f->pid);
-	}
-	munmap(f->mem.window.host, WINDOW);
-	close(f->conf.mem_fd);
-	free(f->priv);
+	program_stop(&f->program);
 }
 
 enum { EVENT_IDX = 1, INDIRECT = 2, IN_ORDER = 4, PACKED = 8, SETS = 16 };
@@ -130,9 +66,10 @@ static void start_driver(struct fixture *f, unsigned set)
 	struct vio_vq_limits limits = { .size = 64, .indirect_max = 8 };
 	struct vio_features wanted = features(set);
 
-	fresh_arenas(f);
-	CHECK_EQ(vio_blkdrv_init(&f->blk, &vhu_client_bus, f->client, &wanted,
-				 &limits, 2, &f->mem), VIO_OK);
+	program_arenas(&f->program);
+	CHECK_EQ(vio_blkdrv_init(&f->blk, &vhu_client_bus, f->program.client,
+				 &wanted, &limits, 2, &f->program.mem),
+		 VIO_OK);
 	CHECK_EQ(f->blk.nr_queues, 2);
 	CHECK_EQ(f->blk.capacity_sectors, SECTORS);
 	CHECK_EQ(f->blk.drv.features.w[0] & wanted.w[0] & ((1ull << 29) |
@@ -144,7 +81,7 @@ static void start_driver(struct fixture *f, unsigned set)
 /* Write, read back and compare at random places, on both queues. */
 static void exercise(struct fixture *f, struct vtest_rand *rand)
 {
-	unsigned char *out = f->data, *in = f->data + 65536;
+	unsigned char *out = f->program.data, *in = f->program.data + 65536;
 	unsigned i;
 
 	for (i = 0; i < 50; i++) {
@@ -176,8 +113,9 @@ TEST("client: our driver and vireo-blk, every feature set, on one connection",
 	unsigned set;
 
 	setup(&f);
-	CHECK_EQ(vhu_client_queues(f.client), 2);
-	CHECK_NE(vhu_client_protocol_features(f.client) & VHU_PF(CONFIG), 0);
+	CHECK_EQ(vhu_client_queues(f.program.client), 2);
+	CHECK(vhu_client_protocol_features(f.program.client) &
+	      VHU_PF(CONFIG));
 	for (set = 0; set < SETS; set++) {
 		start_driver(&f, set);
 		exercise(&f, &rand);
@@ -207,7 +145,7 @@ TEST("client: many requests in flight; a reset gives every one of them back",
 		start_driver(&f, round % SETS);
 		memset(req, 0, sizeof(req));
 		for (i = 0; i < 16; i++) {
-			seg[i].base = f.data + i * 4096;
+			seg[i].base = f.program.data + i * 4096;
 			seg[i].len = 4096;
 			req[i].type = VIRTIO_BLK_T_IN;
 			req[i].sector = i * 8;
@@ -235,9 +173,9 @@ TEST("client: a back end that is killed ends the wait with an error", "")
 	setup(&f);
 	start_driver(&f, EVENT_IDX);
 	CHECK_EQ(vio_blkdrv_sync(&f.blk, 0, &req), VIO_OK);
-	CHECK_EQ(kill(f.pid, SIGKILL), 0);
-	CHECK_EQ(waitpid(f.pid, &status, 0), f.pid);
-	f.pid = 0;
+	CHECK_EQ(kill(f.program.pid, SIGKILL), 0);
+	CHECK_EQ(waitpid(f.program.pid, &status, 0), f.program.pid);
+	f.program.pid = 0;
 	CHECK_EQ(vio_blkdrv_sync(&f.blk, 0, &req), VIO_E_IO);
 	teardown(&f);
 }

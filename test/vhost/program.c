@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: MIT */
+/* A daemon in a process of its own; see program.h. */
+#define _GNU_SOURCE
+#include "program.h"
+#include "vtest.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define ARGS	16
+
+static void make_memory(struct program *p)
+{
+	p->conf.mem_fd = memfd_create("program", MFD_CLOEXEC);
+	CHECK_GE(p->conf.mem_fd, 0);
+	CHECK_EQ(ftruncate(p->conf.mem_fd, PROGRAM_WINDOW), 0);
+	p->mem.window.host = mmap(NULL, PROGRAM_WINDOW,
+				  PROT_READ | PROT_WRITE, MAP_SHARED,
+				  p->conf.mem_fd, 0);
+	CHECK(p->mem.window.host != MAP_FAILED);
+	p->mem.window.addr = vio_addr_of(0x100000);
+	p->mem.window.size = PROGRAM_WINDOW;
+	p->priv = malloc(PROGRAM_RINGS);
+	CHECK(p->priv);
+	p->data = p->mem.window.host + PROGRAM_RINGS;
+	p->conf.window = p->mem.window;
+	p->conf.timeout_ms = 5000;
+}
+
+void program_arenas(struct program *p)
+{
+	p->mem.shared.at = p->mem.window.host;
+	p->mem.shared.left = PROGRAM_RINGS;
+	p->mem.priv.at = p->priv;
+	p->mem.priv.left = PROGRAM_RINGS;
+}
+
+/* In the child; does not come back. */
+static void become(const char *name, const char *const *args, int sock,
+		   const int *in, const int *out)
+{
+	const char *argv[ARGS] = { name };
+	char path[4096], fd[24];
+	unsigned n = 2;
+
+	if (in) {
+		dup2(in[0], STDIN_FILENO);
+		dup2(out[1], STDOUT_FILENO);
+	}
+	/* The sandbox keeps the leak checker from its work. */
+	setenv("ASAN_OPTIONS", "detect_leaks=0", 0);
+	snprintf(fd, sizeof(fd), "--fd=%d", dup(sock));
+	argv[1] = fd;
+	while (*args && n < ARGS - 1)
+		argv[n++] = *args++;
+	snprintf(path, sizeof(path), "%s/%s", PROGRAMS, name);
+	execv(path, (char *const *)(uintptr_t)argv);
+	_exit(127);
+}
+
+void program_start(struct program *p, const char *name,
+		   const char *const *args, bool pipes)
+{
+	int pair[2], in[2], out[2];
+
+	memset(p, 0, sizeof(*p));
+	p->in = p->out = -1;
+	make_memory(p);
+	CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	if (pipes) {
+		CHECK_EQ(pipe2(in, O_CLOEXEC), 0);
+		CHECK_EQ(pipe2(out, O_CLOEXEC), 0);
+	}
+	p->pid = fork();
+	CHECK_GE(p->pid, 0);
+	if (p->pid == 0)
+		become(name, args, pair[1], pipes ? in : NULL, out);
+	close(pair[1]);
+	if (pipes) {
+		close(in[0]);
+		close(out[1]);
+		p->in = in[1];
+		p->out = out[0];
+	}
+	p->conf.socket_fd = pair[0];
+	CHECK_EQ(vhu_client_open(&p->client, &p->conf), 0);
+}
+
+void program_stop(struct program *p)
+{
+	int status = 0;
+
+	vhu_client_close(p->client);
+	if (p->pid) {
+		CHECK_EQ(kill(p->pid, SIGTERM), 0);
+		CHECK_EQ(waitpid(p->pid, &status, 0), p->pid);
+	}
+	CHECK(WIFEXITED(status));
+	CHECK_EQ(WEXITSTATUS(status), 0);
+	if (p->in >= 0)
+		close(p->in);
+	if (p->out >= 0)
+		close(p->out);
+	munmap(p->mem.window.host, PROGRAM_WINDOW);
+	close(p->conf.mem_fd);
+	free(p->priv);
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * program.h - one of the daemons as users run it, in a process of its own,
+ * and the front end's side of vhost-user in this one.
+ */
+#ifndef TEST_VHOST_PROGRAM_H
+#define TEST_VHOST_PROGRAM_H
+
+#include <vireo/vhu_client.h>
+
+#include <sys/types.h>
+
+#define PROGRAM_WINDOW	(4u << 20)	/* bytes of shared memory */
+#define PROGRAM_RINGS	(1u << 20)	/* of them for rings */
+
+struct program {
+	pid_t pid;
+	struct vhu_client *client;
+	struct vhu_client_conf conf;
+	struct vio_drv_mem mem;
+	unsigned char *data;	/* shared, behind the rings */
+	void *priv;
+	int in, out;		/* its standard input and output, or -1 */
+};
+
+/*
+ * Start build/bin/@name with @args (ended by NULL) on one end of a socket
+ * pair, and connect. @pipes: its standard input and output are p->in, p->out.
+ */
+void program_start(struct program *p, const char *name,
+		   const char *const *args, bool pipes);
+
+/* Empty arenas, for a driver that starts. */
+void program_arenas(struct program *p);
+
+/* Hang up, end it, check that it ended well. */
+void program_stop(struct program *p);
+
+#endif
