@@ -24,6 +24,11 @@ struct blkdev_ops {
 	int (*attach)(struct blkdev *d, unsigned queue, struct loop *loop);
 	/* Queue's thread, nothing in flight. NULL: none. */
 	void (*detach)(struct blkdev *d, unsigned queue);
+	/*
+	 * Look at the size again. @sectors: of 512 bytes. Control thread.
+	 * 0, or -errno after an error line. NULL: it never changes.
+	 */
+	int (*resize)(struct blkdev *d, uint64_t *sectors);
 	/* All queues are detached, their loops ended. Frees the device. */
 	void (*close)(struct blkdev *d);
 };

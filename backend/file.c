@@ -86,9 +86,10 @@ static void file_submit(void *backend, struct vio_blk_io *io)
 {
 	struct file *f = vio_container_of(backend, struct file, dev);
 	struct file_queue *q = &f->queues[io->queue];
+	uint64_t size = atomic_load_explicit(&f->size, memory_order_relaxed);
 
 	if (io->op != VIO_BLK_FLUSH &&
-	    (io->offset > f->size || io->len > f->size - io->offset)) {
+	    (io->offset > size || io->len > size - io->offset)) {
 		file_finish(q, io, EINVAL);
 		return;
 	}
@@ -185,14 +186,6 @@ static void file_close(struct blkdev *d)
 	free(f);
 }
 
-static const struct blkdev_ops file_ops = {
-	.io = { .submit = file_submit, .commit = file_commit,
-		.drain = file_drain },
-	.attach = file_attach,
-	.detach = file_detach,
-	.close = file_close,
-};
-
 /* Two writers of one image would destroy it. */
 static int lock_file(const struct file *f, const char *path)
 {
@@ -255,23 +248,29 @@ static int open_path(struct file *f, const struct blkdev_file_conf *conf)
 	return rc;
 }
 
+static int ask_size(const struct file *f, struct stat *st, uint64_t *size)
+{
+	if (fstat(f->buffered_fd, st))
+		return -errno;
+	*size = (uint64_t)st->st_size;
+	if (S_ISBLK(st->st_mode) &&
+	    ioctl(f->buffered_fd, BLKGETSIZE64, size))
+		return -errno;
+	return 0;
+}
+
 static int find_size(struct file *f, const char *path, struct stat *st)
 {
 	uint64_t size;
+	int rc = ask_size(f, st, &size);
 
-	if (fstat(f->buffered_fd, st)) {
-		log_err("--blk-file: %s: %s", path, strerror(errno));
-		return -errno;
+	if (rc) {
+		log_err("--blk-file: %s: cannot tell its size: %s", path,
+			strerror(-rc));
+		return rc;
 	}
 	f->block_device = S_ISBLK(st->st_mode);
-	size = (uint64_t)st->st_size;
-	if (f->block_device) {
-		if (ioctl(f->buffered_fd, BLKGETSIZE64, &size)) {
-			log_err("--blk-file: %s: cannot tell its size: %s",
-				path, strerror(errno));
-			return -errno;
-		}
-	} else if (!S_ISREG(st->st_mode)) {
+	if (!f->block_device && !S_ISREG(st->st_mode)) {
 		log_err("--blk-file: %s is neither a regular file nor a block device",
 			path);
 		return S_ISDIR(st->st_mode) ? -EISDIR : -EINVAL;
@@ -289,6 +288,36 @@ static int find_size(struct file *f, const char *path, struct stat *st)
 	f->size = size;
 	return 0;
 }
+
+static int file_resize(struct blkdev *d, uint64_t *sectors)
+{
+	struct file *f = vio_container_of(d, struct file, dev);
+	struct stat st;
+	uint64_t size;
+	int rc = ask_size(f, &st, &size);
+
+	if (rc) {
+		log_err("cannot tell the disk's size: %s", strerror(-rc));
+		return rc;
+	}
+	if (size < 512) {
+		log_err("the disk holds %llu bytes, less than one sector; its size stays",
+			(unsigned long long)size);
+		return -EINVAL;
+	}
+	f->size = size / 512 * 512;
+	*sectors = size / 512;
+	return 0;
+}
+
+static const struct blkdev_ops file_ops = {
+	.io = { .submit = file_submit, .commit = file_commit,
+		.drain = file_drain },
+	.attach = file_attach,
+	.detach = file_detach,
+	.resize = file_resize,
+	.close = file_close,
+};
 
 /* A number from the block layer's folder of a disk or its partition. */
 static uint64_t disk_attribute(dev_t dev, const char *name)

@@ -104,7 +104,8 @@ struct file {
 	const struct file_sys *sys;
 	int fd;			/* O_DIRECT if asked for */
 	int buffered_fd;	/* the same file through the page cache */
-	uint64_t size;		/* bytes, as it was opened */
+	/* Bytes, as last looked at; queues read it. */
+	_Atomic uint64_t size;
 	bool block_device;
 	bool read_only;
 	enum blkdev_aio aio;	/* never AUTO */
@@ -112,7 +113,8 @@ struct file {
 	unsigned off_align;	/* direct: of offset and length; else 1 */
 	/* A file in memory whose pages are all there is read through a
 	 * mapping: no system call, and no page appears by reading it. */
-	const unsigned char *map;	/* size bytes, or NULL */
+	const unsigned char *map;	/* or NULL */
+	uint64_t map_len;
 	atomic_bool map_off;		/* it may have holes now */
 	atomic_bool map_lost;		/* it was truncated: see guard.h */
 	atomic_bool no_zero_range;	/* the kernel said: not supported */

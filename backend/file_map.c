@@ -13,19 +13,21 @@
 
 void file_map(struct file *f, const struct stat *st)
 {
+	uint64_t len = f->size;
 	void *p;
 
 	if (f->aio != BLKDEV_AIO_INLINE || f->block_device ||
-	    (uint64_t)st->st_blocks * 512 < f->size || f->size > SIZE_MAX)
+	    (uint64_t)st->st_blocks * 512 < len || len > SIZE_MAX)
 		return;
-	p = mmap(NULL, f->size, PROT_READ, MAP_SHARED, f->fd, 0);
+	p = mmap(NULL, len, PROT_READ, MAP_SHARED, f->fd, 0);
 	if (p == MAP_FAILED)
 		return;
-	if (guard_init() || guard_add(p, f->size, &f->map_lost, -1)) {
-		munmap(p, f->size);
+	if (guard_init() || guard_add(p, len, &f->map_lost, -1)) {
+		munmap(p, len);
 		return;
 	}
 	f->map = p;
+	f->map_len = len;
 }
 
 void file_unmap(struct file *f)
@@ -33,17 +35,20 @@ void file_unmap(struct file *f)
 	if (!f->map)
 		return;
 	guard_del((void *)(uintptr_t)f->map);
-	munmap((void *)(uintptr_t)f->map, f->size);
+	munmap((void *)(uintptr_t)f->map, f->map_len);
 }
 
 bool file_map_read(struct file *f, const struct vio_blk_io *io)
 {
-	const unsigned char *at = f->map + io->offset;
+	const unsigned char *at;
 	uint64_t left = io->len;
 	unsigned i;
 
-	if (atomic_load_explicit(&f->map_off, memory_order_relaxed))
+	/* The file may have grown since. */
+	if (atomic_load_explicit(&f->map_off, memory_order_relaxed) ||
+	    io->offset > f->map_len || left > f->map_len - io->offset)
 		return false;
+	at = f->map + io->offset;
 	for (i = 0; i < io->nr_seg && left; i++) {
 		size_t n = io->seg[i].len < left ? io->seg[i].len : left;
 

@@ -196,7 +196,7 @@ static void on_signal(void *ctx, uint32_t events)
 	(void)events;
 	if (read(d->signal_fd.fd, &info, sizeof(info)) != sizeof(info))
 		return;
-	if (info.ssi_signo == SIGWINCH) {
+	if (info.ssi_signo == SIGWINCH || info.ssi_signo == SIGUSR1) {
 		d->type->resized(d);
 		return;
 	}
@@ -214,8 +214,10 @@ static int watch_signals(struct daemon *d)
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGHUP);
-	if (d->type->resized)
+	if (d->type->resized) {
 		sigaddset(&set, SIGWINCH);
+		sigaddset(&set, SIGUSR1);
+	}
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (fd < 0)

@@ -51,7 +51,8 @@ struct daemon_type {
 	/* Let what is in flight on a queue complete. NULL: nothing ever is. */
 	void (*drain)(struct daemon *d, unsigned queue);
 	void (*stats)(struct daemon *d, struct stats_values *v);
-	/* The terminal has another size (SIGWINCH). NULL: no matter. */
+	/* Something may have another size: the terminal (SIGWINCH), or what
+	 * the user says by SIGUSR1. NULL: no matter. */
 	void (*resized)(struct daemon *d);
 };
 

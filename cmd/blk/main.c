@@ -101,7 +101,7 @@ static const char *const syscalls[] = {
 	NULL
 };
 
-static const unsigned long ioctls[] = { BLKDISCARD, 0 };
+static const unsigned long ioctls[] = { BLKDISCARD, BLKGETSIZE64, 0 };
 
 static int check_options(void)
 {
@@ -324,6 +324,22 @@ static void blk_stats(struct daemon *d, struct stats_values *v)
 	}
 }
 
+static void blk_resized(struct daemon *d)
+{
+	struct blk *b = d->ctx;
+	uint64_t sectors;
+
+	if (!b->disk->ops->resize || b->disk->ops->resize(b->disk, &sectors))
+		return;
+	/* SIGWINCH comes here as well. */
+	if (sectors == b->disk->conf.capacity_sectors)
+		return;
+	b->disk->conf.capacity_sectors = sectors;
+	log_info("the disk has %llu sectors now",
+		 (unsigned long long)sectors);
+	vio_blk_resize(&b->dev, sectors);
+}
+
 static const struct daemon_type blk_type = {
 	.program = "vireo-blk",
 	.summary = "Serve a disk image, a block device, memory or nothing as a virtio disk.",
@@ -339,6 +355,7 @@ static const struct daemon_type blk_type = {
 	.close = blk_close,
 	.drain = blk_drain,
 	.stats = blk_stats,
+	.resized = blk_resized,
 };
 
 int main(int argc, char **argv)

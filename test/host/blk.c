@@ -142,6 +142,42 @@ TEST("a read-only disk is not written, whatever the driver does", "")
 	peer_fini(&p);
 }
 
+/* The capacity as the guest sees it after a signal, within 5 seconds. */
+static void expect_sectors(uint64_t sectors)
+{
+	unsigned i;
+
+	kill(p.pid, SIGUSR1);
+	for (i = 0; i < 500 && d.blk.capacity_sectors != sectors; i++) {
+		usleep(10000);
+		CHECK_EQ(vio_blkdrv_refresh(&d.blk), VIO_OK);
+	}
+	CHECK_EQ(d.blk.capacity_sectors, sectors);
+}
+
+TEST("a disk grows and shrinks while it is served", "")
+{
+	char file[128];
+
+	begin();
+	snprintf(file, sizeof(file), "--blk-file=%s", p.image);
+	PEER_START(&p, "vireo-blk", file);
+	disk_open(&d, p.socket, 1);
+	exercise(0, 0);
+	CHECK_EQ(truncate(p.image, 2 * SIZE), 0);
+	expect_sectors(2 * SIZE / 512);
+	exercise(0, 2 * SIZE / 512 - 16);
+	CHECK_EQ(truncate(p.image, SIZE + 100), 0);
+	expect_sectors(SIZE / 512);
+	d.blk.capacity_sectors = 2 * SIZE / 512;
+	CHECK_EQ(disk_run(&d, 0, VIRTIO_BLK_T_IN, SIZE / 512,
+			  front_data(&d.front, 512), 512), VIO_E_IO);
+	exercise(0, SIZE / 512 - 16);
+	disk_close(&d);
+	CHECK_EQ(peer_end(&p, SIGTERM), 0);
+	peer_fini(&p);
+}
+
 /* A front end that leaves requests behind: killed, or its memory gone. */
 static void leave_badly(bool truncate_memory)
 {
