@@ -7,6 +7,7 @@
 #include "core/ring/ring.h"
 #include "core/base/string.h"
 #include <vireo/queue.h>
+#include <vireo/track.h>
 #include <vireo/spec/split.h>
 #include <vireo/spec/virtio.h>
 
@@ -92,9 +93,28 @@ static void drop_map(struct vio_queue *q, unsigned i)
 		vio_mem_unpin(mem);
 }
 
+/*
+ * Let go of the record. A ring that stops with nothing in flight needs none:
+ * whoever starts it next is told where it stands.
+ */
+static void untrack(struct vio_queue *q)
+{
+	struct vio_track *t = q->track;
+
+	if (!t)
+		return;
+	if (t->active && !q->replay_left)
+		vio_track_clear(t->region);
+	q->replay_left = 0;
+	q->track = NULL;
+	if (t->released)
+		t->released(t);
+}
+
 /* Stopped, and the last request in flight is done: let go of memory. */
 static void quiesced(struct vio_queue *q)
 {
+	untrack(q);
 	for (unsigned i = 0; i < VIO_QUEUE_MAPS; i++)
 		drop_map(q, i);
 	q->mem = NULL;
@@ -109,6 +129,26 @@ static const struct vio_ring_ops *format(const struct vio_queue *q)
 							    &vio_ring_split;
 }
 
+/* Begin with the record, if there is one and it is large enough. */
+static void recover(struct vio_queue *q, uint16_t *avail_base,
+		    uint16_t *used_base)
+{
+	const struct vio_named v[] = { { "queue", q->index },
+				       { "size", q->size } };
+
+	q->replay_left = 0;
+	if (!q->track)
+		return;
+	if (q->track->nr < q->size) {
+		q->owner->log(q, VIO_LOG_WARN, "record of requests in flight is shorter than the ring; not kept",
+			      v, VIO_ARRAY_LEN(v));
+		untrack(q);
+		return;
+	}
+	q->ring->recover(q, avail_base, used_base);
+	q->replay_left = q->track->nr_replay;
+}
+
 int vio_queue_start(struct vio_queue *q, struct vio_mem *mem,
 		    const struct vio_queue_layout *layout,
 		    uint16_t avail_base, uint16_t used_base)
@@ -119,10 +159,12 @@ int vio_queue_start(struct vio_queue *q, struct vio_mem *mem,
 		return VIO_E_STATE;
 	q->ring = format(q);
 	err = q->ring->map(q, mem, layout);
-	if (err)
+	if (!err && !adopt_map(q, mem))
+		err = VIO_E_STATE;
+	if (err) {
+		untrack(q);
 		return err;
-	if (!adopt_map(q, mem))
-		return VIO_E_STATE;
+	}
 	q->layout = *layout;
 	q->signalled_valid = false;
 	q->order_out = 0;
@@ -133,12 +175,16 @@ int vio_queue_start(struct vio_queue *q, struct vio_mem *mem,
 	q->event_idx = vio_has(q->features, VIRTIO_F_EVENT_IDX);
 	q->indirect = vio_has(q->features, VIRTIO_F_INDIRECT_DESC);
 	q->in_order = vio_has(q->features, VIRTIO_F_IN_ORDER);
+	recover(q, &avail_base, &used_base);
 	err = q->ring->init(q, avail_base, used_base);
-	if (err)
+	if (err) {
 		quiesced(q);
-	else
-		q->state = VIO_QUEUE_RUNNING;
-	return err;
+		return err;
+	}
+	if (q->track)
+		q->track->active = true;
+	q->state = VIO_QUEUE_RUNNING;
+	return VIO_OK;
 }
 
 uint16_t vio_queue_avail_base(const struct vio_queue *q)
@@ -209,13 +255,27 @@ static uint16_t order_at(const struct vio_queue *q, uint16_t n)
 	return (uint16_t)(i < q->size ? i : i - q->size);
 }
 
+/* What a dead device had taken comes before what is new. */
+static struct vio_req *replay(struct vio_queue *q)
+{
+	struct vio_track *t = q->track;
+	struct vio_req *req;
+
+	req = q->ring->replay(q, t->replay[t->nr_replay - q->replay_left]);
+	if (req) {
+		req->replayed = true;
+		q->replay_left--;
+	}
+	return req;
+}
+
 struct vio_req *vio_queue_pop(struct vio_queue *q)
 {
 	struct vio_req *req;
 
 	if (vio_unlikely(q->state != VIO_QUEUE_RUNNING))
 		return NULL;
-	req = q->ring->pop(q);
+	req = vio_unlikely(q->replay_left) ? replay(q) : q->ring->pop(q);
 	if (!req)
 		return NULL;
 	if (q->in_order)
@@ -239,7 +299,10 @@ static void forget(struct vio_queue *q, struct vio_req *req)
 
 void vio_queue_unpop(struct vio_queue *q, struct vio_req *req)
 {
-	q->ring->unpop(q, req);
+	if (vio_unlikely(req->replayed))
+		q->replay_left++;
+	else
+		q->ring->unpop(q, req);
 	forget(q, req);
 	if (!q->inflight && q->state == VIO_QUEUE_STOPPED)
 		quiesced(q);
@@ -247,7 +310,8 @@ void vio_queue_unpop(struct vio_queue *q, struct vio_req *req)
 
 bool vio_queue_pending(struct vio_queue *q)
 {
-	return q->state == VIO_QUEUE_RUNNING && q->ring->pending(q);
+	return q->state == VIO_QUEUE_RUNNING &&
+	       (q->replay_left || q->ring->pending(q));
 }
 
 static void flush(struct vio_queue *q)

@@ -9,6 +9,7 @@
  * outstanding counts the ring's entries that the driver has lent us.
  */
 #include "core/ring/ring.h"
+#include "core/ring/track.h"
 #include "core/mem/access.h"
 #include <vireo/spec/packed.h>
 
@@ -181,6 +182,8 @@ static bool walk_list(struct vio_req *req, uint16_t flags, uint16_t *nr,
 	uint16_t pos = q->avail_next;
 	struct pvirtq_desc d;
 
+	if (q->track)
+		vio_track_packed_list(q->track);
 	for (*nr = 1;; ++*nr, pos = pvirtq_add(pos, 1, q->size)) {
 		const struct pvirtq_desc *at =
 			&ring(q)[pvirtq_off(pos, q->size)];
@@ -194,6 +197,8 @@ static bool walk_list(struct vio_req *req, uint16_t flags, uint16_t *nr,
 		/* All but the flags, which were loaded before. */
 		vio_copy_in(&d, at, offsetof(struct pvirtq_desc, flags));
 		*id = vio_from_le16(d.id);
+		if (q->track)
+			vio_track_packed_desc(q->track, &d, flags);
 		if (vio_unlikely(flags & PVIRTQ_DESC_F_INDIRECT)) {
 			/* A list is all direct, or one indirect table. */
 			if (*nr > 1 || (flags & PVIRTQ_DESC_F_NEXT))
@@ -208,21 +213,23 @@ static bool walk_list(struct vio_req *req, uint16_t flags, uint16_t *nr,
 	}
 }
 
-static struct vio_req *packed_pop(struct vio_queue *q)
+static struct vio_req *new_req(struct vio_queue *q)
 {
 	struct vio_req *req;
-	uint16_t flags, nr, id;
 
-	if (!look(q, &flags))
-		return NULL;
 	if (vio_unlikely(!q->nr_free))
 		return VIO_RING_BREAK(q, "more requests than the ring is long",
 				      { "in flight", q->inflight },
 				      { "size", q->size });
 	req = vio_ring_slot(q, q->free[q->nr_free - 1]);
 	vio_ring_req_begin(q, req, q->free[q->nr_free - 1]);
-	if (vio_unlikely(!walk_list(req, flags, &nr, &id)))
-		return NULL;
+	return req;
+}
+
+/* The list's last descriptor was read: it names the buffer. */
+static struct vio_req *take(struct vio_queue *q, struct vio_req *req,
+			    uint16_t nr, uint16_t id)
+{
 	if (vio_unlikely(id >= q->size || q->id_busy[id]))
 		return VIO_RING_BREAK(q, "buffer id is outside the ring's "
 				      "size or in use", { "id", id },
@@ -232,9 +239,65 @@ static struct vio_req *packed_pop(struct vio_queue *q)
 	req->nr_desc = nr;
 	q->id_busy[id] = 1;
 	q->nr_free--;
+	return req;
+}
+
+static struct vio_req *packed_pop(struct vio_queue *q)
+{
+	struct vio_req *req;
+	uint16_t flags, nr, id;
+
+	if (!look(q, &flags))
+		return NULL;
+	req = new_req(q);
+	if (vio_unlikely(!req || !walk_list(req, flags, &nr, &id) ||
+			 !take(q, req, nr, id)))
+		return NULL;
 	q->outstanding += nr;
 	q->avail_next = pvirtq_add(q->avail_next, nr, q->size);
+	if (q->track)
+		vio_track_packed_pop(q->track, req->slot);
 	return req;
+}
+
+/*
+ * From the record, where the list's length was checked; its entries are as
+ * good as any driver's. The ring's own are counted as lent to us already.
+ */
+static struct vio_req *packed_replay(struct vio_queue *q, uint16_t entry)
+{
+	struct vio_track *t = q->track;
+	struct vio_req *req = new_req(q);
+	struct pvirtq_desc d;
+	uint16_t i = entry, nr = 1;
+
+	for (; req; i = t->link[i], nr++) {
+		uint16_t flags = vio_track_packed_read(t, i, &d);
+		bool ok = flags & PVIRTQ_DESC_F_INDIRECT ?
+			  walk_indirect(req, &d) : add(req, &d, flags);
+
+		if (!ok)
+			return NULL;
+		if (i != t->last[entry])
+			continue;
+		t->entry[req->slot] = entry;
+		return take(q, req, nr, vio_from_le16(d.id));
+	}
+	return NULL;
+}
+
+static void packed_recover(struct vio_queue *q, uint16_t *avail_base,
+			   uint16_t *used_base)
+{
+	uint16_t avail, used;
+
+	/* What makes no sense is refused by init. */
+	if (!pvirtq_unpack(*avail_base, q->size, &avail) ||
+	    !pvirtq_unpack(*used_base, q->size, &used))
+		return;
+	vio_track_packed_begin(q, &avail, &used);
+	*avail_base = pvirtq_pack(avail, q->size);
+	*used_base = pvirtq_pack(used, q->size);
 }
 
 static void packed_unpop(struct vio_queue *q, struct vio_req *req)
@@ -244,6 +307,8 @@ static void packed_unpop(struct vio_queue *q, struct vio_req *req)
 	q->avail_next = pvirtq_add(q->avail_next, q->size - req->nr_desc,
 				   q->size);
 	q->outstanding -= req->nr_desc;
+	if (q->track)
+		vio_track_packed_unpop(q->track, req->slot);
 }
 
 static void packed_forget(struct vio_queue *q, struct vio_req *req)
@@ -274,6 +339,8 @@ static void packed_push(struct vio_queue *q, struct vio_req *req)
 	wrote(q, d, sizeof(*d));
 	q->used_next = pvirtq_add(q->used_next, req->nr_desc, q->size);
 	q->outstanding -= req->nr_desc;
+	if (q->track)
+		vio_track_push(q->track, q->track->entry[req->slot]);
 }
 
 /* packed.other: the driver's event suppression structure, 2.8.10. */
@@ -302,10 +369,14 @@ static bool packed_publish(struct vio_queue *q)
 {
 	struct pvirtq_desc *d = &ring(q)[pvirtq_off(q->used_shown, q->size)];
 
+	if (q->track)
+		vio_track_packed_publish(q);
 	/* pairs with [G]: the driver's acquire of the flags, before it reads
 	 * the descriptor and those behind it. */
 	vio_store_release16(&d->flags, q->first_flags);
 	wrote(q, &d->flags, sizeof(d->flags));
+	if (q->track)
+		vio_track_packed_published(q);
 	q->used_shown = q->used_next;
 	/* pairs with [H]: the driver's barrier between its event suppression
 	 * and its last look at the ring. One of the two sees the other. */
@@ -347,7 +418,9 @@ static uint16_t packed_used_base(const struct vio_queue *q)
 const struct vio_ring_ops vio_ring_packed = {
 	.map = packed_map,
 	.init = packed_init,
+	.recover = packed_recover,
 	.pop = packed_pop,
+	.replay = packed_replay,
 	.unpop = packed_unpop,
 	.forget = packed_forget,
 	.pending = packed_pending,

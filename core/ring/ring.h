@@ -27,6 +27,11 @@ struct vio_ring_ops {
 	int (*init)(struct vio_queue *q, uint16_t avail_base,
 		    uint16_t used_base);
 	struct vio_req *(*pop)(struct vio_queue *q);
+	/* Go by the record q->track; it may move the bases. */
+	void (*recover)(struct vio_queue *q, uint16_t *avail_base,
+			uint16_t *used_base);
+	/* The request that the record keeps as @entry; NULL: it is broken. */
+	struct vio_req *(*replay)(struct vio_queue *q, uint16_t entry);
 	/* As if the request popped last had never been; it is forgotten. */
 	void (*unpop)(struct vio_queue *q, struct vio_req *req);
 	/* Its slot and its id are free again. NULL: nobody keeps count. */
@@ -95,6 +100,7 @@ static inline void vio_ring_req_begin(struct vio_queue *q, struct vio_req *req,
 	req->head = slot;
 	req->nr_desc = 1;
 	req->map = q->map;
+	req->replayed = false;
 }
 
 bool vio_ring_req_add_slow(struct vio_queue *q, struct vio_req *req,

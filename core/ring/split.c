@@ -8,6 +8,7 @@
  * indices live in struct vio_queue. It knows no device and no transport.
  */
 #include "core/ring/ring.h"
+#include "core/ring/track.h"
 #include "core/mem/access.h"
 #include <vireo/spec/split.h>
 
@@ -330,16 +331,41 @@ static struct vio_req *split_pop(struct vio_queue *q)
 	if (vio_unlikely(!walk_chain(q, req, q->ahead_desc[slot])))
 		return NULL;
 	q->avail_next++;
+	if (q->track)
+		vio_track_split_pop(q->track, head);
 	return req;
+}
+
+static struct vio_req *split_replay(struct vio_queue *q, uint16_t head)
+{
+	struct vio_req *req = vio_ring_slot(q, head);
+	struct virtq_desc d;
+
+	vio_ring_req_begin(q, req, head);
+	vio_copy_in(&d, (const struct virtq_desc *)q->desc + head, sizeof(d));
+	return walk_chain(q, req, d) ? req : NULL;
+}
+
+/*
+ * The used index in the ring is the truth; what was taken beyond it stands in
+ * the record.
+ */
+static void split_recover(struct vio_queue *q, uint16_t *avail_base,
+			  uint16_t *used_base)
+{
+	*used_base = vio_get16(&used(q)->idx);
+	*avail_base = vio_track_split_begin(q, *used_base,
+					    vio_get16(&avail(q)->idx));
 }
 
 /* Slots are the heads; nothing else keeps track of them. */
 static void split_unpop(struct vio_queue *q, struct vio_req *req)
 {
-	(void)req;
 	q->avail_next--;
 	/* Its copies may be overwritten: look at all of them again. */
 	q->heads_seen = q->descs_seen = q->avail_next;
+	if (q->track)
+		vio_track_split_unpop(q->track, req->head);
 }
 
 static void split_push(struct vio_queue *q, struct vio_req *req)
@@ -351,6 +377,8 @@ static void split_push(struct vio_queue *q, struct vio_req *req)
 	vio_put32(&e->len, req->written);
 	wrote(q, e, sizeof(*e));
 	q->used_next++;
+	if (q->track)
+		vio_track_push(q->track, req->head);
 }
 
 /* split.driver: may we notify, after moving from used_signalled? */
@@ -372,10 +400,14 @@ static bool want_notify(struct vio_queue *q)
 
 static bool split_publish(struct vio_queue *q)
 {
+	if (q->track)
+		vio_track_split_publish(q);
 	/* pairs with [B]: the driver's acquire of used->idx, before it reads
 	 * the used elements. */
 	vio_store_release16(&used(q)->idx, q->used_next);
 	wrote(q, &used(q)->idx, 2);
+	if (q->track)
+		vio_track_split_published(q);
 	q->used_shown = q->used_next;
 	/* pairs with [C]: the driver's barrier between asking for a
 	 * notification (used_event, avail->flags) and its last look at
@@ -426,7 +458,9 @@ static uint16_t split_used_idx(const struct vio_queue *q)
 const struct vio_ring_ops vio_ring_split = {
 	.map = split_map,
 	.init = split_init,
+	.recover = split_recover,
 	.pop = split_pop,
+	.replay = split_replay,
 	.unpop = split_unpop,
 	.pending = split_pending,
 	.push = split_push,

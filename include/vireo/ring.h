@@ -17,6 +17,7 @@ extern "C" {
 
 struct vio_dev;
 struct vio_queue;
+struct vio_track;
 
 /* Host memory of a request; the layout of a struct iovec. */
 struct vio_seg {
@@ -42,6 +43,7 @@ struct vio_req {
 	uint16_t nr_desc;	/* packed: entries of the ring it takes */
 	uint8_t state;		/* ring: free, popped, done */
 	uint8_t map;		/* ring: which map it was popped with */
+	bool replayed;		/* ring: a dead device had taken it */
 } __attribute__((aligned(16)));
 
 /*
@@ -132,6 +134,8 @@ struct vio_queue {
 	bool indirect;
 	bool in_order;
 	bool signalled_valid;
+	uint16_t replay_left;	/* requests to be done again, first */
+	struct vio_track *track;	/* what outlives us; NULL: nothing */
 	/* split: private copies of what was looked at in advance */
 	uint16_t heads_seen;	/* available entries, up to here */
 	uint16_t descs_seen;	/* their first descriptors, up to here */
