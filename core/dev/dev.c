@@ -61,7 +61,9 @@ void vio_dev_init(struct vio_dev *dev, const struct vio_dev_ops *ops,
 	vio_feature_set(&dev->offered, VIRTIO_F_VERSION_1);
 	vio_feature_set(&dev->offered, VIRTIO_F_INDIRECT_DESC);
 	vio_feature_set(&dev->offered, VIRTIO_F_EVENT_IDX);
+#ifndef VIO_NO_PACKED
 	vio_feature_set(&dev->offered, VIRTIO_F_RING_PACKED);
+#endif
 	for (unsigned i = 0; i < nr_queues; i++) {
 		queue[i].dev = dev;
 		queue[i].owner = &queue_owner;
@@ -127,6 +129,10 @@ static bool features_agree(struct vio_dev *dev)
 {
 	if (!vio_dev_has(dev, VIRTIO_F_VERSION_1))
 		return false;
+#ifdef VIO_NO_SPLIT
+	if (!vio_dev_has(dev, VIRTIO_F_RING_PACKED))
+		return false;
+#endif
 	return !dev->ops->check_features ||
 	       dev->ops->check_features(dev, &dev->driver) == VIO_OK;
 }

@@ -51,6 +51,9 @@ static int negotiate(struct vio_drv *drv, const struct vio_features *wanted)
 		return err;
 	drv->features.w[0] = offered.w[0] & wanted->w[0];
 	drv->features.w[1] = offered.w[1] & wanted->w[1];
+#ifdef VIO_NO_PACKED
+	vio_feature_clear(&drv->features, VIRTIO_F_RING_PACKED);
+#endif
 	/* core.driver.reserved-feature-bits.1 */
 	if (!vio_has(&offered, VIRTIO_F_VERSION_1))
 		return VIO_E_UNSUPP;

@@ -125,8 +125,7 @@ static void quiesced(struct vio_queue *q)
 
 static const struct vio_ring_ops *format(const struct vio_queue *q)
 {
-	return vio_has(q->features, VIRTIO_F_RING_PACKED) ? &vio_ring_packed :
-							    &vio_ring_split;
+	return vio_ring_layout(vio_has(q->features, VIRTIO_F_RING_PACKED));
 }
 
 /* Begin with the record, if there is one and it is large enough. */
@@ -158,6 +157,8 @@ int vio_queue_start(struct vio_queue *q, struct vio_mem *mem,
 	if (q->state != VIO_QUEUE_STOPPED || q->inflight)
 		return VIO_E_STATE;
 	q->ring = format(q);
+	if (!q->ring)
+		return VIO_E_UNSUPP;
 	err = q->ring->map(q, mem, layout);
 	if (!err && !adopt_map(q, mem))
 		err = VIO_E_STATE;
@@ -205,7 +206,7 @@ int vio_queue_used_in_ring(struct vio_queue *q, struct vio_mem *mem,
 
 	if (q->state != VIO_QUEUE_STOPPED || q->inflight)
 		return VIO_E_STATE;
-	if (!format(q)->used_idx)
+	if (!format(q) || !format(q)->used_idx)
 		return VIO_E_UNSUPP;
 	err = format(q)->map(q, mem, layout);
 	if (!err)

@@ -30,6 +30,18 @@ struct vio_vq_ops {
 
 extern const struct vio_vq_ops vio_vq_split, vio_vq_packed;
 
+/* A build may leave a layout out (doc/porting.md); it is NULL then. */
+static inline const struct vio_vq_ops *vio_vq_layout(bool packed)
+{
+#if defined(VIO_NO_PACKED)
+	return packed ? NULL : &vio_vq_split;
+#elif defined(VIO_NO_SPLIT)
+	return packed ? &vio_vq_packed : NULL;
+#else
+	return packed ? &vio_vq_packed : &vio_vq_split;
+#endif
+}
+
 #define VIO_VQ_LINE	64	/* bytes; areas of a ring share no cache line */
 
 /* The guest address of shared bytes; false if they leave the window. */

@@ -56,6 +56,18 @@ struct vio_ring_ops {
 
 extern const struct vio_ring_ops vio_ring_split, vio_ring_packed;
 
+/* A build may leave a layout out (doc/porting.md); it is NULL then. */
+static inline const struct vio_ring_ops *vio_ring_layout(bool packed)
+{
+#if defined(VIO_NO_PACKED)
+	return packed ? NULL : &vio_ring_split;
+#elif defined(VIO_NO_SPLIT)
+	return packed ? &vio_ring_packed : NULL;
+#else
+	return packed ? &vio_ring_packed : &vio_ring_split;
+#endif
+}
+
 /* A descriptor as every layout means it, after copying. */
 struct vio_ring_desc {
 	uint64_t addr;

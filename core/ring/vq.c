@@ -65,7 +65,9 @@ int vio_vq_init(struct vio_vq *vq, const struct vio_vq_limits *limits,
 	if (!limits_ok(&l, packed))
 		return VIO_E_INVAL;
 	memset(vq, 0, sizeof(*vq));
-	vq->ops = packed ? &vio_vq_packed : &vio_vq_split;
+	vq->ops = vio_vq_layout(packed);
+	if (!vq->ops)
+		return VIO_E_UNSUPP;
 	vq->size = l.size;
 	vq->indirect_max = l.indirect_max;
 	vq->window = mem->window;

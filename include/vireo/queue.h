@@ -36,7 +36,8 @@ int vio_queue_init(struct vio_queue *q, struct vio_dev *dev, uint16_t index,
  * new ring VIO_QUEUE_NEW_SPLIT, VIO_QUEUE_NEW_PACKED
  *
  * Takes a pin on @mem. Returns VIO_OK, VIO_E_STATE if it runs, VIO_E_INVAL
- * for a bad size or alignment, VIO_E_RANGE where the ring is not in memory.
+ * for a bad size or alignment, VIO_E_RANGE where the ring is not in memory,
+ * VIO_E_UNSUPP where this build has no such layout.
  */
 #define VIO_QUEUE_NEW_SPLIT	0
 #define VIO_QUEUE_NEW_PACKED	0x8000

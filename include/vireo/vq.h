@@ -127,7 +127,8 @@ size_t vio_vq_private_size(const struct vio_vq_limits *limits);
  * matter here
  *
  * vq->layout then says where it lies. Returns VIO_OK, VIO_E_INVAL,
- * VIO_E_NOSPC, or VIO_E_RANGE if the shared arena leaves the window.
+ * VIO_E_NOSPC, VIO_E_RANGE if the shared arena leaves the window, or
+ * VIO_E_UNSUPP where this build has no such layout.
  */
 int vio_vq_init(struct vio_vq *vq, const struct vio_vq_limits *limits,
 		const struct vio_features *features, struct vio_drv_mem *mem);
