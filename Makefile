@@ -10,7 +10,7 @@ FUZZ_SECONDS ?= 60
 MESON = meson
 NINJA = ninja
 
-.PHONY: all programs run test bench fuzz install clean help FORCE
+.PHONY: all programs run test cross size bench fuzz install clean help FORCE
 
 all: $(BUILD)/build.ninja
 	@$(NINJA) -C $(BUILD)
@@ -35,6 +35,14 @@ test:
 	@scripts/setup test
 	@scripts/test $(ARGS)
 
+# The core and its tests on every machine there is an emulator for.
+cross:
+	@scripts/setup cross
+	@scripts/test s390x aarch64 riscv64 arm text-size
+
+size:
+	@scripts/text-size $(ARGS)
+
 bench:
 	@scripts/setup bench
 	@$(MAKE) --no-print-directory all
@@ -54,6 +62,8 @@ help:
 	@echo "make           build everything into $(BUILD)/"
 	@echo "make run       set up, build, boot a Linux guest on Vireo devices"
 	@echo "make test      set up, run every test and check"
+	@echo "make cross     the core's tests on four other machines, emulated"
+	@echo "make size      the core's size in bytes, by what one uses of it"
 	@echo "make bench     set up, run the benchmarks (about 2 minutes)"
 	@echo "make fuzz      fuzz each target for FUZZ_SECONDS ($(FUZZ_SECONDS))"
 	@echo "make install   into PREFIX ($(PREFIX)); DESTDIR is honoured"
