@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <vireo/spec/inflight.h>
 #include <vireo/spec/packed.h>
+#include <vireo/queue.h>
 #include <vireo/track.h>
 #include <vireo/vq.h>
 #include "core/base/barrier.h"
