@@ -54,20 +54,28 @@ static int set_status(void *bus, uint32_t status)
 	return VIO_OK;
 }
 
+/*
+ * QEMU (seen: 7.2) takes every select above 0 for 1. Read, its second word
+ * then comes three times; written, the last word written counts.
+ */
 static int get_features(void *bus, struct vio_features *f)
 {
-	*f = (struct vio_features){ { 0, 0 } };
+	uint32_t w[4];
+
 	for (uint32_t i = 0; i < 4; i++) {
 		put(bus, VIRTIO_MMIO_DEVICE_FEATURES_SEL, i);
-		f->w[i / 2] |= (uint64_t)get(bus, VIRTIO_MMIO_DEVICE_FEATURES)
-			       << 32 * (i % 2);
+		w[i] = get(bus, VIRTIO_MMIO_DEVICE_FEATURES);
 	}
+	if (w[2] == w[1] && w[3] == w[1])
+		w[2] = w[3] = 0;
+	f->w[0] = w[0] | (uint64_t)w[1] << 32;
+	f->w[1] = w[2] | (uint64_t)w[3] << 32;
 	return VIO_OK;
 }
 
 static int set_features(void *bus, const struct vio_features *f)
 {
-	for (uint32_t i = 0; i < 4; i++) {
+	for (uint32_t i = 4; i-- > 0;) {
 		put(bus, VIRTIO_MMIO_DRIVER_FEATURES_SEL, i);
 		put(bus, VIRTIO_MMIO_DRIVER_FEATURES,
 		    (uint32_t)(f->w[i / 2] >> 32 * (i % 2)));

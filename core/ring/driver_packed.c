@@ -239,8 +239,11 @@ static bool read_used(struct vio_vq *vq, uint16_t *id, uint32_t *len)
 	vio_copy_in(&d, entry(vq, vq->used_next),
 		    offsetof(struct pvirtq_desc, flags));
 	*id = vio_from_le16(d.id);
-	/* 2.8.5: the length is reserved where nothing was written. */
-	*len = flags & PVIRTQ_DESC_F_WRITE ? vio_from_le32(d.len) : 0;
+	/*
+	 * 2.8.5 reserves the length where WRITE is clear; but QEMU never sets
+	 * WRITE in a used descriptor. It is clamped to what was offered.
+	 */
+	*len = vio_from_le32(d.len);
 	return *id < vq->size && vq->slot[*id].nr;
 }
 

@@ -322,6 +322,7 @@ TEST("a ring that cannot be is not ready, and the device says so", "")
 /* -- our drivers over our registers -------------------------------------- */
 
 static bool ready;	/* as the driver knows it */
+static bool aliased;	/* selects above 0 are taken for 1, as QEMU does */
 static unsigned sel_writes, notifies;
 
 /* The machine, with a watchman over what a driver may do. */
@@ -360,7 +361,11 @@ static void machine_write(void *ctx, uint32_t off, uint32_t v, unsigned len)
 		CHECK_NE(off, VIRTIO_MMIO_CONFIG_GENERATION);
 	}
 	switch (off) {
+	case VIRTIO_MMIO_DRIVER_FEATURES_SEL:
+		v = aliased && v ? 1 : v;
+		break;
 	case VIRTIO_MMIO_DEVICE_FEATURES_SEL:
+		v = aliased && v ? 1 : v;
 		sel_writes++;
 		break;
 	case VIRTIO_MMIO_QUEUE_SIZE:
@@ -461,6 +466,27 @@ TEST("the entropy driver over the registers, every feature set",
 		CHECK_EQ(vio_drv_reset(&drv.drv), VIO_OK);
 		CHECK_EQ(mem.pins, 0);
 	}
+}
+
+TEST("a device that takes every select above 0 for 1", "")
+{
+	const struct vio_features want = { { 1ull << VIRTIO_F_RING_PACKED,
+					     UINT64_MAX } };
+	struct vio_features f;
+	struct vio_bus_mmio bus;
+	struct vio_drv drv;
+
+	make_rng();
+	drv_mem();
+	aliased = true;
+	CHECK_EQ(vio_bus_mmio_probe(&bus, &machine, NULL), VIO_OK);
+	CHECK_EQ(vio_bus_mmio_ops.get_features(&bus, &f), VIO_OK);
+	CHECK_EQ(f.w[0], rng.dev.offered.w[0]);
+	CHECK_EQ(f.w[1], 0);
+	CHECK_EQ(vio_drv_begin(&drv, &vio_bus_mmio_ops, &bus, &want), VIO_OK);
+	CHECK(vio_dev_has(&rng.dev, VIRTIO_F_VERSION_1));
+	CHECK(vio_dev_has(&rng.dev, VIRTIO_F_RING_PACKED));
+	aliased = false;
 }
 
 TEST("places without a device, and devices of another age",
