@@ -4,12 +4,14 @@ killed and replaced while they write, and serves whoever comes next."""
 import base64
 import os
 import re
+import shutil
 import signal
 import subprocess
+import tempfile
 import time
 
-from guests import (BIN, UML, VIREO, Lines, Suite, expect, fsck, need_qemu,
-                    need_uml, tool, wait_for)
+from guests import (BIN, Lines, Suite, expect, fsck, need_qemu, need_uml,
+                    tool, wait_for)
 
 suite = Suite()
 
@@ -35,8 +37,28 @@ sleep 60
 """
 
 
+# Made once, for all cases: hypervisor -> (kernel, initramfs).
+made = {}
+made_in = tempfile.TemporaryDirectory(prefix="vireo-test.")
+
+
+def make_guest(s, vmm):
+    """From a run's kept folder, and from the command that it shows."""
+    code, out = s.run("--vmm", vmm, "--keep", "-v", "--append",
+                      "todo=" + base64.b64encode(b"exit 7").decode(),
+                      "--", TODO)
+    expect(code == 7, code, out)
+    shown = re.search(r"^\+ (\S*linux\.uml) |^\+ qemu.* -kernel (\S+)", out,
+                      re.M)
+    kept = re.search(r"kept (\S+)", out).group(1)
+    initrd = os.path.join(made_in.name, vmm)
+    shutil.move(os.path.join(kept, "initrd"), initrd)
+    tool("rm", "-rf", kept)
+    return shown.group(1) or shown.group(2), initrd
+
+
 class Machine:
-    """A scratch folder with a daemon, an initramfs, and guests on demand."""
+    """A daemon that serves one disk, and guests on demand."""
 
     def __init__(self, s, vmm):
         self.s = s
@@ -44,18 +66,9 @@ class Machine:
         self.daemon = None
         self.guest = None
         self.socket = s.path("blk.sock")
-        # The kept folder has the initramfs, the output the kernel's place.
-        code, out = s.run("--vmm", vmm, "--keep", "-v", "--append",
-                          "todo=" + base64.b64encode(b"exit 7").decode(),
-                          "--", TODO)
-        expect(code == 7, code, out)
-        self.words = [line[2:].split(" ") for line in out.splitlines()
-                      if line.startswith("+ ") and "-initrd" in line
-                      or line.startswith("+ " + UML)][0]
-        kept = re.search(r"kept (\S+)", out).group(1)
-        self.initrd = s.path("initrd")
-        os.rename(os.path.join(kept, "initrd"), self.initrd)
-        tool("rm", "-rf", kept)
+        if vmm not in made:
+            made[vmm] = make_guest(s, vmm)
+        self.kernel, self.initrd = made[vmm]
 
     def serve(self, *words):
         self.daemon = self.s.popen(
@@ -70,16 +83,15 @@ class Machine:
                     "tty0" if self.vmm == "uml" else "ttyS0",
                     base64.b64encode(todo.encode()).decode()))
         if self.vmm == "uml":
-            return [UML, "mem=128M", "initrd=" + self.initrd,
+            return [self.kernel, "mem=128M", "initrd=" + self.initrd,
                     "uml_dir=" + self.s.path("uml") + "/", "con=null",
                     "con0=null,fd:1", "ssl=null",
                     "virtio_uml.device=%s:2" % self.socket] + line.split()
-        kernel = self.words[self.words.index("-kernel") + 1]
         return ["qemu-system-x86_64", "-nodefaults", "-display", "none",
                 "-accel", "tcg", "-cpu", "max", "-machine",
                 "q35,memory-backend=ram", "-m", "128", "-object",
                 "memory-backend-memfd,id=ram,size=128M,share=on",
-                "-serial", "stdio", "-kernel", kernel, "-initrd",
+                "-serial", "stdio", "-kernel", self.kernel, "-initrd",
                 self.initrd, "-append", "no_timer_check console=ttyS0 " + line,
                 "-chardev", "socket,id=c,path=" + self.socket,
                 "-device", "vhost-user-blk-pci,chardev=c"]
