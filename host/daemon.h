@@ -70,6 +70,7 @@ struct daemon_queue {
 	bool watched;
 	bool timed;
 	bool kicks_off;			/* by us, while polling */
+	bool waiting;			/* device: VIO_SERVICE_WAIT */
 };
 
 struct daemon_options {

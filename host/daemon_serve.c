@@ -48,9 +48,11 @@ static struct loop *queue_loop(const struct daemon_queue *q)
 static void queue_serve(void *ctx)
 {
 	struct daemon_queue *q = ctx;
+	enum vio_service r;
 
-	if (vhu_queue_service(q->daemon->server, q->index, SERVE_BUDGET) ==
-	    VIO_SERVICE_MORE)
+	r = vhu_queue_service(q->daemon->server, q->index, SERVE_BUDGET);
+	q->waiting = r == VIO_SERVICE_WAIT;
+	if (r == VIO_SERVICE_MORE)
 		loop_defer(queue_loop(q), &q->again);
 }
 
@@ -91,11 +93,16 @@ static void unkicked_start(struct daemon_queue *q)
 static bool queue_poll(void *ctx)
 {
 	struct daemon_queue *q = ctx;
-	struct vio_queue *vq = vhu_queue_live(q->daemon->server, q->index);
+	struct vio_queue *vq;
 
+	/* Requests are there, but the device waits for its back end, and
+	 * will ask to be served: looking on would never end. */
+	if (q->waiting)
+		return false;
+	vq = vhu_queue_live(q->daemon->server, q->index);
 	if (!vq || !vio_queue_pending(vq))
 		return false;
-	vio_queue_poll(vq, SERVE_BUDGET);
+	q->waiting = vio_queue_poll(vq, SERVE_BUDGET) == VIO_SERVICE_WAIT;
 	q->kicks_off = true;
 	/* Tells the front end of it. */
 	if (vio_unlikely(vq->state == VIO_QUEUE_BROKEN))
@@ -147,6 +154,7 @@ static int env_watch_kick(void *env, unsigned queue, int kick_fd)
 
 	q->kick.fd = kick_fd;
 	q->kicks_off = false;
+	q->waiting = false;
 	if (kick_fd < 0)
 		unkicked_start(q);
 	else

@@ -339,6 +339,46 @@ TEST("a terminal is raw meanwhile, has a size, and is given back", "")
 	peer_fini(&p);
 }
 
+/* Processor time of the daemon, in clock ticks. */
+static long cpu_ticks(void)
+{
+	char path[64], text[512];
+	unsigned long user, sys;
+	const char *at;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", p.pid);
+	file = fopen(path, "r");
+	CHECK(file != NULL);
+	CHECK(fgets(text, sizeof(text), file) != NULL);
+	fclose(file);
+	at = strrchr(text, ')');
+	CHECK(at != NULL);
+	CHECK_EQ(sscanf(at + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u "
+			"%*u %lu %lu", &user, &sys), 2);
+	return (long)(user + sys);
+}
+
+TEST("buffers that wait for input cost no processor time", "")
+{
+	char path[128];
+	long before;
+
+	peer_init(&p);
+	snprintf(path, sizeof(path), "--path=%s", p.image);
+	PEER_START(&p, "vireo-console", "--backend=file", path,
+		   "--poll-us=1000");
+	con_open();
+	print("busy for a moment");
+	before = cpu_ticks();
+	sleep(1);
+	/* A hundred ticks a second would be all of a processor. */
+	CHECK_LE(cpu_ticks() - before, sysconf(_SC_CLK_TCK) / 20);
+	front_close(&f);
+	CHECK_EQ(peer_end(&p, SIGTERM), 0);
+	peer_fini(&p);
+}
+
 static struct vio_rngdrv rng;
 
 static void rng_open(void)
