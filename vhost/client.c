@@ -23,7 +23,10 @@
 
 /* Protocol features that this side can use. */
 #define WANTED	(VHU_PF(MQ) | VHU_PF(REPLY_ACK) | VHU_PF(CONFIG) | \
-		 VHU_PF(RESET_DEVICE) | VHU_PF(STATUS))
+		 VHU_PF(RESET_DEVICE) | VHU_PF(STATUS) | VHU_PF(BACKEND_REQ))
+
+/* Messages of the back end that are taken in one go, at most. */
+#define EVENTS_MAX	64
 
 struct ring {
 	struct vio_queue_layout layout;
@@ -36,6 +39,7 @@ struct ring {
 struct vhu_client {
 	struct vhu_sock sock;
 	struct vhu_msg out;
+	struct vhu_sock events;	/* the back end's own requests */
 	struct vhu_client_conf conf;
 	uint64_t pf;		/* protocol features in force */
 	uint64_t offered;
@@ -423,6 +427,69 @@ const struct vio_bus_ops vhu_client_bus = {
 	.wait = bus_wait,
 };
 
+/* -- what the back end tells unasked ------------------------------------- */
+
+static int open_events(struct vhu_client *c)
+{
+	int pair[2], err;
+
+	if (!has(c, VHOST_USER_PROTOCOL_F_BACKEND_REQ))
+		return 0;
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+		return -errno;
+	vhu_sock_init(&c->events, pair[0]);
+	vhu_msg_init(&c->out, VHOST_USER_SET_BACKEND_REQ_FD, 0, 0);
+	c->out.fd[0] = pair[1];
+	c->out.nr_fds = 1;
+	err = tell(c);
+	close(pair[1]);
+	return err;
+}
+
+/* One request of the back end: 1 for a configuration change, else 0. */
+static int take_event(struct vhu_client *c)
+{
+	const struct vhu_msg *in = &c->events.in;
+	const struct vhu_rule *rule = vhu_backend_rule(in->hdr.request);
+	bool known = vhu_check_msg(rule, in, c->pf) == VHU_FINE &&
+		     in->hdr.request ==
+		     VHOST_USER_BACKEND_CONFIG_CHANGE_MSG;
+	int err = 0;
+
+	if (in->hdr.flags & VHU_NEED_REPLY) {
+		vhu_msg_init(&c->out, in->hdr.request, VHU_REPLY,
+			     sizeof(uint64_t));
+		c->out.p.u64 = !known;
+		err = vhu_sock_send(c->events.fd, &c->out,
+				    c->conf.timeout_ms);
+	}
+	return err ? err : known;
+}
+
+int vhu_client_event_fd(const struct vhu_client *c)
+{
+	return c->events.fd;
+}
+
+int vhu_client_events(struct vhu_client *c)
+{
+	int changes = 0, i, r;
+
+	if (c->events.fd < 0)
+		return 0;
+	for (i = 0; i < EVENTS_MAX; i++) {
+		r = vhu_sock_recv(&c->events);
+		if (r > 0)
+			r = take_event(c);
+		else if (r == 0)
+			break;
+		if (r < 0)
+			return r;
+		changes += r;
+	}
+	return changes;
+}
+
 /* -- life cycle ---------------------------------------------------------- */
 
 static int connect_to(const char *path)
@@ -464,6 +531,8 @@ static int agree(struct vhu_client *c)
 	}
 	vhu_msg_init(&c->out, VHOST_USER_SET_OWNER, 0, 0);
 	err = tell(c);
+	if (!err)
+		err = open_events(c);
 	if (err || !has(c, VHOST_USER_PROTOCOL_F_MQ))
 		return err;
 	err = ask_u64(c, VHOST_USER_GET_QUEUE_NUM, &queues);
@@ -486,6 +555,7 @@ int vhu_client_open(struct vhu_client **out,
 		return -ENOMEM;
 	c->conf = *conf;
 	c->nr_queues = 1;
+	vhu_sock_init(&c->events, -1);
 	if (!c->conf.timeout_ms)
 		c->conf.timeout_ms = VHU_SEND_TIMEOUT_MS;
 	if (!c->conf.queue_size_max)
@@ -511,6 +581,7 @@ void vhu_client_close(struct vhu_client *c)
 	if (!c)
 		return;
 	vhu_sock_fini(&c->sock);
+	vhu_sock_fini(&c->events);
 	for (i = 0; i < VHU_CLIENT_QUEUES; i++) {
 		if (c->ring[i].kick >= 0)
 			close(c->ring[i].kick);

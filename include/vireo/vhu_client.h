@@ -57,6 +57,15 @@ uint64_t vhu_client_protocol_features(const struct vhu_client *c);
 int vhu_client_call_fd(const struct vhu_client *c, uint16_t index);
 
 /*
+ * What the back end tells unasked: vhu_client_event_fd() is readable then (-1:
+ * this one never tells anything). vhu_client_events() takes it all, without
+ * waiting; returns how often the configuration changed, or negative errno
+ * when the channel is dead. Control thread.
+ */
+int vhu_client_event_fd(const struct vhu_client *c);
+int vhu_client_events(struct vhu_client *c);
+
+/*
  * vhu_client_stop_queue() - stop one ring; requests in flight are finished
  * first. @avail: index of the first entry not taken. 0 or negative errno.
  */

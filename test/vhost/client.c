@@ -33,7 +33,7 @@ static void setup(struct fixture *f)
 	};
 
 	memset(f, 0, sizeof(*f));
-	program_start(&f->program, "vireo-blk", args, false);
+	program_start(&f->program, "vireo-blk", args, NULL);
 }
 
 static void teardown(struct fixture *f)

@@ -4,7 +4,6 @@
 #include "program.h"
 #include "vtest.h"
 
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,15 +42,15 @@ void program_arenas(struct program *p)
 
 /* In the child; does not come back. */
 static void become(const char *name, const char *const *args, int sock,
-		   const int *in, const int *out)
+		   const int io[2])
 {
 	const char *argv[ARGS] = { name };
 	char path[4096], fd[24];
 	unsigned n = 2;
 
-	if (in) {
-		dup2(in[0], STDIN_FILENO);
-		dup2(out[1], STDOUT_FILENO);
+	if (io) {
+		dup2(io[0], STDIN_FILENO);
+		dup2(io[1], STDOUT_FILENO);
 	}
 	/* The sandbox keeps the leak checker from its work. */
 	setenv("ASAN_OPTIONS", "detect_leaks=0", 0);
@@ -65,29 +64,18 @@ static void become(const char *name, const char *const *args, int sock,
 }
 
 void program_start(struct program *p, const char *name,
-		   const char *const *args, bool pipes)
+		   const char *const *args, const int io[2])
 {
-	int pair[2], in[2], out[2];
+	int pair[2];
 
 	memset(p, 0, sizeof(*p));
-	p->in = p->out = -1;
 	make_memory(p);
 	CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
-	if (pipes) {
-		CHECK_EQ(pipe2(in, O_CLOEXEC), 0);
-		CHECK_EQ(pipe2(out, O_CLOEXEC), 0);
-	}
 	p->pid = fork();
 	CHECK_GE(p->pid, 0);
 	if (p->pid == 0)
-		become(name, args, pair[1], pipes ? in : NULL, out);
+		become(name, args, pair[1], io);
 	close(pair[1]);
-	if (pipes) {
-		close(in[0]);
-		close(out[1]);
-		p->in = in[1];
-		p->out = out[0];
-	}
 	p->conf.socket_fd = pair[0];
 	CHECK_EQ(vhu_client_open(&p->client, &p->conf), 0);
 }
@@ -103,10 +91,6 @@ void program_stop(struct program *p)
 	}
 	CHECK(WIFEXITED(status));
 	CHECK_EQ(WEXITSTATUS(status), 0);
-	if (p->in >= 0)
-		close(p->in);
-	if (p->out >= 0)
-		close(p->out);
 	munmap(p->mem.window.host, PROGRAM_WINDOW);
 	close(p->conf.mem_fd);
 	free(p->priv);

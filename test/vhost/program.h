@@ -20,15 +20,14 @@ struct program {
 	struct vio_drv_mem mem;
 	unsigned char *data;	/* shared, behind the rings */
 	void *priv;
-	int in, out;		/* its standard input and output, or -1 */
 };
 
 /*
  * Start build/bin/@name with @args (ended by NULL) on one end of a socket
- * pair, and connect. @pipes: its standard input and output are p->in, p->out.
+ * pair, and connect. @io: its standard input and output; NULL: as here.
  */
 void program_start(struct program *p, const char *name,
-		   const char *const *args, bool pipes);
+		   const char *const *args, const int io[2]);
 
 /* Empty arenas, for a driver that starts. */
 void program_arenas(struct program *p);

@@ -12,8 +12,11 @@
 #include "vtest.h"
 
 #include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 static const struct vio_vq_limits limits = { .size = 32, .indirect_max = 8 };
@@ -69,7 +72,7 @@ TEST("vireo-rng: the driver gets the bytes of the source, and each once",
 
 	make_file(path, bytes, sizeof(bytes));
 	snprintf(source, sizeof(source), "--source=%s", path);
-	program_start(&p, "vireo-rng", args, false);
+	program_start(&p, "vireo-rng", args, NULL);
 	program_arenas(&p);
 	CHECK_EQ(vio_rngdrv_init(&rng, &vhu_client_bus, p.client, &wanted,
 				 &limits, &p.mem), VIO_OK);
@@ -116,11 +119,15 @@ TEST("vireo-console: what is printed and typed comes through, byte by byte",
 	struct vio_features wanted = ring_features();
 	struct vio_condrv con;
 	struct program p;
+	int in[2], out[2];
 	size_t sum;
 	unsigned i;
 
 	vio_feature_set(&wanted, VIRTIO_CONSOLE_F_SIZE);
-	program_start(&p, "vireo-console", args, true);
+	CHECK_EQ(pipe2(in, O_CLOEXEC), 0);
+	CHECK_EQ(pipe2(out, O_CLOEXEC), 0);
+	program_start(&p, "vireo-console", args,
+		      (const int[2]){ in[0], out[1] });
 	program_arenas(&p);
 	CHECK_EQ(vio_condrv_init(&con, &vhu_client_bus, p.client, &wanted,
 				 &limits, &p.mem), VIO_OK);
@@ -131,11 +138,11 @@ TEST("vireo-console: what is printed and typed comes through, byte by byte",
 
 		vtest_fill(&rand, p.data, len);
 		CHECK_EQ(vio_condrv_print(&con, p.data, len), VIO_OK);
-		read_all(p.out, shown, len);
+		read_all(out[0], shown, len);
 		CHECK_MEMEQ(shown, p.data, len);
 	}
 	vtest_fill(&rand, typed, sizeof(typed));
-	CHECK_EQ(write(p.in, typed, sizeof(typed)), (ssize_t)sizeof(typed));
+	CHECK_EQ(write(in[1], typed, sizeof(typed)), (ssize_t)sizeof(typed));
 	for (sum = 0; sum < sizeof(typed);) {
 		size_t n = vio_condrv_read(&con, got + sum,
 					   sizeof(got) - sum);
@@ -147,6 +154,58 @@ TEST("vireo-console: what is printed and typed comes through, byte by byte",
 	CHECK_MEMEQ(got, typed, sizeof(typed));
 	CHECK_EQ(vio_drv_reset(&con.drv), VIO_OK);
 	program_stop(&p);
+	for (i = 0; i < 2; i++) {
+		close(in[i]);
+		close(out[i]);
+	}
+}
+
+/* Wait until the back end said that the configuration changed. */
+static bool wait_change(struct program *p)
+{
+	struct pollfd poll_fd = {
+		.fd = vhu_client_event_fd(p->client), .events = POLLIN,
+	};
+
+	CHECK_GE(poll_fd.fd, 0);
+	return poll(&poll_fd, 1, 5000) == 1 &&
+	       vhu_client_events(p->client) > 0;
+}
+
+TEST("vireo-console: a terminal that changes its size tells the driver", "")
+{
+	static const char *const args[] = { "--backend=stdio", NULL };
+	struct vio_features wanted = ring_features();
+	struct winsize size = { .ws_col = 90, .ws_row = 30 };
+	struct vio_condrv con;
+	struct program p;
+	int master, slave;
+
+	vio_feature_set(&wanted, VIRTIO_CONSOLE_F_SIZE);
+	master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+	CHECK_GE(master, 0);
+	CHECK_EQ(unlockpt(master), 0);
+	slave = open(ptsname(master), O_RDWR | O_NOCTTY | O_CLOEXEC);
+	CHECK_GE(slave, 0);
+	CHECK_EQ(ioctl(master, TIOCSWINSZ, &size), 0);
+	program_start(&p, "vireo-console", args,
+		      (const int[2]){ slave, slave });
+	program_arenas(&p);
+	CHECK_EQ(vio_condrv_init(&con, &vhu_client_bus, p.client, &wanted,
+				 &limits, &p.mem), VIO_OK);
+	CHECK_EQ(con.cols, 90);
+	CHECK_EQ(con.rows, 30);
+	size.ws_col = 132;
+	CHECK_EQ(ioctl(master, TIOCSWINSZ, &size), 0);
+	/* It is nobody's controlling terminal: say it ourselves. */
+	CHECK_EQ(kill(p.pid, SIGWINCH), 0);
+	CHECK(wait_change(&p));
+	CHECK_EQ(vio_condrv_refresh(&con), VIO_OK);
+	CHECK_EQ(con.cols, 132);
+	CHECK_EQ(vio_drv_reset(&con.drv), VIO_OK);
+	program_stop(&p);
+	close(slave);
+	close(master);
 }
 
 static void start_disk(struct program *p, struct vio_blkdrv *blk,
@@ -157,7 +216,7 @@ static void start_disk(struct program *p, struct vio_blkdrv *blk,
 	const char *args[] = { file, more, NULL };
 
 	snprintf(file, sizeof(file), "--blk-file=%s", path);
-	program_start(p, "vireo-blk", args, false);
+	program_start(p, "vireo-blk", args, NULL);
 	program_arenas(p);
 	CHECK_EQ(vio_blkdrv_init(blk, &vhu_client_bus, p->client, &wanted,
 				 &limits, 1, &p->mem), VIO_OK);
