@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * Starting and ending daemons, and being their front end. What they should
+ * do is for the tests to know.
+ */
 #include "test/host/peer.h"
 
 #include <errno.h>
