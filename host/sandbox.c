@@ -49,7 +49,7 @@ static const char *const common[] = {
 	"set_robust_list", "set_tid_address", "gettid", "getpid",
 	"rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sigaltstack",
 	"restart_syscall", "exit", "exit_group",
-	"brk", "munmap", "mremap", "madvise", "getrandom",
+	"memfd_create", "brk", "munmap", "mremap", "madvise", "getrandom",
 	"accept4", "recvmsg", "recvfrom", "sendmsg", "sendto", "shutdown",
 	"getsockopt",
 #if SANDBOX_SANITIZED

@@ -247,6 +247,7 @@ int vhu_on_reset_device(struct vhu_server *s, struct vhu_msg *msg)
 
 	(void)msg;
 	s->status = 0;
+	vhu_inflight_clear(s);
 	for (unsigned i = 0; i < s->nr_rings; i++)
 		s->ring[i].base = 0;
 	return err;

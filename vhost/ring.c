@@ -11,6 +11,7 @@
 #include <unistd.h>
 #include <vireo/spec/packed.h>
 #include <vireo/spec/virtio.h>
+#include <vireo/track.h>
 
 /*
  * The protocol's ring states. It says that a ring is started by a kick; a
@@ -144,13 +145,14 @@ static uint16_t packed_base(const struct vhu_ring *r, const struct vio_mem *mem)
  * are the same. Where they are not, a back end died with requests in flight,
  * or the front end forgot: all that is not used yet has to be served, so that
  * the used position counts. A split ring has it, of a packed one the front
- * end tells it.
+ * end tells it. Where requests in flight were recorded, the record knows both.
  */
 static int begin(struct vhu_ring *r, void *arg)
 {
 	struct vio_queue *q = vhu_ring_queue(r);
 	struct vio_mem *mem = arg;
 	uint16_t base = (uint16_t)r->base;
+	bool died = false;
 	int err = VIO_OK;
 
 	if (is_packed(r))
@@ -164,11 +166,18 @@ static int begin(struct vhu_ring *r, void *arg)
 			{ "queue", r->index }, { "base", r->base },
 			{ "used", base });
 	if (err == VIO_OK)
+		err = vhu_inflight_attach(r, &died);
+	if (err == VIO_OK)
 		err = vio_queue_start(q, mem, &r->layout, base, base);
+	if (err == VIO_OK && vio_queue_replays(q))
+		vhu_say(r->s, VIO_LOG_INFO,
+			"requests that were in flight are done again",
+			{ "queue", r->index },
+			{ "requests", vio_queue_replays(q) });
 	r->break_told = false;
 	r->done = q->stats.requests;
-	r->resumed = base != (is_packed(r) ? VIO_QUEUE_NEW_PACKED :
-					     VIO_QUEUE_NEW_SPLIT);
+	r->resumed = died || base != (is_packed(r) ? VIO_QUEUE_NEW_PACKED :
+						     VIO_QUEUE_NEW_SPLIT);
 	return err;
 }
 

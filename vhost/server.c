@@ -33,6 +33,8 @@ static vhu_handler *const handler[VHU_REQUESTS] = {
 	[VHOST_USER_SET_BACKEND_REQ_FD] = vhu_on_set_back_fd,
 	[VHOST_USER_GET_CONFIG] = vhu_on_get_config,
 	[VHOST_USER_SET_CONFIG] = vhu_on_set_config,
+	[VHOST_USER_GET_INFLIGHT_FD] = vhu_on_get_inflight,
+	[VHOST_USER_SET_INFLIGHT_FD] = vhu_on_set_inflight,
 	[VHOST_USER_RESET_DEVICE] = vhu_on_reset_device,
 	[VHOST_USER_VRING_KICK] = vhu_on_vring_kick,
 	[VHOST_USER_GET_MAX_MEM_SLOTS] = vhu_on_mem_slots,
@@ -49,14 +51,16 @@ void vhu_log(const struct vhu_server *s, enum vio_log_level level,
 		s->conf.log.fn(s->conf.log.ctx, level, text, v, nr);
 }
 
-int vhu_reply(struct vhu_server *s, const struct vhu_msg *msg, uint32_t size)
+int vhu_reply_fd(struct vhu_server *s, const struct vhu_msg *msg,
+		 uint32_t size, int fd)
 {
 	int err;
 
 	s->out.hdr.request = msg->hdr.request;
 	s->out.hdr.flags = VHU_VERSION | VHU_REPLY;
 	s->out.hdr.size = size;
-	s->out.nr_fds = 0;
+	s->out.nr_fds = fd >= 0;
+	s->out.fd[0] = fd;
 	err = vhu_sock_send(s->sock.fd, &s->out, VHU_SEND_TIMEOUT_MS);
 	if (err) {
 		vhu_say(s, VIO_LOG_ERROR, "front end does not take a reply",
@@ -65,6 +69,11 @@ int vhu_reply(struct vhu_server *s, const struct vhu_msg *msg, uint32_t size)
 		return err;
 	}
 	return VHU_REPLIED;
+}
+
+int vhu_reply(struct vhu_server *s, const struct vhu_msg *msg, uint32_t size)
+{
+	return vhu_reply_fd(s, msg, size, -1);
 }
 
 int vhu_reply_u64(struct vhu_server *s, const struct vhu_msg *msg, uint64_t v)
@@ -242,6 +251,7 @@ void vhu_server_detach(struct vhu_server *s)
 	for (unsigned i = 0; i < s->nr_rings; i++)
 		vhu_ring_forget(&s->ring[i]);
 	vhu_map_drop(s);
+	vhu_inflight_drop(s);
 	vhu_back_close(s);
 	vhu_sock_fini(&s->sock);
 	s->features = 0;

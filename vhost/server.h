@@ -61,6 +61,7 @@ struct vhu_ring {
 };
 
 struct vhu_map;
+struct vhu_inflight_map;
 
 struct vhu_server {
 	struct vhu_conf conf;
@@ -74,6 +75,7 @@ struct vhu_server {
 	uint8_t status;			/* as the front end wrote it */
 
 	struct vhu_map *map;		/* pinned; NULL: none */
+	struct vhu_inflight_map *inflight;	/* NULL: none */
 	bool told_no_memory;
 
 	/* The channel for our own requests. Under the lock, any thread. */
@@ -89,7 +91,7 @@ struct vhu_server {
 /* The protocol features that we have; all else is refused. */
 #define VHU_PROTOCOL_OFFERED \
 	(VHU_PF(MQ) | VHU_PF(REPLY_ACK) | VHU_PF(BACKEND_REQ) | \
-	 VHU_PF(CONFIG) | VHU_PF(RESET_DEVICE) | \
+	 VHU_PF(CONFIG) | VHU_PF(INFLIGHT_SHMFD) | VHU_PF(RESET_DEVICE) | \
 	 VHU_PF(INBAND_NOTIFICATIONS) | VHU_PF(CONFIGURE_MEM_SLOTS) | \
 	 VHU_PF(STATUS))
 
@@ -120,9 +122,13 @@ vhu_handler vhu_on_vring_num, vhu_on_vring_addr, vhu_on_vring_set_base;
 vhu_handler vhu_on_vring_get_base, vhu_on_vring_enable;
 vhu_handler vhu_on_vring_kick_fd, vhu_on_vring_call_fd, vhu_on_vring_err_fd;
 vhu_handler vhu_on_vring_kick;
+vhu_handler vhu_on_get_inflight, vhu_on_set_inflight;
 
 /* Answer with the first @size bytes of s->out.p. */
 int vhu_reply(struct vhu_server *s, const struct vhu_msg *msg, uint32_t size);
+/* With a descriptor, unless it is -1; it stays the caller's. */
+int vhu_reply_fd(struct vhu_server *s, const struct vhu_msg *msg,
+		 uint32_t size, int fd);
 int vhu_reply_u64(struct vhu_server *s, const struct vhu_msg *msg,
 		  uint64_t v);
 
@@ -165,6 +171,18 @@ unsigned vhu_map_regions(const struct vhu_map *map);
 void vhu_map_drop(struct vhu_server *s);
 /* Rings are to run and there is no memory: say why, once a session. */
 void vhu_map_missing(struct vhu_server *s);
+
+/* -- inflight.c ----------------------------------------------------------- */
+
+/*
+ * Have the ring's queue start with its record, if there is one. @known: out,
+ * a device died that kept it. VIO_OK or VIO_E_*. Queue's thread.
+ */
+int vhu_inflight_attach(struct vhu_ring *r, bool *known);
+/* The device was reset: no ring goes on from where it was. */
+void vhu_inflight_clear(struct vhu_server *s);
+/* The session lets go of the memory. */
+void vhu_inflight_drop(struct vhu_server *s);
 
 /* -- notify.c ------------------------------------------------------------- */
 
