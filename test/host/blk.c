@@ -329,6 +329,78 @@ TEST("an inherited connection is served, and the daemon ends with it", "")
 	peer_fini(&p);
 }
 
+TEST("the daemon leaves with its first front end, if told so", "")
+{
+	struct stat st;
+
+	begin();
+	PEER_START(&p, "vireo-blk", "--backend=null", "--size=1M",
+		   "--exit-on-disconnect", "--socket-mode=0600");
+	CHECK_EQ(lstat(p.socket, &st), 0);
+	CHECK_EQ(st.st_mode & 0777, 0600);
+	disk_open(&d, p.socket, 1);
+	disk_close(&d);
+	CHECK_EQ(peer_wait(&p), 0);
+	CHECK(!exists(p.socket));
+	peer_fini(&p);
+}
+
+TEST("an inherited socket that listens is served over and over", "")
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	unsigned i;
+	int fd;
+
+	begin();
+	snprintf(a.sun_path, sizeof(a.sun_path), "%s", p.socket);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	CHECK_EQ(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+	CHECK_EQ(listen(fd, 1), 0);
+	peer_start(&p, "vireo-blk", (const char *[]){ "--fd=3",
+		   "--backend=null", "--size=1M", NULL }, fd);
+	for (i = 0; i < 3; i++) {
+		disk_open(&d, p.socket, 1);
+		CHECK_EQ(d.blk.capacity_sectors, 2048);
+		disk_close(&d);
+	}
+	CHECK_EQ(peer_end(&p, SIGTERM), 0);
+	/* Not ours to remove. */
+	CHECK(exists(p.socket));
+	close(fd);
+	peer_fini(&p);
+}
+
+/* What a program says on standard output before it leaves. */
+static void expect_output(const char *program, const char *option,
+			  const char *want)
+{
+	char command[512], got[512];
+	size_t n;
+	FILE *f;
+
+	snprintf(command, sizeof(command), "%s/%s %s", VIREO_BIN, program,
+		 option);
+	f = popen(command, "r");
+	CHECK(f != NULL);
+	n = fread(got, 1, sizeof(got) - 1, f);
+	got[n] = 0;
+	CHECK_EQ(pclose(f), 0);
+	CHECK(!strncmp(got, want, strlen(want)));
+}
+
+TEST("each daemon says what it can do and what it is", "")
+{
+	expect_output("vireo-blk", "--print-capabilities",
+		      "{\"type\":\"block\",\"features\":[\"read-only\","
+		      "\"blk-file\"]}\n");
+	expect_output("vireo-console", "--print-capabilities",
+		      "{\"type\":\"console\",\"features\":[]}\n");
+	expect_output("vireo-rng", "--print-capabilities",
+		      "{\"type\":\"rng\",\"features\":[]}\n");
+	expect_output("vireo-blk", "--version", "vireo-blk 0.");
+	expect_output("vireo-blk", "--help", "usage: vireo-blk --socket-path");
+}
+
 TEST("SIGTERM in the middle of work ends cleanly", "")
 {
 	unsigned i;

@@ -65,7 +65,10 @@ static void become(struct peer *p, const char *program,
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	log = open(p->log, O_WRONLY | O_CREAT | O_APPEND, 0600);
 	dup2(log, STDERR_FILENO);
-	if (fd >= 0)
+	/* Onto itself it would keep its close-on-exec flag. */
+	if (fd == 3)
+		fcntl(fd, F_SETFD, 0);
+	else if (fd >= 0)
 		dup2(fd, 3);
 	snprintf(path, sizeof(path), "%s/%s", VIREO_BIN, program);
 	argv[n++] = path;
