@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import re
+import signal
 import subprocess
 
 
@@ -18,18 +19,29 @@ def pair():
 
 
 def own_session():
-    """A session of our own, that the scheduler prefers to all others where
-    it groups processes by session and lets us say so. It ends with us."""
-    try:
-        os.setsid()
-    except OSError:
-        pass        # already the leader of one
+    """Goes on in a child with a session of its own, which the scheduler
+    prefers to all others where it groups processes by session. The parent
+    keeps the terminal, passes signals on, and ends as the child does. Returns
+    whether we are preferred."""
+    child = os.fork()
+    if child:
+        follow(child)
+    os.setsid()
     try:
         with open("/proc/self/autogroup", "w") as f:
             f.write("-20")
         return True
     except OSError:
         return False
+
+
+def follow(child):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda n, _: os.kill(child, n))
+    status = os.waitpid(child, 0)[1]
+    if os.WIFSIGNALED(status):
+        os._exit(128 + os.WTERMSIG(status))
+    os._exit(os.WEXITSTATUS(status))
 
 
 def first_line(path, pattern="(.*)"):

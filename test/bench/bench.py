@@ -5,19 +5,21 @@ what it writes is whole, that it leaves nothing behind. Not how fast."""
 import glob
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 
 BUILD, SOURCE = sys.argv[1:3]
 RUN = os.path.join(SOURCE, "bench", "run")
 
 
-def run(*args):
-    return subprocess.run([RUN, "--build", BUILD] + list(args),
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          stdin=subprocess.DEVNULL, timeout=100,
-                          universal_newlines=True)
+def start(*args):
+    return subprocess.Popen([RUN, "--build", BUILD] + list(args),
+                            stdout=subprocess.PIPE, stdin=subprocess.DEVNULL,
+                            stderr=subprocess.STDOUT,
+                            universal_newlines=True)
 
 
 def check(what, good, text=""):
@@ -25,17 +27,26 @@ def check(what, good, text=""):
         raise AssertionError("%s: %s" % (what, text))
 
 
-def leftovers():
-    return set(glob.glob("/dev/shm/vireo-bench-*") +
-               glob.glob(os.path.join(tempfile.gettempdir(),
-                                      "vireo-bench-*")))
+def check_gone(pid):
+    """No file and no process of that run is left."""
+    name = "vireo-bench-%d-" % pid
+    files = glob.glob("/dev/shm/%s*" % name) + \
+        glob.glob(os.path.join(tempfile.gettempdir(), name + "*"))
+    check("left behind", not files, files)
+    for path in glob.glob("/proc/[0-9]*/cmdline"):
+        try:
+            with open(path, errors="replace") as f:
+                line = f.read()
+        except OSError:
+            continue        # it ended meanwhile
+        check("still running", name not in line, line)
 
 
 def quick_run(out):
-    before = leftovers()
-    done = run("--quick", "--out", out)
-    check("exit code", done.returncode == 0, done.stdout)
-    check("left behind", leftovers() <= before, leftovers() - before)
+    bench = start("--quick", "--out", out)
+    text = bench.communicate(timeout=100)[0]
+    check("exit code", bench.returncode == 0, text)
+    check_gone(bench.pid)
     with open(os.path.join(out, "results.json")) as f:
         whole = json.load(f)
     check("cases", [c["name"] for c in whole["cases"]] == ["null", "tmpfs"])
@@ -60,10 +71,22 @@ def report(out):
         check("report.html", word in page, word)
 
 
+def interrupted():
+    """Ends at once, with all that it started."""
+    bench = start("--quick", "tmpfs")
+    bench.stdout.readline()     # a first daemon has come and gone
+    time.sleep(0.3)
+    bench.send_signal(signal.SIGINT)
+    bench.communicate(timeout=10)
+    check("exit code", bench.returncode == 130, bench.returncode)
+    check_gone(bench.pid)
+
+
 def wrong_words():
-    done = run("nonsense")
-    check("exit code", done.returncode == 2, done.returncode)
-    check("says what there is", "null tmpfs" in done.stdout, done.stdout)
+    bench = start("nonsense")
+    text = bench.communicate(timeout=10)[0]
+    check("exit code", bench.returncode == 2, bench.returncode)
+    check("says what there is", "null tmpfs" in text, text)
     done = subprocess.run([os.path.join(BUILD, "bench", "vublk"),
                            "--socket", "/nonexistent/socket"],
                           stderr=subprocess.PIPE, universal_newlines=True)
@@ -74,7 +97,8 @@ def wrong_words():
 def main():
     bad = 0
     with tempfile.TemporaryDirectory() as out:
-        cases = ((quick_run, (out,)), (report, (out,)), (wrong_words, ()))
+        cases = ((quick_run, (out,)), (report, (out,)), (interrupted, ()),
+                 (wrong_words, ()))
         if len(os.sched_getaffinity(0)) < 2:
             print("1..0 # SKIP needs two processors")
             return 0
