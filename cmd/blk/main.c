@@ -43,7 +43,7 @@ static struct {
 	unsigned kind, aio, num_queues, queue_size, threads;
 	uint64_t size;
 	bool read_only, direct, in_order;
-} o = { .num_queues = 1, .queue_size = 1024, .serial = "vireo" };
+} o = { .num_queues = 16, .queue_size = 1024, .serial = "vireo" };
 
 static const struct opt options[] = {
 	{ .name = "blk-file", .type = OPT_STRING, .to = &o.file,
@@ -60,7 +60,7 @@ static const struct opt options[] = {
 	  .min = 512, .help = "Size of a null or mem disk, such as 256M." },
 	{ .name = "num-queues", .type = OPT_UINT, .to = &o.num_queues,
 	  .arg = "NUMBER", .min = 1, .max = BLKDEV_QUEUES_MAX,
-	  .help = "Request queues, 1 by default; each guest CPU may use its own.",
+	  .help = "Request queues, 16 by default; each guest CPU may use its own. QEMU asks for one per guest CPU, and refuses fewer.",
 	},
 	{ .name = "queue-size", .type = OPT_UINT, .to = &o.queue_size,
 	  .arg = "NUMBER", .min = 2, .max = 32768,

@@ -62,8 +62,6 @@ int vio_queue_init(struct vio_queue *q, struct vio_dev *dev, uint16_t index,
 	q->order = (uint16_t *)(void *)p;
 	q->free = q->order + l->size_max;
 	q->id_busy = (uint8_t *)(q->free + l->size_max);
-	for (unsigned i = 0; i < l->size_max; i++)
-		vio_ring_slot(q, i)->state = VIO_REQ_FREE;
 	return VIO_OK;
 }
 
@@ -170,8 +168,12 @@ int vio_queue_start(struct vio_queue *q, struct vio_mem *mem,
 	q->signalled_valid = false;
 	q->order_out = 0;
 	q->nr_free = q->size;
-	for (unsigned i = 0; i < q->size; i++)
+	/* Only now, and as many as the ring has: what is never used need
+	 * never be memory. */
+	for (unsigned i = 0; i < q->size; i++) {
+		vio_ring_slot(q, i)->state = VIO_REQ_FREE;
 		q->free[i] = i;
+	}
 	memset(q->id_busy, 0, q->size);
 	q->event_idx = vio_has(q->features, VIRTIO_F_EVENT_IDX);
 	q->indirect = vio_has(q->features, VIRTIO_F_INDIRECT_DESC);
