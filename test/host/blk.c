@@ -2,6 +2,7 @@
 /* vireo-blk as a program: good and bad front ends, signals, options. */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -176,6 +177,70 @@ TEST("a disk grows and shrinks while it is served", "")
 	disk_close(&d);
 	CHECK_EQ(peer_end(&p, SIGTERM), 0);
 	peer_fini(&p);
+}
+
+struct busy {
+	pthread_t thread;
+	unsigned queue;
+	unsigned char *out, *in;
+};
+
+/* Write and read back, each queue in its own quarter of the disk. */
+static void *be_busy(void *arg)
+{
+	struct busy *b = arg;
+	struct vtest_rand r = vtest_rand_init(b->queue + 1);
+	uint64_t first = b->queue * (SIZE / 512 / 4), at;
+	unsigned i;
+
+	for (i = 0; i < 200; i++) {
+		at = first + vtest_below(&r, SIZE / 512 / 4 - 8);
+		vtest_fill(&r, b->out, 4096);
+		CHECK_EQ(disk_run(&d, b->queue, VIRTIO_BLK_T_OUT, at, b->out,
+				  4096), VIO_OK);
+		CHECK_EQ(disk_run(&d, b->queue, VIRTIO_BLK_T_IN, at, b->in,
+				  4096), VIO_OK);
+		if (memcmp(b->in, b->out, 4096)) {
+			FAIL("queue %u: wrong data at %llu", b->queue,
+			     (unsigned long long)at);
+			break;
+		}
+	}
+	return NULL;
+}
+
+TEST("four queues are busy at once while the size changes", "")
+{
+	static const char *const ways[] = { "--aio=io_uring",
+					    "--aio=threads", "--aio=inline" };
+	static struct busy b[4];
+	char file[128];
+	unsigned w, q;
+
+	for (w = 0; w < 3; w++) {
+		begin();
+		snprintf(file, sizeof(file), "--blk-file=%s", p.image);
+		PEER_START(&p, "vireo-blk", file, ways[w], "--num-queues=4",
+			   "--threads=2");
+		disk_open(&d, p.socket, 4);
+		for (q = 0; q < 4; q++) {
+			b[q].queue = q;
+			b[q].out = front_data(&d.front, 4096);
+			b[q].in = front_data(&d.front, 4096);
+			CHECK_EQ(pthread_create(&b[q].thread, NULL, be_busy,
+						&b[q]), 0);
+		}
+		for (q = 0; q < 20; q++) {
+			CHECK_EQ(truncate(p.image, SIZE + 4096 * (q % 2)), 0);
+			kill(p.pid, SIGUSR1);
+			usleep(2000);
+		}
+		for (q = 0; q < 4; q++)
+			pthread_join(b[q].thread, NULL);
+		disk_close(&d);
+		CHECK_EQ(peer_end(&p, SIGTERM), 0);
+		peer_fini(&p);
+	}
 }
 
 /* A front end that leaves requests behind: killed, or its memory gone. */
