@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * vhost/client.c - the front end's side of vhost-user as a bus for drivers.
- * It turns the bus's verbs into messages; it knows no device type and no ring
- * layout. Whatever the back end answers is checked like any peer's words.
+ * It turns the bus's verbs into messages; it knows no device type, and of a
+ * ring's layout no more than where the used index stands. Whatever the back
+ * end answers is checked like any peer's words.
  */
 #define _GNU_SOURCE	/* POLLRDHUP */
 #include <vireo/vhu_client.h>
@@ -17,13 +18,17 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
+#include <vireo/spec/split.h>
+#include <vireo/spec/virtio.h>
 
 #define QUEUE_SIZE_MAX	1024	/* what all back ends known to us take */
 
 /* Protocol features that this side can use. */
 #define WANTED	(VHU_PF(MQ) | VHU_PF(REPLY_ACK) | VHU_PF(CONFIG) | \
-		 VHU_PF(RESET_DEVICE) | VHU_PF(STATUS) | VHU_PF(BACKEND_REQ))
+		 VHU_PF(RESET_DEVICE) | VHU_PF(STATUS) | VHU_PF(BACKEND_REQ) | \
+		 VHU_PF(INFLIGHT_SHMFD))
 
 /* Messages of the back end that are taken in one go, at most. */
 #define EVENTS_MAX	64
@@ -43,6 +48,9 @@ struct vhu_client {
 	struct vhu_client_conf conf;
 	uint64_t pf;		/* protocol features in force */
 	uint64_t offered;
+	uint64_t features;	/* the driver's */
+	struct vhu_inflight inflight;	/* what inflight_fd is */
+	int inflight_fd;	/* record of requests; -1: none */
 	uint32_t status;	/* where the back end keeps none */
 	unsigned nr_queues;
 	bool has_pf;		/* bit 30 was offered */
@@ -191,6 +199,76 @@ static int send_addr(struct vhu_client *c, uint16_t index)
 	return tell(c);
 }
 
+/* Have the back end record what is in flight, once for a driver's life. */
+static int get_inflight(struct vhu_client *c)
+{
+	const struct vhu_msg *in = &c->sock.in;
+	struct vhu_inflight *q = &c->out.p.inflight;
+	unsigned i;
+	int err;
+
+	if (!has(c, VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD))
+		return 0;
+	vhu_msg_init(&c->out, VHOST_USER_GET_INFLIGHT_FD, 0, sizeof(*q));
+	for (i = 0; i < VHU_CLIENT_QUEUES; i++) {
+		if (!c->ring[i].wanted)
+			continue;
+		q->nr_queues = (uint16_t)(i + 1);
+		if (q->queue_size < c->ring[i].layout.size)
+			q->queue_size = c->ring[i].layout.size;
+	}
+	if (!q->nr_queues)
+		return 0;
+	err = ask(c, offsetof(struct vhu_inflight, queue_size) +
+		  sizeof(q->queue_size));
+	/* Without a descriptor there is none, and we live without. */
+	if (err || in->nr_fds != 1 || !in->p.inflight.mmap_size)
+		return err;
+	c->inflight = in->p.inflight;
+	c->inflight_fd = vhu_msg_take_fd(&c->sock.in, 0);
+	return 0;
+}
+
+static int send_inflight(struct vhu_client *c)
+{
+	if (c->inflight_fd < 0)
+		return 0;
+	vhu_msg_init(&c->out, VHOST_USER_SET_INFLIGHT_FD, 0,
+		     sizeof(c->out.p.inflight));
+	c->out.p.inflight = c->inflight;
+	c->out.fd[0] = c->inflight_fd;
+	c->out.nr_fds = 1;
+	return tell(c);
+}
+
+static void forget_inflight(struct vhu_client *c)
+{
+	if (c->inflight_fd >= 0)
+		close(c->inflight_fd);
+	c->inflight_fd = -1;
+}
+
+static bool is_packed(const struct vhu_client *c)
+{
+	return c->features >> VIRTIO_F_RING_PACKED & 1;
+}
+
+/*
+ * Where a ring goes on. A split one that has run: all that is not used. Of a
+ * packed one only the record knows; else both wrap counters stand at 1.
+ */
+static uint32_t base_of(const struct vhu_client *c, const struct ring *r)
+{
+	const struct virtq_used *used =
+		(const void *)(uintptr_t)user_addr(c, r->layout.device);
+	vio_le16 idx;
+
+	if (is_packed(c))
+		return 0x80008000;
+	idx.raw = __atomic_load_n(&used->idx.raw, __ATOMIC_ACQUIRE);
+	return vio_from_le16(idx);
+}
+
 static int start_ring(struct vhu_client *c, uint16_t index)
 {
 	struct ring *r = &c->ring[index];
@@ -198,7 +276,8 @@ static int start_ring(struct vhu_client *c, uint16_t index)
 
 	err = tell_state(c, VHOST_USER_SET_VRING_NUM, index, r->layout.size);
 	if (!err)
-		err = tell_state(c, VHOST_USER_SET_VRING_BASE, index, 0);
+		err = tell_state(c, VHOST_USER_SET_VRING_BASE, index,
+				 base_of(c, r));
 	if (!err)
 		err = send_addr(c, index);
 	if (!err)
@@ -217,7 +296,11 @@ static int start(struct vhu_client *c)
 	unsigned i;
 	int err;
 
-	err = send_memory(c);
+	err = c->inflight_fd < 0 ? get_inflight(c) : 0;
+	if (!err)
+		err = send_inflight(c);
+	if (!err)
+		err = send_memory(c);
 	for (i = 0; i < VHU_CLIENT_QUEUES && !err; i++)
 		if (c->ring[i].wanted && !c->ring[i].running)
 			err = start_ring(c, (uint16_t)i);
@@ -254,6 +337,7 @@ static int stop(struct vhu_client *c)
 			err = vhu_client_stop_queue(c, (uint16_t)i, &avail);
 		c->ring[i].wanted = false;
 	}
+	forget_inflight(c);
 	if (!err && has(c, VHOST_USER_PROTOCOL_F_RESET_DEVICE)) {
 		vhu_msg_init(&c->out, VHOST_USER_RESET_DEVICE, 0, 0);
 		err = tell(c);
@@ -308,6 +392,7 @@ static int bus_set_features(void *bus, const struct vio_features *f)
 	struct vhu_client *c = bus;
 	uint64_t v = f->w[0];
 
+	c->features = v;
 	if (c->has_pf)
 		v |= (uint64_t)1 << VHOST_USER_F_PROTOCOL_FEATURES;
 	return bus_error(tell_u64(c, VHOST_USER_SET_FEATURES, v));
@@ -407,6 +492,9 @@ static int bus_wait(void *bus, uint16_t index)
 	r = poll(p, 2, runs ? c->conf.timeout_ms : 1);
 	if (r < 0)
 		return errno == EINTR ? VIO_OK : VIO_E_IO;
+	if (p[1].revents && c->conf.reconnect_ms)
+		return bus_error(vhu_client_reconnect(c,
+						      c->conf.reconnect_ms));
 	if (p[1].revents || (r == 0 && runs))
 		return VIO_E_IO;
 	if (runs && read(p[0].fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
@@ -555,6 +643,7 @@ int vhu_client_open(struct vhu_client **out,
 		return -ENOMEM;
 	c->conf = *conf;
 	c->nr_queues = 1;
+	c->inflight_fd = -1;
 	vhu_sock_init(&c->events, -1);
 	if (!c->conf.timeout_ms)
 		c->conf.timeout_ms = VHU_SEND_TIMEOUT_MS;
@@ -582,6 +671,7 @@ void vhu_client_close(struct vhu_client *c)
 		return;
 	vhu_sock_fini(&c->sock);
 	vhu_sock_fini(&c->events);
+	forget_inflight(c);
 	for (i = 0; i < VHU_CLIENT_QUEUES; i++) {
 		if (c->ring[i].kick >= 0)
 			close(c->ring[i].kick);
@@ -589,6 +679,97 @@ void vhu_client_close(struct vhu_client *c)
 			close(c->ring[i].call);
 	}
 	free(c);
+}
+
+/* -- another back end in the place of one that died ---------------------- */
+
+/* All that the dead one had been told, in the order of a start. */
+static int tell_again(struct vhu_client *c)
+{
+	unsigned had = c->nr_queues, i;
+	int err;
+
+	c->pf = 0;
+	vhu_sock_fini(&c->events);
+	vhu_sock_init(&c->events, -1);
+	err = agree(c);
+	if (err)
+		return err;
+	if (c->features & ~c->offered || c->nr_queues < had)
+		return -ENOTSUP;
+	err = bus_set_features(c, &(struct vio_features){ { c->features, 0 } });
+	if (!err && c->status & VIRTIO_STATUS_DRIVER_OK) {
+		for (i = 0; i < VHU_CLIENT_QUEUES; i++)
+			c->ring[i].running = false;
+		err = start(c);
+	}
+	if (!err && has(c, VHOST_USER_PROTOCOL_F_STATUS))
+		err = tell_u64(c, VHOST_USER_SET_STATUS, c->status);
+	return err ? -EIO : 0;
+}
+
+static int try_again(struct vhu_client *c)
+{
+	int fd = connect_to(c->conf.socket_path);
+
+	if (fd < 0)
+		return fd;
+	vhu_sock_fini(&c->sock);
+	vhu_sock_init(&c->sock, fd);
+	return tell_again(c);
+}
+
+/* A kick or a call may have died with the old one. */
+static void wake_all(struct vhu_client *c)
+{
+	uint64_t one = 1;
+	unsigned i;
+
+	for (i = 0; i < VHU_CLIENT_QUEUES; i++) {
+		if (!c->ring[i].running)
+			continue;
+		bus_notify(c, (uint16_t)i);
+		/* Full means: it is signalled already. */
+		while (write(c->ring[i].call, &one, sizeof(one)) < 0 &&
+		       errno == EINTR)
+			;
+	}
+}
+
+static uint64_t now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000u + (uint64_t)t.tv_nsec / 1000000u;
+}
+
+int vhu_client_reconnect(struct vhu_client *c, int timeout_ms)
+{
+	bool in_order = c->features >> VIRTIO_F_IN_ORDER & 1;
+	bool known = c->inflight_fd >= 0 || (in_order && !is_packed(c));
+	uint64_t end = now_ms() + (uint64_t)timeout_ms;
+	int err;
+
+	if (!c->conf.socket_path ||
+	    (c->status & VIRTIO_STATUS_DRIVER_OK && !known))
+		return -EOPNOTSUPP;
+	for (;;) {
+		err = try_again(c);
+		if (!err || err == -ENOTSUP || now_ms() >= end)
+			break;
+		poll(NULL, 0, 1);
+	}
+	if (!err)
+		wake_all(c);
+	return err;
+}
+
+bool vhu_client_connected(const struct vhu_client *c)
+{
+	struct pollfd p = { .fd = c->sock.fd, .events = POLLRDHUP };
+
+	return poll(&p, 1, 0) == 0;
 }
 
 unsigned vhu_client_queues(const struct vhu_client *c)

@@ -24,13 +24,18 @@ extern "C" {
 struct vhu_client;
 
 struct vhu_client_conf {
-	const char *socket_path;	/* NULL: use socket_fd */
+	const char *socket_path;	/* NULL: use socket_fd; the caller's */
 	int socket_fd;			/* connected; taken over */
 	int mem_fd;			/* of the window; stays the caller's */
 	uint64_t mem_offset;		/* of the window in it, page-aligned */
 	struct vio_window window;
 	uint16_t queue_size_max;	/* the protocol cannot ask: 1024 if 0 */
 	int timeout_ms;			/* for an answer; 5000 if 0 */
+	/*
+	 * If not 0, the bus's wait reconnects to a back end that went away,
+	 * as vhu_client_reconnect() does. Needs all on one thread.
+	 */
+	int reconnect_ms;
 };
 
 /*
@@ -43,6 +48,21 @@ int vhu_client_open(struct vhu_client **out,
 
 /* Hang up. The back end stops the rings. NULL is fine. */
 void vhu_client_close(struct vhu_client *c);
+
+/*
+ * vhu_client_reconnect() - the back end died: try for @timeout_ms to connect
+ * to its successor, and put it where the old one was. The driver's requests in
+ * flight are done by the new one; nothing changes for the driver.
+ *
+ * Returns 0, or negative errno: -EOPNOTSUPP where nobody knows what was in
+ * flight (the old one did not record it, and did not use a split ring in
+ * order), -ENOTSUP where the new one lacks features that are in use, or what
+ * the last attempt ended with. Control thread; no queue may be waited for.
+ */
+int vhu_client_reconnect(struct vhu_client *c, int timeout_ms);
+
+/* Is the back end there, as far as the connection tells? */
+bool vhu_client_connected(const struct vhu_client *c);
 
 /* The bus; its context is the client. */
 extern const struct vio_bus_ops vhu_client_bus;

@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vireo-blk, killed at random moments under a load that knows what every
+ * block must hold. The front end reconnects to its successor, the driver
+ * notices nothing: no request is lost, stuck, done twice, or done again after
+ * a later one.
+ *
+ * VIREO_KILLS: how often it dies, in each case (10).
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+#include <vireo/spec/virtio.h>
+
+#include "test/host/peer.h"
+#include "vtest.h"
+
+#define BLOCK		4096u
+#define BLOCKS		512u
+#define DEPTH		32u
+#define STUCK_MS	20000	/* without an answer */
+
+/* What stands at the beginning and at the end of each block. */
+struct mark {
+	uint64_t offset, generation;
+};
+
+/* A request and the block it is about; no two at a time are about one. */
+struct op {
+	struct vio_blkdrv_req req;
+	struct vio_seg seg;
+	unsigned block;
+	bool busy;
+};
+
+static struct peer p;
+static struct front_disk d;
+static struct op op[DEPTH];
+static uint64_t generation[BLOCKS];	/* written last, and answered */
+static bool taken[BLOCKS];
+static unsigned in_flight;
+static uint64_t nr_done;
+static struct vtest_rand rnd;
+
+static uint64_t now_us(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000u + (uint64_t)t.tv_nsec / 1000u;
+}
+
+static unsigned kills(void)
+{
+	const char *s = getenv("VIREO_KILLS");
+
+	return s ? (unsigned)atoi(s) : 10;
+}
+
+/* -- the load -------------------------------------------------------------- */
+
+static void mark(void *block, uint64_t offset, uint64_t gen)
+{
+	const struct mark m = { offset, gen };
+
+	memset(block, (int)gen, BLOCK);
+	memcpy(block, &m, sizeof(m));
+	memcpy((char *)block + BLOCK - sizeof(m), &m, sizeof(m));
+}
+
+static void check_block(const void *block, unsigned at)
+{
+	struct mark want = { (uint64_t)at * BLOCK, generation[at] };
+
+	if (!want.generation)
+		want.offset = 0;
+	CHECK_MEMEQ(block, &want, sizeof(want));
+	CHECK_MEMEQ((const char *)block + BLOCK - sizeof(want), &want,
+		    sizeof(want));
+}
+
+static void submit(struct op *o)
+{
+	unsigned at;
+
+	do {
+		at = (unsigned)vtest_below(&rnd, BLOCKS);
+	} while (taken[at]);
+	o->block = at;
+	o->req.type = vtest_below(&rnd, 3) ? VIRTIO_BLK_T_OUT :
+					     VIRTIO_BLK_T_IN;
+	o->req.sector = (uint64_t)at * BLOCK / 512;
+	o->req.seg = &o->seg;
+	o->req.nr_seg = 1;
+	o->req.user = o;
+	if (o->req.type == VIRTIO_BLK_T_OUT)
+		mark(o->seg.base, (uint64_t)at * BLOCK, generation[at] + 1);
+	else
+		memset(o->seg.base, 0xee, BLOCK);
+	CHECK_EQ(vio_blkdrv_submit(&d.blk, 0, &o->req), VIO_OK);
+	taken[at] = o->busy = true;
+	in_flight++;
+}
+
+static void finish(struct op *o)
+{
+	CHECK(o->busy && taken[o->block]);
+	CHECK_EQ(o->req.status, VIRTIO_BLK_S_OK);
+	if (o->req.type == VIRTIO_BLK_T_OUT)
+		generation[o->block]++;
+	else
+		check_block(o->seg.base, o->block);
+	taken[o->block] = o->busy = false;
+	in_flight--;
+	nr_done++;
+}
+
+static bool collect(void)
+{
+	struct vio_blkdrv_req *req;
+	bool any = false;
+
+	while ((req = vio_blkdrv_poll(&d.blk, 0))) {
+		finish(req->user);
+		any = true;
+	}
+	CHECK(!d.blk.queue[0].vq.broken);
+	return any;
+}
+
+static void fill(unsigned depth)
+{
+	for (unsigned i = 0; i < depth; i++) {
+		if (!op[i].busy)
+			submit(&op[i]);
+	}
+	vio_blkdrv_commit(&d.blk, 0);
+}
+
+/* Sleep until called; true if there is something to collect. */
+static bool sleep_for(int ms)
+{
+	struct pollfd call = {
+		.fd = vhu_client_call_fd(d.front.client, 0), .events = POLLIN,
+	};
+	uint64_t n;
+
+	if (vio_vq_listen(&d.blk.queue[0].vq))
+		return true;
+	if (poll(&call, 1, ms) == 1 && read(call.fd, &n, sizeof(n)) < 0)
+		CHECK_EQ(errno, EAGAIN);
+	return false;
+}
+
+/* Load until @end; a front end alone, whatever the back end does. */
+static void run_until(uint64_t end_us)
+{
+	while (now_us() < end_us) {
+		fill(1 + (unsigned)vtest_below(&rnd, DEPTH));
+		if (!collect())
+			sleep_for(1);
+	}
+}
+
+/* Everything must come back, called for. */
+static void run_dry(void)
+{
+	uint64_t end = now_us() + STUCK_MS * 1000ull;
+
+	while (in_flight) {
+		if (!collect())
+			sleep_for(1000);
+		if (now_us() > end) {
+			FAIL("%u requests are stuck", in_flight);
+			return;
+		}
+	}
+}
+
+/* -- deaths ---------------------------------------------------------------- */
+
+/* From the start of the process to the first answer. */
+static uint64_t rise(const char *const *args)
+{
+	uint64_t from = now_us(), before = nr_done;
+
+	peer_start(&p, "vireo-blk", args, -1);
+	CHECK_EQ(vhu_client_reconnect(d.front.client, 10000), 0);
+	while (nr_done == before) {
+		if (!collect())
+			sleep_for(1000);
+		CHECK_LT(now_us() - from, STUCK_MS * 1000ull);
+	}
+	return now_us() - from;
+}
+
+static void die_often(const char *const *args)
+{
+	uint64_t most = 0, sum = 0, us;
+	unsigned n = kills(), with_load = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		run_until(now_us() + vtest_below(&rnd, 20000));
+		fill(DEPTH);
+		us = vtest_below(&rnd, 400);
+		for (uint64_t end = now_us() + us; now_us() < end;)
+			;
+		CHECK_EQ(peer_end(&p, SIGKILL), 128 + SIGKILL);
+		/* What was shown before the death counts. */
+		collect();
+		with_load += in_flight > 0;
+		fill(DEPTH);
+		us = rise(args);
+		sum += us;
+		most = us > most ? us : most;
+	}
+	vtest_note("%u deaths, %u with requests in flight, %" PRIu64
+		   " requests; back after %" PRIu64 " us, %" PRIu64
+		   " at most", n, with_load, nr_done, n ? sum / n : 0, most);
+	if (n >= 10)
+		CHECK_GT(with_load, 0);
+}
+
+static void check_file(void)
+{
+	static unsigned char block[BLOCK];
+	int fd = open(p.image, O_RDONLY);
+
+	for (unsigned i = 0; i < BLOCKS; i++) {
+		CHECK_EQ(pread(fd, block, BLOCK, (off_t)i * BLOCK), BLOCK);
+		check_block(block, i);
+	}
+	close(fd);
+}
+
+static void front_up(uint64_t feature)
+{
+	struct vio_vq_limits limits = { .size = 64, .indirect_max = 4 };
+	struct vio_features wanted = vio_blkdrv_features();
+
+	vio_feature_clear(&wanted, VIRTIO_F_IN_ORDER);
+	vio_feature_clear(&wanted, VIRTIO_F_RING_PACKED);
+	wanted.w[0] |= feature;
+	CHECK(front_open(&d.front, p.socket, -1));
+	CHECK_EQ(vio_blkdrv_init(&d.blk, &vhu_client_bus, d.front.client,
+				 &wanted, &limits, 1, &d.front.drv_mem),
+		 VIO_OK);
+	CHECK_EQ(d.blk.drv.features.w[0] & feature, feature);
+	for (unsigned i = 0; i < DEPTH; i++)
+		op[i] = (struct op){ .seg = { front_data(&d.front, BLOCK),
+					      BLOCK } };
+}
+
+static void survive(uint64_t feature, const char *option)
+{
+	char file[128];
+	const char *args[] = { file, option, NULL };
+	int fd;
+
+	rnd = vtest_rand_init(vtest_seed());
+	memset(generation, 0, sizeof(generation));
+	memset(taken, 0, sizeof(taken));
+	in_flight = 0;
+	nr_done = 0;
+	peer_init(&p);
+	fd = open(p.image, O_CREAT | O_RDWR, 0600);
+	CHECK_EQ(ftruncate(fd, BLOCK * BLOCKS), 0);
+	close(fd);
+	snprintf(file, sizeof(file), "--blk-file=%s", p.image);
+	peer_start(&p, "vireo-blk", args, -1);
+	front_up(feature);
+	die_often(args);
+	run_dry();
+	check_file();
+	disk_close(&d);
+	CHECK_EQ(peer_end(&p, SIGTERM), 0);
+	peer_fini(&p);
+}
+
+TEST("crash: split rings, io_uring", "")
+{
+	survive(0, "--aio=auto");
+}
+
+TEST("crash: split rings, threads that finish in any order", "")
+{
+	survive(0, "--aio=threads");
+}
+
+TEST("crash: packed rings", "")
+{
+	survive(1ull << VIRTIO_F_RING_PACKED, "--aio=auto");
+}
+
+TEST("crash: packed rings, threads that finish in any order", "")
+{
+	survive(1ull << VIRTIO_F_RING_PACKED, "--aio=threads");
+}
+
+TEST("crash: split rings in order", "")
+{
+	survive(1ull << VIRTIO_F_IN_ORDER, "--in-order");
+}
