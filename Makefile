@@ -6,11 +6,13 @@ PREFIX ?= /usr/local
 # Given to `vireo run`: make run ARGS="--vmm qemu"
 ARGS ?=
 FUZZ_SECONDS ?= 60
+# Deaths of a daemon in each of five cases.
+KILLS ?= 200
 
 MESON = meson
 NINJA = ninja
 
-.PHONY: all programs run test cross size bench fuzz install clean help FORCE
+.PHONY: all programs run test cross size soak bench fuzz install clean help FORCE
 
 all: $(BUILD)/build.ninja
 	@$(NINJA) -C $(BUILD)
@@ -43,6 +45,9 @@ cross:
 size:
 	@scripts/text-size $(ARGS)
 
+soak: all
+	VIREO_KILLS=$(KILLS) $(BUILD)/test/t-host-crash
+
 bench:
 	@scripts/setup bench
 	@$(MAKE) --no-print-directory all
@@ -64,6 +69,7 @@ help:
 	@echo "make test      set up, run every test and check"
 	@echo "make cross     the core's tests on four other machines, emulated"
 	@echo "make size      the core's size in bytes, by what one uses of it"
+	@echo "make soak      kill vireo-blk under load, KILLS ($(KILLS)) times a case"
 	@echo "make bench     set up, run the benchmarks (about 2 minutes)"
 	@echo "make fuzz      fuzz each target for FUZZ_SECONDS ($(FUZZ_SECONDS))"
 	@echo "make install   into PREFIX ($(PREFIX)); DESTDIR is honoured"

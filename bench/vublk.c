@@ -36,6 +36,7 @@ struct options {
 	int pid;		/* the back end's, 0: unknown */
 	bool check;		/* each block begins with its own offset */
 	bool in_order;
+	bool no_record;		/* of requests in flight */
 	bool indirect;
 	bool packed;
 };
@@ -201,6 +202,8 @@ static void start(struct load *l)
 	mem.priv.left = mem.priv.at ? priv : 0;
 	l->data = mem.window.host + rings;
 	conf.window = mem.window;
+	if (o->no_record)	/* INFLIGHT_SHMFD */
+		conf.protocol_off = 1u << 12;
 	err = vhu_client_open(&l->client, &conf);
 	if (err)
 		die(o->socket, err);
@@ -285,6 +288,7 @@ static int usage(void)
 	       "  --pid N       the back end's, for its processor time\n"
 	       "  --check       each block must begin with its offset\n"
 	       "  --in-order    use IN_ORDER where it is offered\n"
+	       "  --no-record   have no requests in flight recorded\n"
 	       "  --indirect    use INDIRECT_DESC where it is offered\n"
 	       "  --packed      use RING_PACKED where it is offered\n",
 	       DEPTH_MAX);
@@ -314,6 +318,7 @@ static bool parse(struct options *o, int argc, char **argv)
 		{ "pid", required_argument, NULL, 'p' },
 		{ "check", no_argument, NULL, 'k' },
 		{ "in-order", no_argument, NULL, 'o' },
+		{ "no-record", no_argument, NULL, 'R' },
 		{ "indirect", no_argument, NULL, 'i' },
 		{ "packed", no_argument, NULL, 'q' },
 		{ "help", no_argument, NULL, 'h' },
@@ -333,6 +338,7 @@ static bool parse(struct options *o, int argc, char **argv)
 		case 'p': o->pid = atoi(optarg); break;
 		case 'k': o->check = true; break;
 		case 'o': o->in_order = true; break;
+		case 'R': o->no_record = true; break;
 		case 'i': o->indirect = true; break;
 		case 'q': o->packed = true; break;
 		case 'h': exit(usage());

@@ -601,7 +601,7 @@ static int connect_to(const char *path)
 
 static int agree(struct vhu_client *c)
 {
-	uint64_t pf, queues;
+	uint64_t wanted = WANTED & ~c->conf.protocol_off, pf, queues;
 	int err;
 
 	err = ask_u64(c, VHOST_USER_GET_FEATURES, &c->offered);
@@ -612,10 +612,10 @@ static int agree(struct vhu_client *c)
 		err = ask_u64(c, VHOST_USER_GET_PROTOCOL_FEATURES, &pf);
 		if (!err)
 			err = tell_u64(c, VHOST_USER_SET_PROTOCOL_FEATURES,
-				       pf & WANTED);
+				       pf & wanted);
 		if (err)
 			return err;
-		c->pf = pf & WANTED;
+		c->pf = pf & wanted;
 	}
 	vhu_msg_init(&c->out, VHOST_USER_SET_OWNER, 0, 0);
 	err = tell(c);
