@@ -67,6 +67,7 @@ struct file_queue {
 	unsigned ring_inflight;
 	struct loop_fd ring_fd;		/* an eventfd of the ring */
 	struct loop_poller poller;
+	bool polled;			/* poller is on the loop's list */
 	struct loop_timer retry;	/* the kernel was out of resources */
 	/* Reads from the page cache, see file_uring.c: how many not to try
 	 * now, and after the next that is not there. */

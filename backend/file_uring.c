@@ -181,6 +181,9 @@ static void queue_sqe(struct file_queue *q, struct vio_blk_io *io)
 	}
 	prepare(q, sqe, io);
 	q->ring_inflight++;
+	if (!q->polled)
+		loop_poller_add(q->loop, &q->poller);
+	q->polled = true;
 }
 
 /*
@@ -343,8 +346,12 @@ static bool ring_sleep(void *ctx)
 {
 	struct file_queue *q = ctx;
 
-	if (!q->ring_inflight)
+	/* Nothing to look for: back when there is. */
+	if (!q->ring_inflight) {
+		loop_poller_del(q->loop, &q->poller);
+		q->polled = false;
 		return false;
+	}
 	io_uring_cq_eventfd_toggle(&q->ring, true);
 	/* The kernel posts an answer and then looks whether to write; we
 	 * permit it and then look for answers. */
@@ -374,16 +381,15 @@ int file_uring_attach(struct file_queue *q)
 	q->ring_fd.ctx = q;
 	q->retry = (struct loop_timer){ .fn = on_retry, .ctx = q };
 	q->poller = (struct loop_poller){ .ops = &ring_poller_ops, .ctx = q };
-	rc = loop_fd_add(q->loop, &q->ring_fd, EPOLLIN);
-	if (!rc)
-		loop_poller_add(q->loop, &q->poller);
-	return rc;
+	return loop_fd_add(q->loop, &q->ring_fd, EPOLLIN);
 }
 
 void file_uring_detach(struct file_queue *q)
 {
 	loop_timer_cancel(q->loop, &q->retry);
-	loop_poller_del(q->loop, &q->poller);
+	if (q->polled)
+		loop_poller_del(q->loop, &q->poller);
+	q->polled = false;
 	loop_fd_del(q->loop, &q->ring_fd);
 }
 

@@ -282,12 +282,14 @@ static bool poll_once(struct loop *l)
 
 static bool pollers_sleep(struct loop *l)
 {
-	struct loop_poller *p;
+	struct loop_poller *p, *next;
 	bool work = false;
 
-	for (p = l->pollers; p; p = p->next)
+	for (p = l->pollers; p; p = next) {
+		next = p->next;
 		if (p->ops->sleep)
 			work |= p->ops->sleep(p->ctx);
+	}
 	return work;
 }
 

@@ -121,6 +121,7 @@ void loop_defer(struct loop *l, struct loop_call *c);
 /* The same from any thread; @c must not be queued already. */
 void loop_post(struct loop *l, struct loop_call *c);
 
+/* A poller may remove itself from within poll and sleep. */
 void loop_poller_add(struct loop *l, struct loop_poller *p);
 void loop_poller_del(struct loop *l, struct loop_poller *p);
 /* The longest time to poll before sleeping; 0 turns polling off. */

@@ -272,7 +272,7 @@ static int allow_some(scmp_filter_ctx ctx)
 
 	for (i = 0; i < sizeof(rules) / sizeof(rules[0]) && !rc; i++)
 		rc = allow_masked(ctx, &rules[i]);
-	/* glibc names other threads through /proc: let it fail softly. */
+	/* glibc looks into files now and then: let it fail softly. */
 	if (!rc)
 		rc = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EACCES),
 				      SCMP_SYS(openat), 0);

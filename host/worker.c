@@ -7,7 +7,9 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 
 #include "host/log.h"
 
@@ -23,8 +25,11 @@ struct sync_call {
 static void *worker_thread(void *arg)
 {
 	struct worker *w = arg;
-	int rc = loop_run(&w->loop);
+	int rc;
 
+	/* By itself: from outside it takes a path that a sandbox hides. */
+	prctl(PR_SET_NAME, w->name);
+	rc = loop_run(&w->loop);
 	if (rc)
 		log_err("event loop ended: %s", strerror(-rc));
 	return NULL;
@@ -36,6 +41,7 @@ int worker_start(struct worker *w, const char *name)
 	int rc;
 
 	memset(w, 0, sizeof(*w));
+	snprintf(w->name, sizeof(w->name), "%s", name);
 	rc = loop_init(&w->loop);
 	if (rc)
 		return rc;
@@ -45,14 +51,14 @@ int worker_start(struct worker *w, const char *name)
 	sigdelset(&all, SIGSEGV);
 	sigdelset(&all, SIGSYS);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
+	w->own_thread = true;
 	rc = pthread_create(&w->thread, NULL, worker_thread, w);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (rc) {
+		w->own_thread = false;
 		loop_fini(&w->loop);
 		return -rc;
 	}
-	w->own_thread = true;
-	pthread_setname_np(w->thread, name);
 	return 0;
 }
 

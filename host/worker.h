@@ -14,6 +14,7 @@
 struct worker {
 	struct loop loop;
 	pthread_t thread;
+	char name[16];
 	bool own_thread;	/* false: runs on the thread that made it */
 };
 
