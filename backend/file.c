@@ -193,12 +193,13 @@ static int lock_file(const struct file *f, const char *path)
 	unsigned tries;
 
 	/* The kernel lets go of a killed program's io_uring a little late,
-	 * and of the lock with it: give its successor a second. */
-	for (tries = 0; tries < 50; tries++) {
+	 * and of the lock with it (some 20 ms), as long as its last writes
+	 * are under way: give its successor a second. */
+	for (tries = 0; tries < 500; tries++) {
 		/* EOPNOTSUPP and the like: a file system without locks. */
 		if (!flock(f->buffered_fd, op) || errno != EWOULDBLOCK)
 			return 0;
-		usleep(20000);
+		usleep(2000);
 	}
 	log_err("--blk-file: %s is in use by another program%s", path,
 		f->read_only ? " that writes to it" :

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <time.h>
 #include <vireo/dev.h>
+#include <vireo/track.h>
 #include <vireo/vq.h>
 
 #define DATA	4096u
@@ -21,8 +22,8 @@
 static struct {
 	unsigned size, batch, threads, segs;
 	uint64_t buffers;
-	bool packed, event_idx, in_order, indirect;
-} opt = { 256, 32, 1, 1, 20000000, false, false, false, false };
+	bool packed, event_idx, in_order, indirect, record;
+} opt = { 256, 32, 1, 1, 20000000, false, false, false, false, false };
 
 static struct {
 	struct vio_vq vq;
@@ -30,6 +31,7 @@ static struct {
 	struct vio_queue queue;
 	struct vio_mem mem;
 	struct vio_region region;
+	struct vio_track track;
 	unsigned char *shared;
 	size_t shared_len;
 	bool end;
@@ -84,6 +86,21 @@ static void *device(void *arg)
 	return arg;
 }
 
+/* A record of the requests in flight. */
+static bool record(void)
+{
+	uint16_t nr = (uint16_t)opt.size;
+	size_t len = vio_track_size(opt.packed, nr);
+	void *at = aligned_alloc(64, len), *priv;
+
+	priv = malloc(vio_track_private_size(nr));
+	if (!at || !priv)
+		return false;
+	memset(at, 0, len);
+	vio_track_init(&s.track, at, nr, priv, NULL);
+	return vio_queue_track(&s.queue, &s.track) == VIO_OK;
+}
+
 static bool set_up(void)
 {
 	const struct vio_vq_limits limits = { (uint16_t)opt.size,
@@ -125,6 +142,8 @@ static bool set_up(void)
 	if (vio_dev_set_features(&s.dev, &f))
 		return false;
 	vio_dev_set_status(&s.dev, 15);
+	if (opt.record && !record())
+		return false;
 	return !vio_queue_start(&s.queue, &s.mem, &s.vq.layout, base, base);
 }
 
@@ -167,6 +186,7 @@ static void usage(void)
 	puts("usage: ring [options]\n"
 	     "The cost of a buffer in the ring alone; one line of JSON.\n"
 	     "  --packed --event-idx --in-order --indirect   features\n"
+	     "  --record      keep a record of requests in flight\n"
 	     "  --size N      entries of the ring (256)\n"
 	     "  --batch N     buffers a publication (32)\n"
 	     "  --segs N      segments of a buffer, 1 to 8 (1)\n"
@@ -182,6 +202,7 @@ static bool options(int argc, char **argv)
 		{ "size", 1, NULL, 's' }, { "batch", 1, NULL, 'b' },
 		{ "segs", 1, NULL, 'g' }, { "threads", 1, NULL, 't' },
 		{ "buffers", 1, NULL, 'n' }, { "help", 0, NULL, 'h' },
+		{ "record", 0, NULL, 'r' },
 		{ NULL, 0, NULL, 0 },
 	};
 	int c;
@@ -194,6 +215,7 @@ static bool options(int argc, char **argv)
 		case 'e': opt.event_idx = true; break;
 		case 'i': opt.in_order = true; break;
 		case 'd': opt.indirect = true; break;
+		case 'r': opt.record = true; break;
 		case 's': opt.size = (unsigned)v; break;
 		case 'b': opt.batch = (unsigned)v; break;
 		case 'g': opt.segs = (unsigned)v; break;
@@ -229,11 +251,12 @@ int main(int argc, char **argv)
 	if (opt.threads == 2)
 		pthread_join(thread, NULL);
 	printf("{\"threads\": %u, \"packed\": %d, \"event_idx\": %d, "
-	       "\"in_order\": %d, \"indirect\": %d, \"segs\": %u, "
+	       "\"in_order\": %d, \"indirect\": %d, \"record\": %d, "
+	       "\"segs\": %u, "
 	       "\"batch\": %u, \"size\": %u, \"buffers\": %llu, "
 	       "\"ns_per_buffer\": %.2f}\n", opt.threads, opt.packed,
-	       opt.event_idx, opt.in_order, opt.indirect, opt.segs, opt.batch,
-	       opt.size, (unsigned long long)opt.buffers,
+	       opt.event_idx, opt.in_order, opt.indirect, opt.record,
+	       opt.segs, opt.batch, opt.size, (unsigned long long)opt.buffers,
 	       took * 1e9 / (double)opt.buffers);
 	return 0;
 }
