@@ -193,9 +193,9 @@ static int lock_file(const struct file *f, const char *path)
 	unsigned tries;
 
 	/* The kernel lets go of a killed program's io_uring a little late,
-	 * and of the lock with it (some 20 ms), as long as its last writes
-	 * are under way: give its successor a second. */
-	for (tries = 0; tries < 500; tries++) {
+	 * and of the lock with it: as long as its last writes are under way,
+	 * some 30 ms, more than a second on a machine that is very busy. */
+	for (tries = 0; tries < 1500; tries++) {
 		/* EOPNOTSUPP and the like: a file system without locks. */
 		if (!flock(f->buffered_fd, op) || errno != EWOULDBLOCK)
 			return 0;
