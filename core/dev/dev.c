@@ -61,6 +61,7 @@ void vio_dev_init(struct vio_dev *dev, const struct vio_dev_ops *ops,
 	vio_feature_set(&dev->offered, VIRTIO_F_VERSION_1);
 	vio_feature_set(&dev->offered, VIRTIO_F_INDIRECT_DESC);
 	vio_feature_set(&dev->offered, VIRTIO_F_EVENT_IDX);
+	vio_feature_set(&dev->offered, VIRTIO_F_ORDER_PLATFORM);
 #ifndef VIO_NO_PACKED
 	vio_feature_set(&dev->offered, VIRTIO_F_RING_PACKED);
 #endif

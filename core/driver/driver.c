@@ -58,6 +58,9 @@ static int negotiate(struct vio_drv *drv, const struct vio_features *wanted)
 	if (!vio_has(&offered, VIRTIO_F_VERSION_1))
 		return VIO_E_UNSUPP;
 	vio_feature_set(&drv->features, VIRTIO_F_VERSION_1);
+	/* core.driver.reserved-feature-bits.6: whatever the type's driver */
+	if (vio_has(&offered, VIRTIO_F_ORDER_PLATFORM))
+		vio_feature_set(&drv->features, VIRTIO_F_ORDER_PLATFORM);
 	err = drv->bus->set_features(drv->bus_ctx, &drv->features);
 	if (!err)
 		err = add_status(drv, VIRTIO_STATUS_FEATURES_OK);

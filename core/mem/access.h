@@ -36,10 +36,10 @@ static inline uint16_t vio_get16(const vio_le16 *p)
 	return vio_from_le16(v);
 }
 
-static inline uint16_t vio_get16_acquire(const vio_le16 *p)
+static inline uint16_t vio_get16_acquire(const vio_le16 *p, bool device)
 {
 	vio_mem_record(p, sizeof(*p));
-	return vio_load_acquire16(p);
+	return vio_load_acquire16(p, device);
 }
 
 static inline void vio_put16(vio_le16 *p, uint16_t v)

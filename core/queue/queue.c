@@ -178,6 +178,7 @@ int vio_queue_start(struct vio_queue *q, struct vio_mem *mem,
 	q->event_idx = vio_has(q->features, VIRTIO_F_EVENT_IDX);
 	q->indirect = vio_has(q->features, VIRTIO_F_INDIRECT_DESC);
 	q->in_order = vio_has(q->features, VIRTIO_F_IN_ORDER);
+	q->dma = vio_has(q->features, VIRTIO_F_ORDER_PLATFORM);
 	recover(q, &avail_base, &used_base);
 	err = q->ring->init(q, avail_base, used_base);
 	if (err) {

@@ -173,7 +173,7 @@ static bool want_kick(struct vio_vq *vq, uint16_t old)
 	uint16_t flags, event;
 
 	/* pairs with [I]: the device's release of flags, after desc. */
-	flags = vio_get16_acquire(&vq->device_event->flags);
+	flags = vio_get16_acquire(&vq->device_event->flags, vq->dma);
 	if (flags == RING_EVENT_FLAGS_DISABLE)
 		return false;
 	if (flags != RING_EVENT_FLAGS_DESC || !vq->event_idx)
@@ -190,11 +190,12 @@ static bool packed_publish(struct vio_vq *vq)
 
 	/* pairs with [E]: the device's acquire of the flags, before it reads
 	 * the descriptor and those behind it. */
-	vio_store_release16(&entry(vq, old)->flags, vq->first_flags);
+	vio_store_release16(&entry(vq, old)->flags, vq->first_flags,
+			    vq->dma);
 	vq->avail_shown = vq->avail_next;
 	/* pairs with [J]: the device's barrier between its event suppression
 	 * and its last look at the ring. */
-	vio_mb();
+	vio_peer_mb(vq->dma);
 	return want_kick(vq, old);
 }
 
@@ -205,7 +206,8 @@ static bool look(struct vio_vq *vq, uint16_t *flags)
 
 	/* pairs with [G]: the device's release of the flags, after the rest
 	 * of the descriptor and those of the batch behind it. */
-	*flags = vio_get16_acquire(&entry(vq, vq->used_next)->flags);
+	*flags = vio_get16_acquire(&entry(vq, vq->used_next)->flags,
+				   vq->dma);
 	return !!(*flags & PVIRTQ_DESC_F_AVAIL) == wrap &&
 	       !!(*flags & PVIRTQ_DESC_F_USED) == wrap;
 }
@@ -290,9 +292,10 @@ static void packed_listen(struct vio_vq *vq)
 	/* pairs with [F]: the device's acquire of flags, before desc. */
 	vio_store_release16(&vq->driver_event->flags,
 			    vq->event_idx ? RING_EVENT_FLAGS_DESC :
-					    RING_EVENT_FLAGS_ENABLE);
+					    RING_EVENT_FLAGS_ENABLE,
+			    vq->dma);
 	/* pairs with [H]: the wish is out before we look again. */
-	vio_mb();
+	vio_peer_mb(vq->dma);
 }
 
 const struct vio_vq_ops vio_vq_packed = {

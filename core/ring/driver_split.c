@@ -187,9 +187,9 @@ static bool split_publish(struct vio_vq *vq)
 
 	vq->avail_shown = new_idx;
 	/* pairs with [A]: the device reads idx, then the entries */
-	vio_store_release16(&vq->avail->idx, new_idx);
+	vio_store_release16(&vq->avail->idx, new_idx, vq->dma);
 	/* pairs with [D]: idx is out before we look for a kick */
-	vio_mb();
+	vio_peer_mb(vq->dma);
 	if (vq->event_idx)
 		return virtq_need_event(vio_get16(avail_event(vq)), new_idx,
 					old);
@@ -203,7 +203,7 @@ static bool split_publish(struct vio_vq *vq)
 static bool refresh(struct vio_vq *vq)
 {
 	/* pairs with [B]: the device fills entries, then idx */
-	uint16_t idx = vio_get16_acquire(&vq->used->idx);
+	uint16_t idx = vio_get16_acquire(&vq->used->idx, vq->dma);
 
 	if (vio_unlikely((uint16_t)(idx - vq->used_next) >
 			 (uint16_t)(vq->avail_shown - vq->used_next))) {
@@ -311,7 +311,7 @@ static void split_listen(struct vio_vq *vq)
 	else
 		vio_put16(&vq->avail->flags, 0);
 	/* pairs with [C]: the wish is out before we look again */
-	vio_mb();
+	vio_peer_mb(vq->dma);
 }
 
 const struct vio_vq_ops vio_vq_split = {

@@ -102,7 +102,8 @@ static bool look(const struct vio_queue *q, uint16_t *flags)
 	/* pairs with [E]: the driver's release of the flags, after the rest
 	 * of the descriptor and of the list that it begins. */
 	*flags = vio_get16_acquire(
-		&ring(q)[pvirtq_off(q->avail_next, q->size)].flags);
+		&ring(q)[pvirtq_off(q->avail_next, q->size)].flags,
+		q->dma);
 	return !!(*flags & PVIRTQ_DESC_F_AVAIL) == wrap &&
 	       !!(*flags & PVIRTQ_DESC_F_USED) != wrap;
 }
@@ -350,7 +351,7 @@ static bool want_notify(struct vio_queue *q)
 
 	q->used_signalled = q->used_next;
 	/* pairs with [F]: the driver's release of flags, after desc. */
-	flags = vio_get16_acquire(&driver_event(q)->flags);
+	flags = vio_get16_acquire(&driver_event(q)->flags, q->dma);
 	if (flags == RING_EVENT_FLAGS_DISABLE)
 		return false;
 	if (flags != RING_EVENT_FLAGS_DESC || !q->event_idx)
@@ -373,14 +374,14 @@ static bool packed_publish(struct vio_queue *q)
 		vio_track_packed_publish(q);
 	/* pairs with [G]: the driver's acquire of the flags, before it reads
 	 * the descriptor and those behind it. */
-	vio_store_release16(&d->flags, q->first_flags);
+	vio_store_release16(&d->flags, q->first_flags, q->dma);
 	wrote(q, &d->flags, sizeof(d->flags));
 	if (q->track)
 		vio_track_packed_published(q);
 	q->used_shown = q->used_next;
 	/* pairs with [H]: the driver's barrier between its event suppression
 	 * and its last look at the ring. One of the two sees the other. */
-	vio_mb();
+	vio_peer_mb(q->dma);
 	return want_notify(q);
 }
 
@@ -397,11 +398,12 @@ static bool packed_kicks_on(struct vio_queue *q)
 	vio_put16(&e->desc, pvirtq_pack(q->avail_next, q->size));
 	/* pairs with [I]: the driver's acquire of flags, before desc. */
 	vio_store_release16(&e->flags, q->event_idx ? RING_EVENT_FLAGS_DESC :
-						      RING_EVENT_FLAGS_ENABLE);
+						      RING_EVENT_FLAGS_ENABLE,
+			    q->dma);
 	wrote(q, e, sizeof(*e));
 	/* pairs with [J]: the driver's barrier between making descriptors
 	 * available and reading our event suppression. */
-	vio_mb();
+	vio_peer_mb(q->dma);
 	return packed_pending(q);
 }
 

@@ -113,7 +113,7 @@ static bool refresh(struct vio_queue *q)
 
 	/* pairs with [A]: the driver's release of avail->idx, after the ring
 	 * entry and the descriptors it covers. */
-	idx = vio_get16_acquire(&avail(q)->idx);
+	idx = vio_get16_acquire(&avail(q)->idx, q->dma);
 	ahead = (uint16_t)(idx - q->avail_next);
 	if (vio_unlikely(ahead > q->size)) {
 		VIO_RING_BREAK(q, "available index is further ahead than the "
@@ -404,7 +404,7 @@ static bool split_publish(struct vio_queue *q)
 		vio_track_split_publish(q);
 	/* pairs with [B]: the driver's acquire of used->idx, before it reads
 	 * the used elements. */
-	vio_store_release16(&used(q)->idx, q->used_next);
+	vio_store_release16(&used(q)->idx, q->used_next, q->dma);
 	wrote(q, &used(q)->idx, 2);
 	if (q->track)
 		vio_track_split_published(q);
@@ -412,7 +412,7 @@ static bool split_publish(struct vio_queue *q)
 	/* pairs with [C]: the driver's barrier between asking for a
 	 * notification (used_event, avail->flags) and its last look at
 	 * used->idx. One of the two sees the other. */
-	vio_mb();
+	vio_peer_mb(q->dma);
 	return want_notify(q);
 }
 
@@ -436,7 +436,7 @@ static bool split_kicks_on(struct vio_queue *q)
 	}
 	/* pairs with [D]: the driver's barrier between publishing avail->idx
 	 * and reading avail_event or used->flags to decide on a kick. */
-	vio_mb();
+	vio_peer_mb(q->dma);
 	return refresh(q);
 }
 

@@ -133,6 +133,7 @@ struct vio_queue {
 	bool event_idx;
 	bool indirect;
 	bool in_order;
+	bool dma;		/* ORDER_PLATFORM: barriers for devices */
 	bool signalled_valid;
 	uint16_t replay_left;	/* requests to be done again, first */
 	struct vio_track *track;	/* what outlives us; NULL: nothing */

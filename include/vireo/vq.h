@@ -110,6 +110,7 @@ struct vio_vq {
 	bool in_batch;
 	bool event_idx;
 	bool in_order;
+	bool dma;		/* ORDER_PLATFORM: barriers for devices */
 	bool broken;		/* the device broke the rules */
 
 	/* cold */

@@ -88,6 +88,25 @@ TEST("what is offered", "core.device.reserved-feature-bits.1")
 	CHECK(!vio_has(vio_dev_offered(&dev), UINT32_MAX));
 }
 
+TEST("ORDER_PLATFORM is offered, and decides on a queue's barriers",
+     "core.device.reserved-feature-bits.6 core.device.reserved-feature-bits.7")
+{
+	for (int order = 0; order < 2; order++) {
+		struct vio_features f = { { 1ull << VIRTIO_F_VERSION_1 |
+			(uint64_t)order << VIRTIO_F_ORDER_PLATFORM, 0 } };
+
+		setup();
+		CHECK(vio_has(vio_dev_offered(&dev), VIRTIO_F_ORDER_PLATFORM));
+		rig_start_at(&r, &dev, &f, VIO_QUEUE_NEW_SPLIT);
+		CHECK_EQ(queue[0].dma, order);
+		/* Without it we go on all the same, and no slower. */
+		rig_desc(&r, 0, RIG_DATA, 4, VIRTQ_DESC_F_WRITE, 0);
+		rig_avail(&r, 0);
+		rig_kick(&r);
+		CHECK_EQ(served, 1);
+	}
+}
+
 TEST("features: only what was offered, only before FEATURES_OK",
      "core.device.feature-bits.2")
 {

@@ -231,6 +231,23 @@ TEST("features: what was offered and is wanted, nothing else",
 	CHECK_EQ(b.accepted.w[0], v1);
 }
 
+TEST("ORDER_PLATFORM is accepted where it is offered, and its barriers used",
+     "core.driver.reserved-feature-bits.6")
+{
+	const uint64_t order = 1ull << VIRTIO_F_ORDER_PLATFORM;
+
+	fresh(order, 0);
+	CHECK_EQ(begin(0), VIO_OK);
+	CHECK(b.accepted.w[0] & order);
+	CHECK_EQ(make_queue(0), VIO_OK);
+	CHECK(vq.dma);
+	fresh(0, 0);
+	CHECK_EQ(begin(order), VIO_OK);
+	CHECK(!(b.accepted.w[0] & order));
+	CHECK_EQ(make_queue(0), VIO_OK);
+	CHECK(!vq.dma);
+}
+
 TEST("a device that refuses, or is of another age: FAILED, and no further",
      "core.driver.feature-bits.2 core.driver.feature-bits.4 "
      "core.driver.device-initialization.4 core.driver.device-initialization.5 "

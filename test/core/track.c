@@ -95,10 +95,11 @@ void vio_explore_store64(uint64_t *p, uint64_t v)
 	*p = v;
 }
 
-void vio_explore_mb(const char *file, int line)
+void vio_explore_mb(const char *file, int line, bool device)
 {
 	(void)file;
 	(void)line;
+	(void)device;
 }
 
 static void on_notify(struct vio_queue *q)

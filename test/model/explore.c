@@ -157,7 +157,7 @@ uint16_t vio_explore_load16(const uint16_t *p);
 void vio_explore_store(void *p, uint32_t v, unsigned len);
 void vio_explore_store64(uint64_t *p, uint64_t v);
 void vio_explore_copy(void *dst, const void *src, size_t len);
-void vio_explore_mb(const char *file, int line);
+void vio_explore_mb(const char *file, int line, bool device);
 
 uint16_t vio_explore_load16(const uint16_t *p)
 {
@@ -221,7 +221,7 @@ static void note_site(const char *site)
 		strcpy(explore_sites.at[explore_sites.nr++], site);
 }
 
-void vio_explore_mb(const char *file, int line)
+void vio_explore_mb(const char *file, int line, bool device)
 {
 	const char *base = strrchr(file, '/');
 	char site[64];
@@ -231,6 +231,8 @@ void vio_explore_mb(const char *file, int line)
 	snprintf(site, sizeof(site), "%.40s:%d", base ? base + 1 : file, line);
 	note_site(site);
 	if (x.skip && !strcmp(x.skip, site))
+		return;
+	if (x.m->dma && !device)
 		return;
 	drain();
 }

@@ -29,6 +29,11 @@ struct model {
 	/* Clear what has no influence on what comes, such as counters. */
 	void (*settle)(void);
 	void (*thread[THREADS])(void);
+	/*
+	 * The other side is no processor: barriers among processors do
+	 * nothing, only those that order devices do.
+	 */
+	bool dma;
 	/* All threads have ended or sleep for ever: is that as it should be?
 	 * Returns NULL, or what is wrong. */
 	const char *(*check_end)(void);
@@ -41,11 +46,11 @@ struct verdict {
 };
 
 /*
- * @skip_barrier: file:line of a vio_mb() that shall do nothing, or NULL.
+ * @skip_barrier: file:line of a barrier that shall do nothing, or NULL.
  */
 struct verdict explore(const struct model *m, const char *skip_barrier);
 
-/* The places of vio_mb() that were reached since the last clearing. */
+/* The places of full barriers that were reached since the last clearing. */
 #define SITES_MAX	32
 struct sites {
 	char at[SITES_MAX][64];

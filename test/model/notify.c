@@ -31,6 +31,8 @@ static struct {
 	unsigned buffers;
 	unsigned budget;	/* of the device's service */
 	bool packed, event_idx, in_order;
+	bool dma;		/* the other side is no processor */
+	bool order_platform;	/* and the driver was told so */
 	enum recheck drop;
 } p;
 
@@ -161,6 +163,8 @@ static struct vio_features features(void)
 		vio_feature_set(&f, VIRTIO_F_EVENT_IDX);
 	if (p.in_order)
 		vio_feature_set(&f, VIRTIO_F_IN_ORDER);
+	if (p.order_platform)
+		vio_feature_set(&f, VIRTIO_F_ORDER_PLATFORM);
 	return f;
 }
 
@@ -209,7 +213,7 @@ static struct model model(void)
 	struct model m = {
 		.state = &s, .state_len = sizeof(s),
 		.init = init, .settle = settle, .thread = { driver, device },
-		.check_end = check_end,
+		.check_end = check_end, .dma = p.dma,
 	};
 
 	return m;
@@ -272,7 +276,7 @@ static void every_part_is_needed(bool packed)
 	p.drop = KEEP_ALL;
 	explore_sites.nr = 0;
 	for (unsigned i = 0; next_variant(&i, packed);)
-		try(NULL);
+		CHECK(!try(NULL).wrong);
 	reached = explore_sites;
 	/* Publish and re-enable, on either side. */
 	CHECK_EQ(reached.nr, 4);
@@ -309,6 +313,21 @@ TEST("packed: no wake-up is lost, no buffer is lost or doubled",
 {
 	UNLESS_SANITIZED;
 	all_is_well(true);
+}
+
+TEST("ORDER_PLATFORM: all is well where only barriers for devices work",
+     "core.driver.reserved-feature-bits.6 core.driver.reserved-feature-bits.7")
+{
+	UNLESS_SANITIZED;
+	p.dma = p.order_platform = true;
+	every_part_is_needed(false);
+	every_part_is_needed(true);
+	/* Any other barrier is as good as none. */
+	p.order_platform = false;
+	p.drop = KEEP_ALL;
+	CHECK(goes_wrong(false, NULL));
+	CHECK(goes_wrong(true, NULL));
+	p.dma = false;
 }
 
 TEST("split: without any one barrier or re-check it goes wrong", "")
