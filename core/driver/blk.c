@@ -335,7 +335,7 @@ static void gather(struct vio_blkdrv_queue *q)
 		if (!req)
 			return;
 		req->used_len = len;
-		__builtin_prefetch(&q->slot[req->slot], 1);
+		vio_prefetch_write(&q->slot[req->slot]);
 		q->ready[q->ready_nr++] = req;
 	}
 }

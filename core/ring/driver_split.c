@@ -240,8 +240,8 @@ static void *take(struct vio_vq *vq, uint16_t head, uint32_t len,
 	vq->used_next++;
 	/* The device has read these lines; they are written again soon. */
 	if (vq->indirect_max)
-		__builtin_prefetch(table_of(vq, head), 1);
-	__builtin_prefetch(&vq->desc[head], 1);
+		vio_prefetch_write(table_of(vq, head));
+	vio_prefetch_write(&vq->desc[head]);
 	return vio_vq_take(vq, &vq->slot[head], len, out);
 }
 

@@ -280,7 +280,7 @@ static void prefetch_table(struct vio_queue *q, const struct virtq_desc *d)
 	p = vio_mem_fast(q->mem, q->mem_hint, vio_from_le64(d->addr), 1,
 			 VIO_PERM_READ);
 	if (p)
-		__builtin_prefetch(p);
+		vio_prefetch(p);
 }
 
 static void look_ahead(struct vio_queue *q)
@@ -296,7 +296,7 @@ static void look_ahead(struct vio_queue *q)
 
 		q->ahead_head[q->heads_seen++ % VIO_RING_AHEAD] = head;
 		if (vio_likely(head < q->size))
-			__builtin_prefetch(&table[head]);
+			vio_prefetch(&table[head]);
 	}
 	while ((uint16_t)(q->descs_seen - q->avail_next) < descs) {
 		slot = q->descs_seen++ % VIO_RING_AHEAD;

@@ -112,10 +112,10 @@ static inline void vio_req_prefetch(const struct vio_req *req)
 	const struct vio_seg *last = req->seg + req->nr_read + req->nr_write;
 
 	if (req->nr_read)
-		__builtin_prefetch(req->seg[0].base);
+		vio_prefetch(req->seg[0].base);
 	if (req->nr_write)
-		__builtin_prefetch((unsigned char *)last[-1].base +
-				   last[-1].len - 1, 1);
+		vio_prefetch_write((unsigned char *)last[-1].base +
+				   last[-1].len - 1);
 }
 
 /*
