@@ -14,11 +14,15 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 #include <vireo/spec/virtio.h>
 
 #include "test/host/peer.h"
+#include "vhost/sock.h"
 #include "vtest.h"
 
 #define BLOCK		4096u
@@ -306,4 +310,87 @@ TEST("crash: packed rings, threads that finish in any order", "")
 TEST("crash: split rings in order", "")
 {
 	survive(1ull << VIRTIO_F_IN_ORDER, "--in-order");
+}
+
+/* -- a front end that cuts the record short -------------------------------- */
+
+static struct vhu_msg msg;
+
+static void say(int sock, uint32_t request, const void *payload, uint32_t len,
+		int fd)
+{
+	vhu_msg_init(&msg, request, 0, len);
+	memcpy(&msg.p, payload, len);
+	msg.fd[0] = fd;
+	msg.nr_fds = fd >= 0;
+	CHECK_EQ(vhu_sock_send(sock, &msg, 1000), 0);
+}
+
+static void say_state(int sock, uint32_t request, uint32_t num)
+{
+	struct vhu_vring_state st = { 0, num };
+
+	say(sock, request, &st, sizeof(st), -1);
+}
+
+static int raw_front(void)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	strcpy(sa.sun_path, p.socket);
+	CHECK_EQ(connect(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
+	return fd;
+}
+
+/* Up to the kick, which would start the ring, and the record with it. */
+static void say_ring(int sock, int memory, int record)
+{
+	const uint64_t features = 1ull << VIRTIO_F_VERSION_1 |
+				  1ull << VHOST_USER_F_PROTOCOL_FEATURES;
+	const struct vhu_inflight in = { 65536, 0, 1, 128 };
+	const struct vhu_vring_addr addr = { .desc = 0x10000,
+		.avail = 0x11000, .used = 0x12000 };
+	struct vhu_mem_table t = { .nr = 1,
+		.region[0] = { 0, 65536, 0x10000, 0 } };
+
+	say(sock, VHOST_USER_SET_FEATURES, &features, 8, -1);
+	say(sock, VHOST_USER_SET_INFLIGHT_FD, &in, 20, record);
+	say(sock, VHOST_USER_SET_MEM_TABLE, &t, 40, memory);
+	say_state(sock, VHOST_USER_SET_VRING_NUM, 128);
+	say_state(sock, VHOST_USER_SET_VRING_BASE, 0);
+	say(sock, VHOST_USER_SET_VRING_ADDR, &addr, sizeof(addr), -1);
+	/* All of it was read when this is answered. */
+	say(sock, VHOST_USER_GET_FEATURES, "", 0, -1);
+	CHECK_EQ(read(sock, &msg, 20), 20);
+}
+
+TEST("crash: a record that is cut short ends the session, not the daemon", "")
+{
+	const uint64_t zero = 0;
+	char none[1];
+	int sock, memory, record;
+
+	peer_init(&p);
+	PEER_START(&p, "vireo-blk", "--backend=mem", "--size=1M");
+	CHECK(front_open(&d.front, p.socket, -1));
+	front_close(&d.front);
+	sock = raw_front();
+	memory = memfd_create("memory", MFD_CLOEXEC);
+	record = memfd_create("record", MFD_CLOEXEC);
+	CHECK_EQ(ftruncate(memory, 65536) | ftruncate(record, 65536), 0);
+	say_ring(sock, memory, record);
+	CHECK_EQ(ftruncate(record, 0), 0);
+	say(sock, VHOST_USER_SET_VRING_KICK, &zero, 8, memory);
+	/* It hangs up. */
+	CHECK_EQ(read(sock, none, 1), 0);
+	CHECK(peer_said(&p, "memory disappeared"));
+	close(sock);
+	close(memory);
+	close(record);
+	disk_open(&d, p.socket, 1);
+	CHECK_EQ(disk_run(&d, 0, VIRTIO_BLK_T_FLUSH, 0, NULL, 0), VIO_OK);
+	disk_close(&d);
+	CHECK_EQ(peer_end(&p, SIGTERM), 0);
+	peer_fini(&p);
 }

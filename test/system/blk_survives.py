@@ -3,6 +3,7 @@
 killed and replaced while they write, and serves whoever comes next."""
 import base64
 import os
+import random
 import re
 import shutil
 import signal
@@ -14,6 +15,8 @@ from guests import (BIN, Lines, Suite, expect, fsck, need_qemu, need_uml,
                     tool, wait_for)
 
 suite = Suite()
+# Deaths of a daemon under a guest.
+KILLS = int(os.environ.get("VIREO_KILLS", "3"))
 
 # Runs what the kernel's command line carries as todo=BASE64.
 TODO = ("for w in $(cat /proc/cmdline); do case $w in todo=*) "
@@ -60,9 +63,11 @@ def make_guest(s, vmm):
 class Machine:
     """A daemon that serves one disk, and guests on demand."""
 
-    def __init__(self, s, vmm):
+    def __init__(self, s, vmm, chardev="", device=""):
         self.s = s
         self.vmm = vmm
+        self.chardev = chardev
+        self.device = device
         self.daemon = None
         self.guest = None
         self.socket = s.path("blk.sock")
@@ -74,7 +79,7 @@ class Machine:
         self.daemon = self.s.popen(
             os.path.join(BIN, "vireo-blk"), "--socket-path=" + self.socket,
             *words, stdout=subprocess.DEVNULL,
-            stderr=open(self.s.path("log"), "wb"))
+            stderr=open(self.s.path("log"), "ab"))
         wait_for(lambda: os.path.exists(self.socket), 5, "no socket")
 
     def command(self, todo):
@@ -93,8 +98,8 @@ class Machine:
                 "memory-backend-memfd,id=ram,size=128M,share=on",
                 "-serial", "stdio", "-kernel", self.kernel, "-initrd",
                 self.initrd, "-append", "no_timer_check console=ttyS0 " + line,
-                "-chardev", "socket,id=c,path=" + self.socket,
-                "-device", "vhost-user-blk-pci,chardev=c"]
+                "-chardev", "socket,id=c,path=" + self.socket + self.chardev,
+                "-device", "vhost-user-blk-pci,chardev=c" + self.device]
 
     def boot(self, todo):
         self.guest = self.s.guest(*self.command(todo))
@@ -177,6 +182,57 @@ def storm(s, vmm):
     expect(code == 4 and int(out.split()[-1]) >= 4 * 27, code, out)
     machine.stop()
     tool("e2fsck", "-fn", image)
+
+
+# Meanwhile, so that something is always under way.
+SYNC = """(while [ ! -e /stop ]; do
+	dd if=/dev/zero of=/mnt/sync bs=64k count=3 conv=fsync 2>/dev/null
+done; rm /mnt/sync; touch /stopped) &
+"""
+STOP = "touch /stop; until [ -e /stopped ]; do sleep 1; done\n"
+
+
+def outlived(s, device, kills):
+    """The guest's disk dies and comes back, and the guest notices nothing."""
+    image = s.ext4()
+    machine = Machine(s, "qemu", ",reconnect=1", device)
+    machine.serve("--blk-file=" + image, "--verbose")
+    todo = "echo busy; dmesg -n 8" + STORM.replace(
+        "for i in", SYNC + "for i in", 1).replace(
+        "null & done\nwait\n",
+        "null & writers=\"$writers $!\"; done\nwait $writers\n" + STOP)
+    lines = machine.boot(todo.replace("-lt 20", "-lt %d" % (2 + 2 * kills)))
+    lines.until("busy", 100)
+    for number in range(kills):
+        time.sleep(0.4 + random.random())
+        machine.daemon.kill()
+        machine.daemon.wait()
+        machine.serve("--blk-file=" + image, "--verbose")
+        # QEMU comes back once a second.
+        time.sleep(1.2)
+    lines.until("@T exit ", 200 + 30 * kills)
+    text = lines.until("\n")
+    machine.guest.communicate(timeout=30)
+    before, code = text.split("@T exit ")
+    expect(code.split()[0] == "4" and "I/O error" not in before, text)
+    machine.stop()
+    tool("e2fsck", "-fn", image)
+    with open(s.path("log")) as log:
+        again = log.read().count("are done again")
+    print("# %d deaths, %d with requests in flight" % (kills, again),
+          flush=True)
+
+
+@suite.case
+def qemu_outlives_its_disk(s):
+    need_qemu()
+    outlived(s, "", KILLS)
+
+
+@suite.case
+def qemu_outlives_its_packed_disk(s):
+    need_qemu()
+    outlived(s, ",packed=on", KILLS)
 
 
 @suite.case
