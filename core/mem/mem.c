@@ -24,6 +24,15 @@ int vio_mem_init(struct vio_mem *mem, const struct vio_region *region,
 	return VIO_OK;
 }
 
+void vio_mem_init_iommu(struct vio_mem *mem, const struct vio_mem *phys,
+			vio_translate_fn *translate, void *ctx)
+{
+	*mem = (struct vio_mem){
+		.phys = phys, .translate = translate, .translate_ctx = ctx,
+		.dirty = phys->dirty, .dirty_ctx = phys->dirty_ctx,
+	};
+}
+
 void vio_mem_pin(struct vio_mem *mem)
 {
 	__atomic_fetch_add(&mem->pins, 1, __ATOMIC_RELAXED);
@@ -60,6 +69,21 @@ static unsigned find(const struct vio_mem *mem, uint64_t addr)
 	return mem->nr;
 }
 
+/* What the IOMMU says is checked like any address that comes from a guest. */
+static void *span_iommu(const struct vio_mem *mem, vio_addr io, uint64_t len,
+			unsigned perm, uint64_t *got)
+{
+	unsigned hint = 0;
+	uint64_t there = 0;
+	vio_addr phys;
+
+	if (!len || !mem->translate(mem->translate_ctx, io, len, perm, &phys,
+				    &there) || !there)
+		return NULL;
+	return vio_mem_span(mem->phys, &hint, phys, there < len ? there : len,
+			    perm, got);
+}
+
 void *vio_mem_span(const struct vio_mem *mem, unsigned *hint, vio_addr addr,
 		   uint64_t len, unsigned perm, uint64_t *got)
 {
@@ -69,6 +93,8 @@ void *vio_mem_span(const struct vio_mem *mem, unsigned *hint, vio_addr addr,
 
 	if (vio_unlikely(i >= mem->nr ||
 			 !region_has(&mem->region[i], addr.v))) {
+		if (mem->translate)	/* then there are no regions here */
+			return span_iommu(mem, addr, len, perm, got);
 		i = find(mem, addr.v);
 		if (i == mem->nr)
 			return NULL;
@@ -86,15 +112,28 @@ void *vio_mem_span(const struct vio_mem *mem, unsigned *hint, vio_addr addr,
 void *vio_mem_at(const struct vio_mem *mem, unsigned *hint, vio_addr addr,
 		 uint64_t len, unsigned perm)
 {
-	uint64_t got;
-	void *p = vio_mem_span(mem, hint, addr, len, perm, &got);
+	uint64_t got, more;
+	unsigned char *p = vio_mem_span(mem, hint, addr, len, perm, &got);
 
-	return p && got == len ? p : NULL;
+	if (!p || got == len)
+		return p;
+	if (!mem->translate)
+		return NULL;
+	/* An IOMMU gives page by page what may lie together all the same. */
+	for (; got < len; got += more) {	/* a byte each, at least */
+		if (got > UINT64_MAX - addr.v ||
+		    vio_mem_span(mem, hint, vio_addr_of(addr.v + got),
+				 len - got, perm, &more) != p + got)
+			return NULL;
+	}
+	return p;
 }
 
 bool vio_mem_addr_of(const struct vio_mem *mem, const void *host,
 		     vio_addr *addr)
 {
+	if (mem->phys)
+		mem = mem->phys;
 	for (unsigned i = 0; i < mem->nr; i++) {
 		const struct vio_region *r = &mem->region[i];
 		uintptr_t p = (uintptr_t)host, base = (uintptr_t)r->host;

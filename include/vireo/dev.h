@@ -14,6 +14,7 @@
 #define VIREO_DEV_H
 
 #include <vireo/queue.h>
+#include <vireo/spec/virtio.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -111,6 +112,16 @@ void vio_dev_init(struct vio_dev *dev, const struct vio_dev_ops *ops,
 /* Give the device its transport (upcalls) and log. */
 void vio_dev_attach(struct vio_dev *dev, const struct vio_transport_ops *ops,
 		    void *ctx, const struct vio_log *log);
+
+/*
+ * The transport has an IOMMU before its memory: offer ACCESS_PLATFORM. Before
+ * the driver reads the features. Where it accepts, queues are to be started
+ * on a map of I/O addresses (vio_mem_init_iommu()), else on the physical one.
+ */
+static inline void vio_dev_behind_iommu(struct vio_dev *dev)
+{
+	vio_feature_set(&dev->offered, VIRTIO_F_ACCESS_PLATFORM);
+}
 
 /* -- verbs --------------------------------------------------------------- */
 

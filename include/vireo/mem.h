@@ -40,9 +40,23 @@ struct vio_region {
 	unsigned perm;		/* enum vio_perm */
 };
 
+/*
+ * What an IOMMU does for a device (ACCESS_PLATFORM): where, in guest-physical
+ * memory, lies I/O address @io? @perm: what the device is about to do; @got:
+ * out, how many of @len bytes lie together there. False where nothing is, or
+ * not for this: the device's queue breaks. Any queue's thread; must not block.
+ */
+typedef bool vio_translate_fn(void *ctx, vio_addr io, uint64_t len,
+			      unsigned perm, vio_addr *phys, uint64_t *got);
+
 struct vio_mem {
 	const struct vio_region *region;	/* sorted, not overlapping */
 	unsigned nr;
+
+	/* Behind an IOMMU: no regions of its own, but these. */
+	const struct vio_mem *phys;
+	vio_translate_fn *translate;
+	void *translate_ctx;
 
 	/*
 	 * Called after the device has written @len bytes at @addr, before the
@@ -65,6 +79,16 @@ struct vio_mem {
 int vio_mem_init(struct vio_mem *mem, const struct vio_region *region,
 		 unsigned nr);
 
+/*
+ * vio_mem_init_iommu() - make a map whose addresses are I/O addresses, which
+ * @translate finds in @phys. @phys must outlive it, and its dirty log, which
+ * learns physical addresses, is this map's too. What a request was popped
+ * with stays in use until it is done: before a translation is taken away for
+ * good, hand the queues another map and wait for the last pin on this one.
+ */
+void vio_mem_init_iommu(struct vio_mem *mem, const struct vio_mem *phys,
+			vio_translate_fn *translate, void *ctx);
+
 void vio_mem_pin(struct vio_mem *mem);
 void vio_mem_unpin(struct vio_mem *mem);
 
@@ -84,8 +108,8 @@ void *vio_mem_at(const struct vio_mem *mem, unsigned *hint, vio_addr addr,
 		 uint64_t len, unsigned perm);
 
 /*
- * vio_mem_addr_of() - the guest address of a host pointer that a translation
- * of the same map gave. False if the pointer is not in the map. Slow.
+ * vio_mem_addr_of() - the guest-physical address of a host pointer that a
+ * translation of the same map gave. False if it is not in the map. Slow.
  */
 bool vio_mem_addr_of(const struct vio_mem *mem, const void *host,
 		     vio_addr *addr);
