@@ -182,7 +182,11 @@ static bool breaks(uint64_t io, uint16_t flags)
 
 TEST("what is not mapped, or not for this, breaks the queue", "")
 {
-	static const struct { uint64_t io; uint16_t flags; bool breaks; } t[] = {
+	static const struct {
+		uint64_t io;
+		uint16_t flags;
+		bool breaks;
+	} t[] = {
 		{ IO_PAGE(4), 0, false },
 		{ IO_PAGE(4), VIRTQ_DESC_F_WRITE, true },
 		{ IO_PAGE(6), VIRTQ_DESC_F_WRITE, false },
