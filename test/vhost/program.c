@@ -53,7 +53,7 @@ static void become(const char *name, const char *const *args, int sock,
 		dup2(io[1], STDOUT_FILENO);
 	}
 	/* The sandbox keeps the leak checker from its work. */
-	setenv("ASAN_OPTIONS", "detect_leaks=0", 0);
+	setenv("ASAN_OPTIONS", "detect_leaks=0", 1);
 	snprintf(fd, sizeof(fd), "--fd=%d", dup(sock));
 	argv[1] = fd;
 	while (*args && n < ARGS - 1)
