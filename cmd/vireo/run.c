@@ -122,7 +122,10 @@ static int make_cmdline(struct run *r)
 		[MODE_FOREIGN] = "foreign",
 	};
 	const char *sits_at = r->serial ? r->vmm->serial : "hvc0";
+	unsigned int rows, cols;
 	int n;
+
+	term_size(&rows, &cols);
 
 	/*
 	 * A panic stops the guest where it is: we see its words and end it.
@@ -130,11 +133,11 @@ static int make_cmdline(struct run *r)
 	 */
 	n = snprintf(r->cmdline, sizeof(r->cmdline),
 		     "panic=0 quiet %sconsole=%s%s%s vireo.mode=%s "
-		     "vireo.console=%s vireo.token=%s%s%s",
+		     "vireo.console=%s vireo.size=%ux%u vireo.token=%s%s%s",
 		     r->vmm->append, r->vmm->serial,
 		     r->opt.mode == MODE_FOREIGN ? " console=" : "",
 		     r->opt.mode == MODE_FOREIGN ? sits_at : "",
-		     modes[r->opt.mode], sits_at, r->token,
+		     modes[r->opt.mode], sits_at, rows, cols, r->token,
 		     r->opt.append ? " " : "",
 		     r->opt.append ? r->opt.append : "");
 	if (n < (int)sizeof(r->cmdline))

@@ -43,6 +43,14 @@ static struct winsize size_now(void)
 	return w;
 }
 
+void term_size(unsigned int *rows, unsigned int *cols)
+{
+	struct winsize w = size_now();
+
+	*rows = w.ws_row;
+	*cols = w.ws_col;
+}
+
 int term_pair(int *ours, int *theirs)
 {
 	struct winsize w = size_now();

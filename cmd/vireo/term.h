@@ -17,6 +17,9 @@ void term_restore(void);
  */
 int term_pair(int *ours, int *theirs);
 
+/* Ours, or 80 by 24. */
+void term_size(unsigned int *rows, unsigned int *cols);
+
 /* Give theirs the size of ours, or 80 by 24. */
 void term_resize(int ours);
 
