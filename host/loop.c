@@ -244,6 +244,9 @@ static int wait_events(struct loop *l, int timeout)
 	if (n < 0)
 		return errno == EINTR ? 0 : -errno;
 	l->event_count = n;
+	/* An event is work too: the window begins anew. */
+	if (n)
+		l->worked_ns = 0;
 	return 0;
 }
 
@@ -304,14 +307,15 @@ static void pollers_wake(struct loop *l)
 
 /*
  * Poll until nothing was found for the current window, something else is to
- * be done, or the slice is over. Returns when polling found its last work,
- * as a time: the beginning of the idle period.
+ * be done, or the slice is over: a window may span many slices. Returns when
+ * polling found its last work, as a time: the beginning of the idle period.
  */
 static uint64_t poll_busily(struct loop *l, bool *idle)
 {
-	uint64_t start = clock_ns(), last = start, now;
+	uint64_t start = clock_ns(), last, now;
 	unsigned i;
 
+	last = l->worked_ns ? l->worked_ns : start;
 	*idle = false;
 	for (;;) {
 		bool work = poll_once(l);
@@ -321,12 +325,16 @@ static uint64_t poll_busily(struct loop *l, bool *idle)
 		now = clock_ns();
 		if (work)
 			last = now;
-		if (has_duty(l) || now - start >= POLL_SLICE_NS)
+		l->worked_ns = last;
+		if (has_duty(l))
 			return last;
 		if (now - last >= l->poll_ns) {
+			l->worked_ns = 0;
 			*idle = true;
 			return last;
 		}
+		if (now - start >= POLL_SLICE_NS)
+			return last;
 	}
 }
 

@@ -88,6 +88,7 @@ struct loop {
 
 	uint64_t poll_max_ns;		/* 0: never poll */
 	uint64_t poll_ns;		/* how long to poll now; adapts */
+	uint64_t worked_ns;		/* a window under way: last work */
 	uint64_t slept_ns;		/* time in epoll with pollers, total */
 
 	struct epoll_event events[LOOP_EVENTS];

@@ -266,6 +266,50 @@ static void note_self(void *arg)
 	worker_run(w, add_a, NULL);
 }
 
+struct idler {
+	struct loop *l;
+	uint64_t give_up;
+	bool slept;
+};
+
+static bool idle_poll(void *ctx)
+{
+	struct idler *p = ctx;
+
+	if (clock_ns() > p->give_up)
+		loop_stop(p->l);
+	return false;
+}
+
+static bool idle_sleep(void *ctx)
+{
+	struct idler *p = ctx;
+
+	p->slept = true;
+	loop_stop(p->l);
+	return false;
+}
+
+TEST("a window of polling that is longer than a slice ends", "")
+{
+	static const struct loop_poller_ops ops = {
+		.poll = idle_poll, .sleep = idle_sleep,
+	};
+	struct loop l;
+	struct idler idler = { .l = &l };
+	struct loop_poller p = { .ops = &ops, .ctx = &idler };
+
+	CHECK_EQ(loop_init(&l), 0);
+	loop_poll_limit(&l, NS_PER_MS);
+	/* As after wake-ups that came soon. */
+	l.poll_ns = NS_PER_MS;
+	idler.give_up = clock_ns() + 2 * NS_PER_S;
+	loop_poller_add(&l, &p);
+	CHECK_EQ(loop_run(&l), 0);
+	CHECK(idler.slept);
+	loop_fini(&l);
+}
+
 TEST("worker_run runs on the worker and returns when it is done", "")
 {
 	struct worker w;
