@@ -104,6 +104,9 @@ struct daemon {
 	struct vhu_server *server;
 	struct sock sock;
 	struct loop_fd listen_fd, conn_fd, signal_fd, lost_fd;
+	struct loop_call config_call;	/* posted by any thread */
+	atomic_bool config_posted;
+	struct loop_timer config_timer;	/* main loop */
 	atomic_bool lost;		/* guest memory disappeared */
 	struct stats stats;
 	uint64_t features;		/* of the last front end */

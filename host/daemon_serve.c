@@ -24,6 +24,8 @@
 /* A ring whose driver cannot kick is looked at this often, at least. */
 #define SERVE_UNKICKED_NS (1 * NS_PER_MS)
 #define SERVE_FEATURES_MAX 64
+/* Between repetitions of a message that a front end may miss. */
+#define SERVE_CONFIG_NS (30 * NS_PER_MS)
 
 static const struct daemon_feature ring_features[] = {
 	{ VIRTIO_F_INDIRECT_DESC, "VIRTIO_F_INDIRECT_DESC" },
@@ -221,6 +223,31 @@ static void env_map_guard(void *env, void *ptr, size_t len, bool add)
 		log_warn("too many memory regions to guard: truncating this one will end the program");
 }
 
+static void on_config_timer(void *ctx)
+{
+	struct daemon *d = ctx;
+
+	if (vhu_server_config_again(d->server))
+		loop_timer_set(&d->main.loop, &d->config_timer,
+			       SERVE_CONFIG_NS);
+}
+
+static void on_config_call(void *ctx)
+{
+	struct daemon *d = ctx;
+
+	atomic_store(&d->config_posted, false);
+	loop_timer_set(&d->main.loop, &d->config_timer, SERVE_CONFIG_NS);
+}
+
+static void env_config_later(void *env)
+{
+	struct daemon *d = env;
+
+	if (!atomic_exchange(&d->config_posted, true))
+		loop_post(&d->main.loop, &d->config_call);
+}
+
 static const struct vhu_env_ops env_ops = {
 	.run_on_queue = env_run_on_queue,
 	.watch_kick = env_watch_kick,
@@ -228,6 +255,7 @@ static const struct vhu_env_ops env_ops = {
 	.drain = env_drain,
 	.queue_wake = env_queue_wake,
 	.map_guard = env_map_guard,
+	.config_later = env_config_later,
 };
 
 /* -- statistics ---------------------------------------------------------- */
@@ -380,6 +408,10 @@ int daemon_serve_init(struct daemon *d)
 
 	d->conn_fd.fd = -1;
 	d->lost_fd.fd = -1;
+	d->config_call = (struct loop_call){ .fn = on_config_call, .ctx = d };
+	d->config_timer = (struct loop_timer){
+		.fn = on_config_timer, .ctx = d
+	};
 	rc = make_queues(d);
 	if (!rc)
 		rc = vhu_server_create(&d->server, &conf);
@@ -425,6 +457,7 @@ void daemon_serve_fini(struct daemon *d)
 	}
 	if (d->server)
 		vhu_server_destroy(d->server);
+	loop_timer_cancel(&d->main.loop, &d->config_timer);
 	if (d->lost_fd.fd >= 0) {
 		loop_fd_del(&d->main.loop, &d->lost_fd);
 		close(d->lost_fd.fd);

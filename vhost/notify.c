@@ -10,6 +10,9 @@
 #include <poll.h>
 #include <unistd.h>
 
+/* A call would have to meet each of them. */
+#define CONFIG_REPEATS 3
+
 /*
  * The descriptor's flags are the front end's too, so that they stay as they
  * are; one that may block is asked for room first.
@@ -49,6 +52,7 @@ void vhu_back_close(struct vhu_server *s)
 	if (s->back_fd >= 0)
 		close(s->back_fd);
 	s->back_fd = -1;
+	s->back_again = 0;
 	pthread_mutex_unlock(&s->back_lock);
 }
 
@@ -140,15 +144,46 @@ static void queue_ready(void *ctx, struct vio_queue *q)
 		s->conf.env->queue_wake(s->conf.env_ctx, q->index);
 }
 
-static void config_changed(void *ctx)
+/* Under the lock. */
+static void tell_config(struct vhu_server *s)
 {
-	struct vhu_server *s = ctx;
-
-	pthread_mutex_lock(&s->back_lock);
 	if (s->back_config)
 		back_send(s, VHOST_USER_BACKEND_CONFIG_CHANGE_MSG, 0,
 			  VHU_SEND_TIMEOUT_MS);
+}
+
+/*
+ * User Mode Linux, where a call by message arrives together with this one,
+ * handles the call and keeps this for an interrupt without a call. A repeated
+ * message is one, and changes nothing where the first was heard.
+ */
+static void config_changed(void *ctx)
+{
+	struct vhu_server *s = ctx;
+	bool later;
+
+	pthread_mutex_lock(&s->back_lock);
+	tell_config(s);
+	later = s->back_config && s->back_call && s->back_fd >= 0 &&
+		s->conf.env->config_later;
+	s->back_again = later ? CONFIG_REPEATS : 0;
 	pthread_mutex_unlock(&s->back_lock);
+	if (later)
+		s->conf.env->config_later(s->conf.env_ctx);
+}
+
+bool vhu_server_config_again(struct vhu_server *s)
+{
+	bool more;
+
+	pthread_mutex_lock(&s->back_lock);
+	if (s->back_again) {
+		s->back_again--;
+		tell_config(s);
+	}
+	more = s->back_again > 0;
+	pthread_mutex_unlock(&s->back_lock);
+	return more;
 }
 
 const struct vio_transport_ops vhu_transport_ops = {

@@ -83,6 +83,7 @@ struct vhu_server {
 	int back_fd;
 	bool back_config;		/* CONFIG_CHANGE_MSG may be sent */
 	bool back_call;			/* VRING_CALL may be sent */
+	unsigned back_again;		/* CONFIG_CHANGE_MSG to be repeated */
 
 	unsigned nr_rings;
 	struct vhu_ring ring[];

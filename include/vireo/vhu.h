@@ -64,6 +64,14 @@ struct vhu_env_ops {
 	 * Any thread. NULL: nobody cares.
 	 */
 	void (*map_guard)(void *env, void *ptr, size_t len, bool add);
+
+	/*
+	 * The front end was told of a changed configuration in a way in which
+	 * it may miss it (doc/vhost-user.md: User Mode Linux): call
+	 * vhu_server_config_again() some ten milliseconds from now. Any
+	 * thread. NULL: it is told once.
+	 */
+	void (*config_later)(void *env);
 };
 
 struct vhu_conf {
@@ -110,6 +118,12 @@ int vhu_server_readable(struct vhu_server *s);
  * is in flight, unmap its memory, close its descriptors, reset the device.
  */
 void vhu_server_detach(struct vhu_server *s);
+
+/*
+ * vhu_server_config_again() - tell the front end once more. Returns whether
+ * to call it yet again, some time later.
+ */
+bool vhu_server_config_again(struct vhu_server *s);
 
 /* What was agreed upon with the present front end, for reports. */
 struct vhu_info {

@@ -109,6 +109,12 @@ def terminal_gives_a_shell(s):
     os.write(fd, b"echo $((6*7)) $(stty size)\n")
     term.until("42 41 133")
     term.until("guest:/root# ")
+    # A change while the guest runs reaches it, also among much output.
+    os.write(fd, b"until stty size | grep '^50 100'; do echo .; done\n")
+    time.sleep(0.5)
+    fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 100, 0, 0))
+    term.until("50 100")
+    term.until("guest:/root# ")
     # The guest's job control gets the Ctrl-C, not vireo.
     os.write(fd, b"sleep 1000\n")
     time.sleep(0.5)

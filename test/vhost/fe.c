@@ -144,12 +144,20 @@ static void env_guard(void *env, void *ptr, size_t len, bool add)
 	f->guarded += add ? 1 : -1;
 }
 
+static void env_later(void *env)
+{
+	struct fe *f = env;
+
+	f->config_laters++;
+}
+
 static const struct vhu_env_ops env_ops = {
 	.watch_kick = env_watch,
 	.unwatch_kick = env_unwatch,
 	.drain = env_drain,
 	.queue_wake = env_wake,
 	.map_guard = env_guard,
+	.config_later = env_later,
 };
 
 static void keep_log(void *ctx, enum vio_log_level level, const char *text,

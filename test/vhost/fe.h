@@ -56,6 +56,7 @@ struct fe {
 	unsigned nr_held;
 	unsigned resets;
 	unsigned drains;
+	unsigned config_laters;
 	bool dispute;		/* the device refuses all features */
 	bool threaded;		/* others let the back end move */
 	bool busy;		/* the back end may never come to rest */

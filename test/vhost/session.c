@@ -468,6 +468,49 @@ TEST("vhost: a changed configuration is told, where that was agreed", "")
 	fe_close(&f);
 }
 
+static unsigned config_messages(struct vhu_sock *back)
+{
+	unsigned n = 0;
+
+	while (vhu_sock_recv(back) == 1)
+		n += back->in.hdr.request ==
+		     VHOST_USER_BACKEND_CONFIG_CHANGE_MSG;
+	return n;
+}
+
+TEST("vhost: with calls by message, a changed configuration is repeated", "")
+{
+	struct vhu_sock back;
+	int sv[2];
+
+	fe_open(&f);
+	fe_negotiate(&f, QEMU_PF | VHU_PF(INBAND_NOTIFICATIONS),
+		     MODERN | PROTOCOL);
+	CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, sv), 0);
+	vhu_sock_init(&back, sv[0]);
+	fe_send(&f, VHOST_USER_SET_BACKEND_REQ_FD, 0, NULL, 0, &sv[1], 1);
+	close(sv[1]);
+	fe_send_memory(&f);
+	fe_send_ring(&f, 0);
+	CHECK_EQ(f.config_laters, 0);
+	vio_dev_config_changed(&f.dev);
+	CHECK_EQ(f.config_laters, 1);
+	CHECK_EQ(config_messages(&back), 1);
+	CHECK(vhu_server_config_again(f.s));
+	CHECK_EQ(config_messages(&back), 1);
+	CHECK(vhu_server_config_again(f.s));
+	CHECK(!vhu_server_config_again(f.s));
+	CHECK_EQ(config_messages(&back), 2);
+	CHECK(!vhu_server_config_again(f.s));
+	/* Nothing is left over for the next front end. */
+	vio_dev_config_changed(&f.dev);
+	CHECK_EQ(config_messages(&back), 1);
+	fe_reopen(&f);
+	CHECK(!vhu_server_config_again(f.s));
+	vhu_sock_fini(&back);
+	fe_close(&f);
+}
+
 TEST("vhost: RESET_DEVICE: rings off, the device at its beginning", "")
 {
 	unsigned resets;
