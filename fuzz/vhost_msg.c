@@ -26,7 +26,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "vhost/msg.h"
+#include <vireo/vhu_msg.h>
 #include "vhost/sock.h"
 
 #define QUEUES	2

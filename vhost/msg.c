@@ -1,96 +1,60 @@
 /* SPDX-License-Identifier: MIT */
-/* vhost/msg.c - the rules of all vhost-user messages, and their checks. */
-#include "msg.h"
+/*
+ * vhost/msg.c - the rows of vhu_messages.h as rules, and the checks of
+ * messages against them.
+ */
+#include <vireo/vhu_msg.h>
 
 #include <string.h>
+#include <vireo/spec/virtio.h>
 
-/* Sizes of payloads. */
-#define NONE	0, 0
-#define U64	8, 8
-#define STATE	sizeof(struct vhu_vring_state), sizeof(struct vhu_vring_state)
-#define ADDR	sizeof(struct vhu_vring_addr), sizeof(struct vhu_vring_addr)
-#define TABLE	8, sizeof(struct vhu_mem_table)
-#define REGION	sizeof(struct vhu_mem_reg), sizeof(struct vhu_mem_reg)
-#define CONFIG	VHU_CONFIG_HDR, sizeof(struct vhu_config)
-/* 20 bytes on paper, 24 where a compiler padded it; likewise 26 and 32. */
-#define INFLIGHT 20, sizeof(struct vhu_inflight)
-#define IOTLB	26, 32
-#define ANY	0, VHU_CONFIG_MAX
-/* Without LOG_SHMFD a plain number, with it struct vhu_log. */
-#define LOG	8, sizeof(struct vhu_log)
+/* What rows say where nothing is needed. */
+enum {
+	VHOST_USER_PROTOCOL_F_ANY = -1,
+	VIRTIO_F_ANY = -1,
+};
 
-#define NOFD	0, 0
-#define PF(x)	VHOST_USER_PROTOCOL_F_##x
+/* Lengths of payloads, by kind. */
+enum {
+#define VHU_ROW(name, min, max, about) \
+	LEAST_##name = (min), MOST_##name = (max),
+	VHU_KINDS(VHU_ROW)
+#undef VHU_ROW
+};
 
-/*
- * Where a descriptor is missing, the handler can say better what that means,
- * so the least is 0 in some places where the protocol wants one.
- *
- *	name, payload min and max, fds min and max, own reply, needs
- */
+#define VHU_ROW(name_, nr_, payload_, fds_min_, fds_max_, reply_, pf_, vf_, \
+		when_, handler_, about_)				\
+	[nr_] = {							\
+		.name = #name_,						\
+		.about = about_,					\
+		.min = LEAST_##payload_,				\
+		.max = MOST_##payload_,					\
+		.payload = VHU_KIND_##payload_,				\
+		.reply_payload = VHU_KIND_##reply_,			\
+		.fds_min = fds_min_,					\
+		.fds_max = fds_max_,					\
+		.reply = VHU_KIND_##reply_ != VHU_KIND_NONE,		\
+		.pf = VHOST_USER_PROTOCOL_F_##pf_,			\
+		.vf = VIRTIO_F_##vf_,					\
+		.when = VHU_WHEN_##when_,				\
+	},
+
 static const struct vhu_rule front[VHU_REQUESTS] = {
-#define REQ(name, ...)	[VHOST_USER_##name] = { #name, __VA_ARGS__ }
-	REQ(GET_FEATURES, NONE, NOFD, true, -1),
-	REQ(SET_FEATURES, U64, NOFD, false, -1),
-	REQ(SET_OWNER, NONE, NOFD, false, -1),
-	REQ(RESET_OWNER, NONE, NOFD, false, -1),
-	REQ(SET_MEM_TABLE, TABLE, 0, VHU_FDS_MAX, false, -1),
-	REQ(SET_LOG_BASE, LOG, 0, 1, true, PF(LOG_SHMFD)),
-	REQ(SET_LOG_FD, 0, 8, 0, 1, false, PF(LOG_SHMFD)),
-	REQ(SET_VRING_NUM, STATE, NOFD, false, -1),
-	REQ(SET_VRING_ADDR, ADDR, NOFD, false, -1),
-	REQ(SET_VRING_BASE, STATE, NOFD, false, -1),
-	REQ(GET_VRING_BASE, STATE, NOFD, true, -1),
-	REQ(SET_VRING_KICK, U64, 0, 1, false, -1),
-	REQ(SET_VRING_CALL, U64, 0, 1, false, -1),
-	REQ(SET_VRING_ERR, U64, 0, 1, false, -1),
-	REQ(GET_PROTOCOL_FEATURES, NONE, NOFD, true, -1),
-	REQ(SET_PROTOCOL_FEATURES, U64, NOFD, false, -1),
-	REQ(GET_QUEUE_NUM, NONE, NOFD, true, PF(MQ)),
-	REQ(SET_VRING_ENABLE, STATE, NOFD, false, -1),
-	REQ(SEND_RARP, U64, NOFD, false, PF(RARP)),
-	REQ(NET_SET_MTU, U64, NOFD, false, PF(MTU)),
-	REQ(SET_BACKEND_REQ_FD, 0, 8, 1, 1, false, PF(BACKEND_REQ)),
-	REQ(IOTLB_MSG, IOTLB, NOFD, true, -1),
-	REQ(SET_VRING_ENDIAN, STATE, NOFD, false, PF(CROSS_ENDIAN)),
-	REQ(GET_CONFIG, CONFIG, NOFD, true, PF(CONFIG)),
-	REQ(SET_CONFIG, CONFIG, NOFD, false, PF(CONFIG)),
-	REQ(CREATE_CRYPTO_SESSION, ANY, NOFD, true, PF(CRYPTO_SESSION)),
-	REQ(CLOSE_CRYPTO_SESSION, U64, NOFD, false, PF(CRYPTO_SESSION)),
-	REQ(POSTCOPY_ADVISE, NONE, NOFD, true, PF(PAGEFAULT)),
-	REQ(POSTCOPY_LISTEN, NONE, NOFD, false, PF(PAGEFAULT)),
-	REQ(POSTCOPY_END, NONE, NOFD, true, PF(PAGEFAULT)),
-	REQ(GET_INFLIGHT_FD, INFLIGHT, NOFD, true, PF(INFLIGHT_SHMFD)),
-	REQ(SET_INFLIGHT_FD, INFLIGHT, 1, 1, false, PF(INFLIGHT_SHMFD)),
-	REQ(GPU_SET_SOCKET, 0, 8, 1, 1, false, -1),
-	REQ(RESET_DEVICE, NONE, NOFD, false, PF(RESET_DEVICE)),
-	REQ(VRING_KICK, STATE, NOFD, false, PF(INBAND_NOTIFICATIONS)),
-	REQ(GET_MAX_MEM_SLOTS, NONE, NOFD, true, PF(CONFIGURE_MEM_SLOTS)),
-	REQ(ADD_MEM_REG, REGION, 0, 1, false, PF(CONFIGURE_MEM_SLOTS)),
-	REQ(REM_MEM_REG, REGION, 0, 1, false, PF(CONFIGURE_MEM_SLOTS)),
-	REQ(SET_STATUS, U64, NOFD, false, PF(STATUS)),
-	REQ(GET_STATUS, NONE, NOFD, true, PF(STATUS)),
-	REQ(GET_SHARED_OBJECT, 16, 16, NOFD, true, PF(SHARED_OBJECT)),
-	REQ(SET_DEVICE_STATE_FD, U64, 1, 1, true, PF(DEVICE_STATE)),
-	REQ(CHECK_DEVICE_STATE, NONE, NOFD, true, PF(DEVICE_STATE)),
-	REQ(GET_SHMEM_CONFIG, NONE, NOFD, true, PF(SHMEM)),
-#undef REQ
+	VHU_FRONT_MESSAGES(VHU_ROW)
 };
 
 static const struct vhu_rule back[VHU_BACKEND_REQUESTS] = {
-#define REQ(name, ...)	[VHOST_USER_BACKEND_##name] = { #name, __VA_ARGS__ }
-	REQ(IOTLB_MSG, IOTLB, NOFD, false, PF(BACKEND_REQ)),
-	REQ(CONFIG_CHANGE_MSG, NONE, NOFD, false, PF(CONFIG)),
-	REQ(VRING_HOST_NOTIFIER_MSG, 24, 24, 0, 1, false, PF(HOST_NOTIFIER)),
-	REQ(VRING_CALL, STATE, NOFD, false, PF(INBAND_NOTIFICATIONS)),
-	REQ(VRING_ERR, STATE, NOFD, false, PF(INBAND_NOTIFICATIONS)),
-	REQ(SHARED_OBJECT_ADD, 16, 16, NOFD, false, PF(SHARED_OBJECT)),
-	REQ(SHARED_OBJECT_REMOVE, 16, 16, NOFD, false, PF(SHARED_OBJECT)),
-	REQ(SHARED_OBJECT_LOOKUP, 16, 16, NOFD, true, PF(SHARED_OBJECT)),
-	REQ(SHMEM_MAP, 40, 40, 1, 1, false, PF(SHMEM)),
-	REQ(SHMEM_UNMAP, 40, 40, NOFD, false, PF(SHMEM)),
-#undef REQ
+	VHU_BACK_MESSAGES(VHU_ROW)
 };
+
+#undef VHU_ROW
+
+VIO_STATIC_ASSERT(MOST_TABLE == sizeof(struct vhu_mem_table), "all of it");
+VIO_STATIC_ASSERT(MOST_CONFIG == sizeof(struct vhu_config), "all of it");
+VIO_STATIC_ASSERT(MOST_REGION == sizeof(struct vhu_mem_reg), "all of it");
+VIO_STATIC_ASSERT(MOST_IOTLB == sizeof(struct vhu_iotlb), "all of it");
+VIO_STATIC_ASSERT(MOST_INFLIGHT == sizeof(struct vhu_inflight), "all of it");
+VIO_STATIC_ASSERT(MOST_SHMEM == sizeof(struct vhu_shmem), "all of it");
 
 static const struct vhu_rule *find(const struct vhu_rule *table, unsigned nr,
 				   uint32_t request)
@@ -110,6 +74,17 @@ const struct vhu_rule *vhu_backend_rule(uint32_t request)
 	return find(back, VIO_ARRAY_LEN(back), request);
 }
 
+const char *vhu_protocol_name(unsigned bit)
+{
+	static const char *const names[VHU_PROTOCOL_BITS] = {
+#define VHU_ROW(name, bit, about) [bit] = #name,
+		VHU_PROTOCOL_FEATURES(VHU_ROW)
+#undef VHU_ROW
+	};
+
+	return bit < VHU_PROTOCOL_BITS ? names[bit] : NULL;
+}
+
 const char *vhu_fault_text(enum vhu_fault fault)
 {
 	static const char *const text[] = {
@@ -121,6 +96,10 @@ const char *vhu_fault_text(enum vhu_fault fault)
 		[VHU_BAD_FDS] = "wrong number of file descriptors",
 		[VHU_NO_FEATURE] =
 			"request belongs to a protocol feature that is off",
+		[VHU_NO_VIRTIO_FEATURE] =
+			"request belongs to a feature that was not negotiated",
+		[VHU_BAD_TIME] = "request is out of place now",
+		[VHU_IS_REPLY] = "a reply came where a request was due",
 	};
 
 	return (unsigned)fault < VIO_ARRAY_LEN(text) ? text[fault] : "?";
@@ -136,7 +115,8 @@ enum vhu_fault vhu_check_hdr(const struct vhu_hdr *hdr)
 }
 
 enum vhu_fault vhu_check_msg(const struct vhu_rule *rule,
-			     const struct vhu_msg *msg, uint64_t pf)
+			     const struct vhu_msg *msg,
+			     const struct vhu_session *session)
 {
 	if (!rule)
 		return VHU_UNKNOWN;
@@ -144,8 +124,14 @@ enum vhu_fault vhu_check_msg(const struct vhu_rule *rule,
 		return VHU_BAD_SIZE;
 	if (msg->nr_fds < rule->fds_min || msg->nr_fds > rule->fds_max)
 		return VHU_BAD_FDS;
-	if (rule->pf >= 0 && !(pf >> rule->pf & 1))
+	if (rule->pf >= 0 && !(session->protocol >> rule->pf & 1))
 		return VHU_NO_FEATURE;
+	if (rule->vf >= 0 && !(session->features >> rule->vf & 1))
+		return VHU_NO_VIRTIO_FEATURE;
+	if (rule->when & ~session->when)
+		return VHU_BAD_TIME;
+	if (msg->hdr.flags & VHU_REPLY)
+		return VHU_IS_REPLY;
 	return VHU_FINE;
 }
 

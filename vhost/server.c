@@ -13,35 +13,10 @@
 #define QUEUES_MAX		(VHU_VRING_IDX_MASK + 1)
 
 static vhu_handler *const handler[VHU_REQUESTS] = {
-	[VHOST_USER_GET_FEATURES] = vhu_on_get_features,
-	[VHOST_USER_SET_FEATURES] = vhu_on_set_features,
-	[VHOST_USER_SET_OWNER] = vhu_on_nothing,
-	/* Deprecated; the protocol recommends to ignore it. */
-	[VHOST_USER_RESET_OWNER] = vhu_on_nothing,
-	[VHOST_USER_SET_MEM_TABLE] = vhu_on_mem_table,
-	[VHOST_USER_SET_VRING_NUM] = vhu_on_vring_num,
-	[VHOST_USER_SET_VRING_ADDR] = vhu_on_vring_addr,
-	[VHOST_USER_SET_VRING_BASE] = vhu_on_vring_set_base,
-	[VHOST_USER_GET_VRING_BASE] = vhu_on_vring_get_base,
-	[VHOST_USER_SET_VRING_KICK] = vhu_on_vring_kick_fd,
-	[VHOST_USER_SET_VRING_CALL] = vhu_on_vring_call_fd,
-	[VHOST_USER_SET_VRING_ERR] = vhu_on_vring_err_fd,
-	[VHOST_USER_GET_PROTOCOL_FEATURES] = vhu_on_get_protocol,
-	[VHOST_USER_SET_PROTOCOL_FEATURES] = vhu_on_set_protocol,
-	[VHOST_USER_GET_QUEUE_NUM] = vhu_on_get_queue_num,
-	[VHOST_USER_SET_VRING_ENABLE] = vhu_on_vring_enable,
-	[VHOST_USER_SET_BACKEND_REQ_FD] = vhu_on_set_back_fd,
-	[VHOST_USER_GET_CONFIG] = vhu_on_get_config,
-	[VHOST_USER_SET_CONFIG] = vhu_on_set_config,
-	[VHOST_USER_GET_INFLIGHT_FD] = vhu_on_get_inflight,
-	[VHOST_USER_SET_INFLIGHT_FD] = vhu_on_set_inflight,
-	[VHOST_USER_RESET_DEVICE] = vhu_on_reset_device,
-	[VHOST_USER_VRING_KICK] = vhu_on_vring_kick,
-	[VHOST_USER_GET_MAX_MEM_SLOTS] = vhu_on_mem_slots,
-	[VHOST_USER_ADD_MEM_REG] = vhu_on_mem_add,
-	[VHOST_USER_REM_MEM_REG] = vhu_on_mem_rem,
-	[VHOST_USER_SET_STATUS] = vhu_on_set_status,
-	[VHOST_USER_GET_STATUS] = vhu_on_get_status,
+#define VHU_ROW(name, nr, payload, fds_min, fds_max, reply, pf, vf, when, fn, \
+		about) [nr] = fn,
+	VHU_FRONT_MESSAGES(VHU_ROW)
+#undef VHU_ROW
 };
 
 void vhu_log(const struct vhu_server *s, enum vio_log_level level,
@@ -95,6 +70,18 @@ static bool wants_ack(const struct vhu_server *s, const struct vhu_msg *msg)
 	return msg->hdr.flags & VHU_NEED_REPLY && pf & VHU_PF(REPLY_ACK);
 }
 
+/* What is so now, of what a request may ask for. */
+static unsigned conditions(const struct vhu_server *s)
+{
+	unsigned when = VHU_WHEN_SUSPENDED;
+
+	for (unsigned i = 0; i < s->nr_rings; i++) {
+		if (vhu_ring_started(&s->ring[i]))
+			when &= ~(unsigned)VHU_WHEN_SUSPENDED;
+	}
+	return when;
+}
+
 /* Check and run one request. 0, VHU_REPLIED or -errno (logged). */
 static int run_request(struct vhu_server *s, const struct vhu_rule *rule,
 		       struct vhu_msg *msg)
@@ -104,17 +91,12 @@ static int run_request(struct vhu_server *s, const struct vhu_rule *rule,
 	 * Held against what we offer, not what was accepted: the text gates
 	 * some requests on the former, and front ends differ.
 	 */
-	enum vhu_fault fault =
-		vhu_check_msg(rule, msg, vhu_offered_protocol(s));
+	struct vhu_session now = { vhu_offered_protocol(s), s->features,
+				   rule && rule->when ? conditions(s) : 0 };
+	enum vhu_fault fault = vhu_check_msg(rule, msg, &now);
 
 	if (!fault && !handler[req])
 		fault = VHU_NO_FEATURE;
-	/* Not the kicks, of which there are as many as requests. */
-	if (!fault && req != VHOST_USER_VRING_KICK)
-		vhu_say(s, VIO_LOG_DEBUG, rule->name,
-			{ "request", req }, { "bytes", msg->hdr.size },
-			{ "fds", msg->nr_fds }, { "flags", msg->hdr.flags },
-			{ "u64", msg->hdr.size >= 8 ? msg->p.u64 : 0 });
 	if (fault) {
 		const char *name = rule ? rule->name : "request";
 
@@ -126,12 +108,12 @@ static int run_request(struct vhu_server *s, const struct vhu_rule *rule,
 			{ "fds", msg->nr_fds });
 		return -EPROTO;
 	}
-	if (msg->hdr.flags & VHU_REPLY) {
-		vhu_say(s, VIO_LOG_ERROR,
-			"front end sent a reply, not a request",
-			{ rule->name, req });
-		return -EPROTO;
-	}
+	/* Not the kicks, of which there are as many as requests. */
+	if (req != VHOST_USER_VRING_KICK)
+		vhu_say(s, VIO_LOG_DEBUG, rule->name,
+			{ "request", req }, { "bytes", msg->hdr.size },
+			{ "fds", msg->nr_fds }, { "flags", msg->hdr.flags },
+			{ "u64", msg->hdr.size >= 8 ? msg->p.u64 : 0 });
 	return handler[req](s, msg);
 }
 

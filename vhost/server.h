@@ -10,7 +10,7 @@
 #include <pthread.h>
 #include <vireo/vhu.h>
 
-#include "msg.h"
+#include <vireo/vhu_msg.h>
 #include "sock.h"
 
 /*

@@ -11,7 +11,7 @@
 #ifndef VHOST_SOCK_H
 #define VHOST_SOCK_H
 
-#include "msg.h"
+#include <vireo/vhu_msg.h>
 
 struct vhu_sock {
 	int fd;			/* owned; -1: none */

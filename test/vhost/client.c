@@ -7,7 +7,7 @@
 #define _GNU_SOURCE
 #include <vireo/driver_blk.h>
 #include "program.h"
-#include "vhost/msg.h"
+#include <vireo/vhu_msg.h>
 #include "vhost/sock.h"
 #include "vtest.h"
 

@@ -10,7 +10,7 @@
 
 #include <vireo/vhu.h>
 
-#include "vhost/msg.h"
+#include <vireo/vhu_msg.h>
 #include "vhost/sock.h"
 #include "vtest.h"
 

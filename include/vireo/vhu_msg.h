@@ -1,20 +1,26 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * vhost/msg.h - the messages of the vhost-user protocol: numbers, payloads,
- * and the rules that every message obeys, as one table. Pure: it knows no
- * socket, no file descriptor's meaning, and neither role.
+ * vireo/vhu_msg.h - the messages of the vhost-user protocol: numbers, payloads,
+ * and the rules that every message obeys, made from the rows of
+ * vhu_messages.h. Pure: it knows no socket, no file descriptor's meaning, and
+ * neither role; whoever looks at messages can use it.
  *
  * All numbers of the protocol are in the machine's own byte order. Numbers
  * and names are those of the protocol's text; SLAVE there became BACKEND.
  */
-#ifndef VHOST_MSG_H
-#define VHOST_MSG_H
+#ifndef VIREO_VHU_MSG_H
+#define VIREO_VHU_MSG_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include <vireo/base.h>
+#include <vireo/vhu_messages.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 /* The feature bit that says: there are protocol features. */
 #define VHOST_USER_F_PROTOCOL_FEATURES	30
@@ -22,96 +28,44 @@
 #define VHOST_F_LOG_ALL			26
 
 enum vhost_user_protocol_feature {
-	VHOST_USER_PROTOCOL_F_MQ			= 0,
-	VHOST_USER_PROTOCOL_F_LOG_SHMFD			= 1,
-	VHOST_USER_PROTOCOL_F_RARP			= 2,
-	VHOST_USER_PROTOCOL_F_REPLY_ACK			= 3,
-	VHOST_USER_PROTOCOL_F_MTU			= 4,
-	VHOST_USER_PROTOCOL_F_BACKEND_REQ		= 5,
-	VHOST_USER_PROTOCOL_F_CROSS_ENDIAN		= 6,
-	VHOST_USER_PROTOCOL_F_CRYPTO_SESSION		= 7,
-	VHOST_USER_PROTOCOL_F_PAGEFAULT			= 8,
-	VHOST_USER_PROTOCOL_F_CONFIG			= 9,
-	VHOST_USER_PROTOCOL_F_BACKEND_SEND_FD		= 10,
-	VHOST_USER_PROTOCOL_F_HOST_NOTIFIER		= 11,
-	VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD		= 12,
-	VHOST_USER_PROTOCOL_F_RESET_DEVICE		= 13,
-	VHOST_USER_PROTOCOL_F_INBAND_NOTIFICATIONS	= 14,
-	VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS	= 15,
-	VHOST_USER_PROTOCOL_F_STATUS			= 16,
-	VHOST_USER_PROTOCOL_F_XEN_MMAP			= 17,
-	VHOST_USER_PROTOCOL_F_SHARED_OBJECT		= 18,
-	VHOST_USER_PROTOCOL_F_DEVICE_STATE		= 19,
-	VHOST_USER_PROTOCOL_F_GET_VRING_BASE_INFLIGHT	= 20,
-	VHOST_USER_PROTOCOL_F_GPA_ADDRESSES		= 21,
-	VHOST_USER_PROTOCOL_F_SHMEM			= 22,
-	VHOST_USER_PROTOCOL_F_GET_VRING_BASE_SKIP_DRAIN	= 23,
+#define VHU_ROW(name, bit, about) VHOST_USER_PROTOCOL_F_##name = (bit),
+	VHU_PROTOCOL_FEATURES(VHU_ROW)
+#undef VHU_ROW
+	VHU_PROTOCOL_BITS			/* one past the last */
 };
 
 #define VHU_PF(name)	((uint64_t)1 << VHOST_USER_PROTOCOL_F_##name)
 
 /* Requests of the front end. */
 enum vhost_user_request {
-	VHOST_USER_GET_FEATURES			= 1,
-	VHOST_USER_SET_FEATURES			= 2,
-	VHOST_USER_SET_OWNER			= 3,
-	VHOST_USER_RESET_OWNER			= 4,
-	VHOST_USER_SET_MEM_TABLE		= 5,
-	VHOST_USER_SET_LOG_BASE			= 6,
-	VHOST_USER_SET_LOG_FD			= 7,
-	VHOST_USER_SET_VRING_NUM		= 8,
-	VHOST_USER_SET_VRING_ADDR		= 9,
-	VHOST_USER_SET_VRING_BASE		= 10,
-	VHOST_USER_GET_VRING_BASE		= 11,
-	VHOST_USER_SET_VRING_KICK		= 12,
-	VHOST_USER_SET_VRING_CALL		= 13,
-	VHOST_USER_SET_VRING_ERR		= 14,
-	VHOST_USER_GET_PROTOCOL_FEATURES	= 15,
-	VHOST_USER_SET_PROTOCOL_FEATURES	= 16,
-	VHOST_USER_GET_QUEUE_NUM		= 17,
-	VHOST_USER_SET_VRING_ENABLE		= 18,
-	VHOST_USER_SEND_RARP			= 19,
-	VHOST_USER_NET_SET_MTU			= 20,
-	VHOST_USER_SET_BACKEND_REQ_FD		= 21,
-	VHOST_USER_IOTLB_MSG			= 22,
-	VHOST_USER_SET_VRING_ENDIAN		= 23,
-	VHOST_USER_GET_CONFIG			= 24,
-	VHOST_USER_SET_CONFIG			= 25,
-	VHOST_USER_CREATE_CRYPTO_SESSION	= 26,
-	VHOST_USER_CLOSE_CRYPTO_SESSION		= 27,
-	VHOST_USER_POSTCOPY_ADVISE		= 28,
-	VHOST_USER_POSTCOPY_LISTEN		= 29,
-	VHOST_USER_POSTCOPY_END			= 30,
-	VHOST_USER_GET_INFLIGHT_FD		= 31,
-	VHOST_USER_SET_INFLIGHT_FD		= 32,
-	VHOST_USER_GPU_SET_SOCKET		= 33,
-	VHOST_USER_RESET_DEVICE			= 34,
-	VHOST_USER_VRING_KICK			= 35,
-	VHOST_USER_GET_MAX_MEM_SLOTS		= 36,
-	VHOST_USER_ADD_MEM_REG			= 37,
-	VHOST_USER_REM_MEM_REG			= 38,
-	VHOST_USER_SET_STATUS			= 39,
-	VHOST_USER_GET_STATUS			= 40,
-	VHOST_USER_GET_SHARED_OBJECT		= 41,
-	VHOST_USER_SET_DEVICE_STATE_FD		= 42,
-	VHOST_USER_CHECK_DEVICE_STATE		= 43,
-	VHOST_USER_GET_SHMEM_CONFIG		= 44,
+#define VHU_ROW(name, nr, ...) VHOST_USER_##name = (nr),
+	VHU_FRONT_MESSAGES(VHU_ROW)
+#undef VHU_ROW
 	VHU_REQUESTS				/* one past the last */
 };
 
 /* Requests of the back end, on the channel of SET_BACKEND_REQ_FD. */
 enum vhost_user_backend_request {
-	VHOST_USER_BACKEND_IOTLB_MSG			= 1,
-	VHOST_USER_BACKEND_CONFIG_CHANGE_MSG		= 2,
-	VHOST_USER_BACKEND_VRING_HOST_NOTIFIER_MSG	= 3,
-	VHOST_USER_BACKEND_VRING_CALL			= 4,
-	VHOST_USER_BACKEND_VRING_ERR			= 5,
-	VHOST_USER_BACKEND_SHARED_OBJECT_ADD		= 6,
-	VHOST_USER_BACKEND_SHARED_OBJECT_REMOVE		= 7,
-	VHOST_USER_BACKEND_SHARED_OBJECT_LOOKUP		= 8,
-	VHOST_USER_BACKEND_SHMEM_MAP			= 9,
-	VHOST_USER_BACKEND_SHMEM_UNMAP			= 10,
+#define VHU_ROW(name, nr, ...) VHOST_USER_BACKEND_##name = (nr),
+	VHU_BACK_MESSAGES(VHU_ROW)
+#undef VHU_ROW
 	VHU_BACKEND_REQUESTS
+};
+
+/* What a payload is. */
+enum vhu_kind {
+#define VHU_ROW(name, ...) VHU_KIND_##name,
+	VHU_KINDS(VHU_ROW)
+#undef VHU_ROW
+	VHU_KINDS_NR
+};
+
+/* What must be so before a request may come. */
+enum vhu_when {
+	VHU_WHEN_ALWAYS = 0,
+#define VHU_ROW(name, bit, about) VHU_WHEN_##name = 1 << (bit),
+	VHU_CONDITIONS(VHU_ROW)
+#undef VHU_ROW
 };
 
 struct vhu_hdr {
@@ -203,6 +157,65 @@ struct vhu_inflight {
 	uint16_t queue_size;
 };
 
+/* Of IOTLB_MSG, both ways. */
+struct vhu_iotlb {
+	uint64_t iova;
+	uint64_t size;
+	uint64_t user_addr;
+	uint8_t perm;		/* bit 0: read, bit 1: write */
+	uint8_t type;
+	uint8_t padding[6];
+};
+
+/* vhu_iotlb.type */
+#define VHU_IOTLB_MISS		1u
+#define VHU_IOTLB_UPDATE	2u
+#define VHU_IOTLB_INVALIDATE	3u
+#define VHU_IOTLB_ACCESS_FAIL	4u
+
+/* Of VRING_HOST_NOTIFIER_MSG; index as in SET_VRING_KICK. */
+struct vhu_area {
+	uint64_t index;
+	uint64_t size;
+	uint64_t offset;
+};
+
+/* Of SET_DEVICE_STATE_FD. */
+struct vhu_transfer {
+	uint32_t direction;
+	uint32_t phase;
+};
+
+/* vhu_transfer.direction, .phase */
+#define VHU_TRANSFER_SAVE	0u
+#define VHU_TRANSFER_LOAD	1u
+#define VHU_PHASE_STOPPED	0u
+
+/* Its answer: no descriptor comes along. Bits 0 to 7: an error. */
+#define VHU_TRANSFER_NOFD	0x100u
+
+/* Of SHMEM_MAP and SHMEM_UNMAP. */
+struct vhu_mmap {
+	uint8_t shmid;
+	uint8_t padding[7];
+	uint64_t fd_offset;
+	uint64_t shm_offset;
+	uint64_t len;
+	uint64_t flags;
+};
+
+/* vhu_mmap.flags */
+#define VHU_MMAP_WRITABLE	1u
+
+/* What GET_SHMEM_CONFIG answers; the index is the region's id. */
+#define VHU_SHMEM_REGIONS	256
+
+struct vhu_shmem {
+	uint32_t nr;		/* regions that have a size */
+	uint32_t padding;
+	uint64_t size[VHU_SHMEM_REGIONS];
+};
+
 union vhu_payload {
 	uint64_t u64;
 	struct vhu_vring_state state;
@@ -212,6 +225,12 @@ union vhu_payload {
 	struct vhu_config config;
 	struct vhu_log log;
 	struct vhu_inflight inflight;
+	struct vhu_iotlb iotlb;
+	struct vhu_area area;
+	struct vhu_transfer transfer;
+	struct vhu_mmap mmap;
+	struct vhu_shmem shmem;
+	unsigned char uuid[16];
 	unsigned char bytes[VHU_CONFIG_MAX + 16];
 };
 
@@ -227,6 +246,10 @@ VIO_STATIC_ASSERT(offsetof(struct vhu_mem_table, region) == 8,
 VIO_STATIC_ASSERT(offsetof(struct vhu_mem_reg, region) == 8,
 		  "as on the wire");
 VIO_STATIC_ASSERT(VHU_CONFIG_HDR == 12, "as on the wire");
+VIO_STATIC_ASSERT(offsetof(struct vhu_iotlb, type) == 25, "as on the wire");
+VIO_STATIC_ASSERT(sizeof(struct vhu_area) == 24, "as on the wire");
+VIO_STATIC_ASSERT(sizeof(struct vhu_mmap) == 40, "as on the wire");
+VIO_STATIC_ASSERT(sizeof(struct vhu_shmem) == 2056, "as on the wire");
 
 /* One message; the descriptors are owned by whoever holds the message. */
 struct vhu_msg {
@@ -236,20 +259,28 @@ struct vhu_msg {
 	unsigned nr_fds;
 };
 
-/* What a request must look like. */
+/* What a request must look like, and what its answer is. */
 struct vhu_rule {
 	const char *name;	/* "GET_FEATURES" */
+	const char *about;	/* "which features are there" */
 	uint16_t min;		/* bytes of payload */
 	uint16_t max;
+	uint8_t payload;	/* enum vhu_kind */
+	uint8_t reply_payload;	/* likewise; of its own answer */
 	uint8_t fds_min;
 	uint8_t fds_max;
 	bool reply;		/* has an answer of its own */
 	int8_t pf;		/* protocol feature that it needs, or -1 */
+	int8_t vf;		/* feature that it needs, or -1 */
+	uint8_t when;		/* enum vhu_when: all of these */
 };
 
 /* The rule of a request, or NULL for a number that the protocol lacks. */
 const struct vhu_rule *vhu_rule(uint32_t request);
 const struct vhu_rule *vhu_backend_rule(uint32_t request);
+
+/* "MQ" for 0; NULL for a bit that the protocol lacks. */
+const char *vhu_protocol_name(unsigned bit);
 
 /* What is wrong with a message. */
 enum vhu_fault {
@@ -260,23 +291,45 @@ enum vhu_fault {
 	VHU_BAD_SIZE,		/* wrong payload length for this request */
 	VHU_BAD_FDS,		/* wrong number of file descriptors */
 	VHU_NO_FEATURE,		/* its protocol feature is not negotiated */
+	VHU_NO_VIRTIO_FEATURE,	/* its feature is not negotiated */
+	VHU_BAD_TIME,		/* not now: something has to come before */
+	VHU_IS_REPLY,		/* a reply that nobody waits for */
 };
 
 /* One sentence for the log, saying what is wrong. */
 const char *vhu_fault_text(enum vhu_fault fault);
 
+/* Where a session stands, for vhu_check_msg(). */
+struct vhu_session {
+	uint64_t protocol;	/* features in force */
+	uint64_t features;
+	unsigned when;		/* enum vhu_when: what is so */
+};
+
 /* Check a header before its payload is read: version and bound. */
 enum vhu_fault vhu_check_hdr(const struct vhu_hdr *hdr);
 
 /*
- * Check a whole message against its rule. @pf: the protocol features in
- * force. @rule may be NULL.
+ * Check a whole request against its rule, which may be NULL, and the session
+ * in which it came.
  */
 enum vhu_fault vhu_check_msg(const struct vhu_rule *rule,
-			     const struct vhu_msg *msg, uint64_t pf);
+			     const struct vhu_msg *msg,
+			     const struct vhu_session *session);
 
 /* Make an empty request with @size bytes of payload, all zero. */
 void vhu_msg_init(struct vhu_msg *msg, uint32_t request, uint32_t flags,
 		  uint32_t size);
 
+/*
+ * vhu_msg_text() - a message in words, for people: the fields of its payload,
+ * not its name. Cut off to @len bytes with the zero that ends it; never
+ * looks beyond msg->hdr.size bytes. @rule may be NULL. Returns @out.
+ */
+char *vhu_msg_text(char *out, size_t len, const struct vhu_rule *rule,
+		   const struct vhu_msg *msg);
+
+#ifdef __cplusplus
+}
+#endif
 #endif

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vhost/client.h - the insides of the front end's side, shared by its parts:
+ * client.c (the bus), client_msg.c (questions and answers), client_events.c
+ * (what the back end asks), client_life.c (connecting, again and again).
+ */
+#ifndef VHOST_CLIENT_H
+#define VHOST_CLIENT_H
+
+#include <vireo/vhu_client.h>
+#include <vireo/vhu_msg.h>
+
+#include "vhost/sock.h"
+
+struct vhu_client_ring {
+	struct vio_queue_layout layout;
+	int kick;		/* eventfds, -1 where there is none */
+	int call;
+	bool wanted;		/* the driver set it up */
+	bool running;
+};
+
+struct vhu_client {
+	struct vhu_sock sock;
+	struct vhu_msg out;
+	struct vhu_sock events;	/* the back end's own requests */
+	struct vhu_client_conf conf;
+	uint64_t pf;		/* protocol features in force */
+	uint64_t offered;
+	uint64_t features;	/* the driver's */
+	struct vhu_inflight inflight;	/* what inflight_fd is */
+	int inflight_fd;	/* record of requests; -1: none */
+	uint32_t status;	/* where the back end keeps none */
+	unsigned nr_queues;
+	bool has_pf;		/* bit 30 was offered */
+	struct vhu_client_ring ring[VHU_CLIENT_QUEUES];
+};
+
+static inline bool vhu_client_has(const struct vhu_client *c, unsigned pf)
+{
+	return c->pf >> pf & 1;
+}
+
+/* -- client_msg.c: 0 or -errno -------------------------------------------- */
+
+/* Send c->out, which has an answer of its own of at least @min bytes. */
+int vhu_ask(struct vhu_client *c, uint32_t min);
+/* Send c->out, which has none; with REPLY_ACK it gets one. */
+int vhu_tell(struct vhu_client *c);
+int vhu_ask_u64(struct vhu_client *c, uint32_t request, uint64_t *v);
+int vhu_tell_u64(struct vhu_client *c, uint32_t request, uint64_t v);
+int vhu_tell_state(struct vhu_client *c, uint32_t request, uint32_t index,
+		   uint32_t num);
+int vhu_tell_fd(struct vhu_client *c, uint32_t request, uint32_t index,
+		int fd);
+
+/* -- client.c -------------------------------------------------------------- */
+
+bool vhu_client_is_packed(const struct vhu_client *c);
+void vhu_client_forget_inflight(struct vhu_client *c);
+void vhu_client_notify(void *bus, uint16_t index);
+/* Tell a successor what the driver agreed on and set up. */
+int vhu_client_again(struct vhu_client *c);
+
+/* -- client_events.c ------------------------------------------------------- */
+
+/* Give the back end a channel, where it can use one. */
+int vhu_client_open_events(struct vhu_client *c);
+
+#endif
