@@ -19,30 +19,6 @@ static struct vio_console *console_of(struct vio_dev *dev)
 
 /* -- to the guest -------------------------------------------------------- */
 
-/* Input into a guest's buffer until either ends. Returns the bytes. */
-static uint32_t receive(struct vio_console *con, struct vio_req *req)
-{
-	struct vio_cursor c = vio_req_writer(req);
-	struct vio_seg seg[SPANS];
-	uint32_t sum = 0, taken;
-	size_t got;
-
-	while (c.left) {
-		unsigned n = vio_cursor_spans(&c, c.left, seg, SPANS, &taken);
-
-		for (unsigned i = 0; i < n; i++) {
-			got = con->backend->read(con->backend_ctx, seg[i].base,
-						 seg[i].len);
-			if (got > seg[i].len)
-				got = seg[i].len;
-			sum += got;
-			if (got < seg[i].len)
-				return sum;
-		}
-	}
-	return sum;
-}
-
 static enum vio_service service_rx(struct vio_console *con,
 				   struct vio_queue *q, unsigned budget)
 {
@@ -53,12 +29,12 @@ static enum vio_service service_rx(struct vio_console *con,
 		req = vio_queue_pop(q);
 		if (!req)
 			return VIO_SERVICE_IDLE;
-		len = receive(con, req);
+		len = vio_req_fill(req, UINT32_MAX, con->backend->read,
+				   con->backend_ctx);
 		if (!len && req->write_len) {
 			vio_queue_unpop(q, req);
 			return VIO_SERVICE_WAIT;
 		}
-		vio_req_wrote(req, 0, len);
 		vio_shared64_add(&con->stats.bytes_in, len);
 		vio_req_done(req);
 	}

@@ -11,34 +11,7 @@
 /* Bytes given to one request; a guest may ask for 4 GiB, and ask again. */
 #define MOST	65536u
 
-#define SPANS	8
-
 const uint16_t vio_rng_ctx_size = 0;
-
-/* Fill spans one by one until the source runs dry. Returns the bytes. */
-static uint32_t fill(struct vio_rng *rng, struct vio_req *req)
-{
-	struct vio_cursor c = vio_req_writer(req);
-	uint32_t want = c.left < MOST ? c.left : MOST, sum = 0, taken;
-	struct vio_seg seg[SPANS];
-	size_t got;
-
-	while (sum < want) {
-		unsigned n = vio_cursor_spans(&c, want - sum, seg, SPANS,
-					      &taken);
-
-		for (unsigned i = 0; i < n; i++) {
-			got = rng->source->fill(rng->source_ctx, seg[i].base,
-						seg[i].len);
-			if (got > seg[i].len)
-				got = seg[i].len;
-			sum += got;
-			if (got < seg[i].len)
-				return sum;
-		}
-	}
-	return sum;
-}
 
 static enum vio_service rng_service(struct vio_dev *dev, struct vio_queue *q,
 				    unsigned budget)
@@ -51,13 +24,13 @@ static enum vio_service rng_service(struct vio_dev *dev, struct vio_queue *q,
 		req = vio_queue_pop(q);
 		if (!req)
 			return VIO_SERVICE_IDLE;
-		len = fill(rng, req);
+		len = vio_req_fill(req, MOST, rng->source->fill,
+				   rng->source_ctx);
 		/* entropy.device.device-operation.1: one byte at the least */
 		if (!len && req->write_len) {
 			vio_queue_unpop(q, req);
 			return VIO_SERVICE_WAIT;
 		}
-		vio_req_wrote(req, 0, len);
 		vio_shared64_add(&rng->bytes, len);
 		vio_req_done(req);
 	}

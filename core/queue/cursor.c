@@ -140,6 +140,28 @@ unsigned vio_cursor_spans(struct vio_cursor *c, uint32_t len,
 	return n;
 }
 
+uint32_t vio_req_fill(struct vio_req *req, uint32_t most,
+		      size_t (*fn)(void *ctx, void *dst, size_t len),
+		      void *ctx)
+{
+	struct vio_cursor c = vio_req_writer(req);
+	uint32_t sum = 0, len = 0;
+	size_t got = 0;
+
+	while (c.left && sum < most && got == len) {
+		void *dst = piece(&c, most - sum < c.left ? most - sum :
+							    c.left, &len);
+
+		got = fn(ctx, dst, len);
+		/* More than was asked for is a back end's mistake. */
+		if (vio_unlikely(got > len))
+			got = len;
+		sum += (uint32_t)got;
+	}
+	vio_req_wrote(req, 0, sum);
+	return sum;
+}
+
 void vio_req_wrote(struct vio_req *req, uint32_t off, uint32_t len)
 {
 	struct vio_cursor c;

@@ -182,6 +182,16 @@ unsigned vio_cursor_spans(struct vio_cursor *c, uint32_t len,
 			  struct vio_seg *seg, unsigned max, uint32_t *taken);
 
 /*
+ * vio_req_fill() - let @fn(@ctx) fill the writable part in place, piece by
+ * piece, up to @most bytes in all. It returns how many bytes it gave; fewer
+ * than it was asked for end the matter. They are entered as written.
+ * Returns the bytes.
+ */
+uint32_t vio_req_fill(struct vio_req *req, uint32_t most,
+		      size_t (*fn)(void *ctx, void *dst, size_t len),
+		      void *ctx);
+
+/*
  * vio_req_payload() - bytes @off to @off + @len of the readable or writable
  * part as an exact list of segments, in place; splits segments where needed,
  * so make cursors of that part afterwards. At most one payload of each part.

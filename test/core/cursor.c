@@ -193,6 +193,55 @@ TEST("the used length counts what was written without a gap",
 	CHECK_EQ(req->written, 10);
 }
 
+struct source {
+	uint32_t left;
+	unsigned calls;
+	bool lies;
+};
+
+static size_t give(void *ctx, void *dst, size_t len)
+{
+	struct source *s = ctx;
+	size_t n = len < s->left ? len : s->left;
+
+	memset(dst, 0x5a, n);
+	s->left -= (uint32_t)n;
+	s->calls++;
+	return s->lies ? SIZE_MAX : n;
+}
+
+TEST("a request is filled until its source, its room or the limit ends", "")
+{
+	struct vtest_rand rnd = vtest_rand_init(vtest_seed());
+	const uint32_t left[] = { 0, 1, 57, 100, 1000 };
+	const uint32_t most[] = { 0, 1, 64, 100, UINT32_MAX };
+
+	for (unsigned i = 0; i < 25; i++) {
+		struct vio_req *req = make(&rnd, 1, 100);
+		struct source s = { .left = left[i % 5] };
+		uint32_t want = 100;
+
+		if (most[i / 5] < want)
+			want = most[i / 5];
+		if (s.left < want)
+			want = s.left;
+		CHECK_EQ(vio_req_fill(req, most[i / 5], give, &s), want);
+		CHECK_EQ(req->written, want);
+		CHECK_EQ(s.left, left[i % 5] - want);
+		CHECK_LE(s.calls, 100);
+	}
+}
+
+TEST("a source that claims more than it was asked for is not believed", "")
+{
+	struct vtest_rand rnd = vtest_rand_init(vtest_seed());
+	struct vio_req *req = make(&rnd, 1, 100);
+	struct source s = { .left = 1000, .lies = true };
+
+	CHECK_EQ(vio_req_fill(req, UINT32_MAX, give, &s), 100);
+	CHECK_EQ(req->written, 100);
+}
+
 TEST("spans cover the bytes in order, at most as many as asked", "")
 {
 	struct vtest_rand rnd = vtest_rand_init(vtest_seed());
