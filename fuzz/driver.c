@@ -113,9 +113,10 @@ static int queue_start(void *bus, uint16_t index,
 	return VIO_OK;
 }
 
-static void notify(void *bus, uint16_t index)
+static void notify(void *bus, uint16_t index, uint16_t next)
 {
 	(void)bus;
+	(void)next;
 	must(index < QUEUES, "notifications name a queue");
 }
 

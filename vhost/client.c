@@ -330,11 +330,12 @@ static int bus_queue_start(void *bus, uint16_t index,
 	return VIO_OK;
 }
 
-void vhu_client_notify(void *bus, uint16_t index)
+void vhu_client_notify(void *bus, uint16_t index, uint16_t next)
 {
 	struct vhu_client *c = bus;
 	uint64_t one = 1;
 
+	(void)next;
 	/* Full means: the back end has not even seen the last one. */
 	while (write(c->ring[index].kick, &one, sizeof(one)) < 0 &&
 	       errno == EINTR)

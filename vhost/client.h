@@ -58,7 +58,7 @@ int vhu_tell_fd(struct vhu_client *c, uint32_t request, uint32_t index,
 
 bool vhu_client_is_packed(const struct vhu_client *c);
 void vhu_client_forget_inflight(struct vhu_client *c);
-void vhu_client_notify(void *bus, uint16_t index);
+void vhu_client_notify(void *bus, uint16_t index, uint16_t next);
 /* Tell a successor what the driver agreed on and set up. */
 int vhu_client_again(struct vhu_client *c);
 

@@ -163,7 +163,7 @@ static void wake_all(struct vhu_client *c)
 	for (i = 0; i < VHU_CLIENT_QUEUES; i++) {
 		if (!c->ring[i].running)
 			continue;
-		vhu_client_notify(c, (uint16_t)i);
+		vhu_client_notify(c, (uint16_t)i, 0);
 		/* Full means: it is signalled already. */
 		while (write(c->ring[i].call, &one, sizeof(one)) < 0 &&
 		       errno == EINTR)

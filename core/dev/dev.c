@@ -5,6 +5,7 @@
  * no ring layout and no transport.
  */
 #include <vireo/dev.h>
+#include <vireo/spec/packed.h>
 #include <vireo/spec/virtio.h>
 #include "core/base/string.h"
 
@@ -266,4 +267,29 @@ enum vio_service vio_queue_service(struct vio_queue *q, unsigned budget)
 			return r;
 	}
 	return VIO_SERVICE_MORE;
+}
+
+struct vio_queue *vio_dev_notified(struct vio_dev *dev, uint32_t value,
+				   uint16_t *next)
+{
+	uint32_t index = value & 0xffff;
+	struct vio_queue *q;
+	uint16_t pos;
+
+	if (index >= dev->nr_queues)
+		return NULL;
+	q = &dev->queue[index];
+	/* Any index of a split ring can be one. */
+	if (!vio_dev_has(dev, VIRTIO_F_RING_PACKED) ||
+	    pvirtq_unpack((uint16_t)(value >> 16), q->size, &pos))
+		*next = (uint16_t)(value >> 16);
+	return q;
+}
+
+const struct vio_shm *vio_dev_shm(const struct vio_dev *dev, uint32_t id)
+{
+	for (unsigned i = 0; i < dev->nr_shm; i++)
+		if (dev->shm[i].id == id)
+			return &dev->shm[i];
+	return NULL;
 }

@@ -7,6 +7,9 @@
 #include <vireo/spec/mmio.h>
 #include "core/base/string.h"
 
+/* Polls of a queue's reset before the device counts as stuck. */
+#define PATIENCE	100000
+
 static uint32_t get(const struct vio_bus_mmio *b, uint32_t off)
 {
 	return b->access->read(b->ctx, off, 4);
@@ -165,9 +168,47 @@ static int queue_start(void *bus, uint16_t index,
 	return get(bus, VIRTIO_MMIO_QUEUE_READY) ? VIO_OK : VIO_E_PEER;
 }
 
-static void notify(void *bus, uint16_t index)
+static void notify(void *bus, uint16_t index, uint16_t next)
 {
-	put(bus, VIRTIO_MMIO_QUEUE_NOTIFY, index);
+	put(bus, VIRTIO_MMIO_QUEUE_NOTIFY, index | (uint32_t)next << 16);
+}
+
+static int queue_reset(void *bus, uint16_t index)
+{
+	struct vio_bus_mmio *b = bus;
+	unsigned i;
+	int err;
+
+	put(bus, VIRTIO_MMIO_QUEUE_SEL, index);
+	/* mmio.driver.mmio-device-register-layout.14 and .15 */
+	put(bus, VIRTIO_MMIO_QUEUE_RESET, 1);
+	for (i = 0; i < PATIENCE; i++) {
+		if (!get(bus, VIRTIO_MMIO_QUEUE_RESET))
+			return get(bus, VIRTIO_MMIO_QUEUE_READY) ?
+			       VIO_E_PEER : VIO_OK;
+		err = b->access->wait(b->ctx);
+		if (err)
+			return err;
+	}
+	return VIO_E_IO;
+}
+
+static uint64_t get64(void *bus, uint32_t low)
+{
+	return get(bus, low) | (uint64_t)get(bus, low + 4) << 32;
+}
+
+/* 4.2.2: a length of all ones says that there is no such region. */
+static int shm(void *bus, uint8_t id, struct vio_shm *shm)
+{
+	put(bus, VIRTIO_MMIO_SHM_SEL, id);
+	shm->id = id;
+	shm->len = get64(bus, VIRTIO_MMIO_SHM_LEN_LOW);
+	shm->base = get64(bus, VIRTIO_MMIO_SHM_BASE_LOW);
+	if (shm->len == UINT64_MAX)
+		return VIO_E_UNSUPP;
+	return shm->len && shm->len - 1 <= UINT64_MAX - shm->base ?
+	       VIO_OK : VIO_E_PEER;
 }
 
 static int wait(void *bus, uint16_t index)
@@ -193,4 +234,8 @@ const struct vio_bus_ops vio_bus_mmio_ops = {
 	.queue_start = queue_start,
 	.notify = notify,
 	.wait = wait,
+	.queue_reset = queue_reset,
+	.shm = shm,
+	.carries = { { 1ull << VIRTIO_F_NOTIFICATION_DATA |
+		       1ull << VIRTIO_F_RING_RESET, 0 } },
 };

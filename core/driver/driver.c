@@ -11,6 +11,11 @@
 /* Polls of a status or a generation before the device counts as stuck. */
 #define PATIENCE	100000
 
+/* No device type's driver can accept these by itself. */
+#define BUS_FEATURES	(1ull << VIRTIO_F_NOTIFICATION_DATA |	\
+			 1ull << VIRTIO_F_NOTIF_CONFIG_DATA |	\
+			 1ull << VIRTIO_F_RING_RESET)
+
 static int add_status(struct vio_drv *drv, uint32_t bits)
 {
 	/* core.driver.device-status-field.2: bits are never cleared */
@@ -51,6 +56,10 @@ static int negotiate(struct vio_drv *drv, const struct vio_features *wanted)
 		return err;
 	drv->features.w[0] = offered.w[0] & wanted->w[0];
 	drv->features.w[1] = offered.w[1] & wanted->w[1];
+	/* What the bus must do something for, it says itself. */
+	drv->features.w[0] &= ~BUS_FEATURES;
+	drv->features.w[0] |= offered.w[0] & drv->bus->carries.w[0];
+	drv->features.w[1] |= offered.w[1] & drv->bus->carries.w[1];
 #ifdef VIO_NO_PACKED
 	vio_feature_clear(&drv->features, VIRTIO_F_RING_PACKED);
 #endif
@@ -114,6 +123,19 @@ int vio_drv_queue(struct vio_drv *drv, uint16_t index, struct vio_vq *vq,
 	return drv->bus->queue_start(drv->bus_ctx, index, &vq->layout);
 }
 
+int vio_drv_queue_reset(struct vio_drv *drv, uint16_t index)
+{
+	if (!vio_drv_has(drv, VIRTIO_F_RING_RESET) || !drv->bus->queue_reset)
+		return VIO_E_UNSUPP;
+	return drv->bus->queue_reset(drv->bus_ctx, index);
+}
+
+int vio_drv_queue_again(struct vio_drv *drv, uint16_t index,
+			const struct vio_vq *vq)
+{
+	return drv->bus->queue_start(drv->bus_ctx, index, &vq->layout);
+}
+
 int vio_drv_ready(struct vio_drv *drv)
 {
 	return add_status(drv, VIRTIO_STATUS_DRIVER_OK);
@@ -145,8 +167,13 @@ int vio_drv_config_read(struct vio_drv *drv, uint32_t off, void *dst,
 
 void vio_drv_kick(struct vio_drv *drv, uint16_t index, struct vio_vq *vq)
 {
-	if (vio_vq_publish(vq))
-		drv->bus->notify(drv->bus_ctx, index);
+	uint16_t next = 0;
+
+	if (!vio_vq_publish(vq))
+		return;
+	if (vio_drv_has(drv, VIRTIO_F_NOTIFICATION_DATA))
+		next = vio_vq_next(vq);
+	drv->bus->notify(drv->bus_ctx, index, next);
 }
 
 void *vio_drv_wait_used(struct vio_drv *drv, uint16_t index,

@@ -173,6 +173,16 @@ bool vio_vq_publish(struct vio_vq *vq)
 	return kick;
 }
 
+uint16_t vio_vq_next(const struct vio_vq *vq)
+{
+	/*
+	 * split: the available index, 16 bits of it; packed: offset and wrap
+	 * counter (packed.driver.virtqueue-descriptor-table.3)
+	 */
+	return vq->ring ? pvirtq_pack(vq->avail_shown, vq->size) :
+			  vq->avail_shown;
+}
+
 bool vio_vq_pending(struct vio_vq *vq)
 {
 	return !vq->broken && vq->inflight && vq->ops->pending(vq);

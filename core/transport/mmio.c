@@ -126,12 +126,14 @@ static void queue_reset(struct vio_mmio *m, struct vio_mmio_queue *r)
 
 static void notify(struct vio_mmio *m, uint32_t value)
 {
-	/* With NOTIFICATION_DATA the upper half says how far the driver is;
-	 * the ring says it too. */
-	uint32_t index = value & 0xffff;
+	bool data = vio_dev_has(m->dev, VIRTIO_F_NOTIFICATION_DATA);
+	uint32_t index = data ? value & 0xffff : value;
 
-	if (index < m->dev->nr_queues)
-		m->ops->serve(m->ctx, &m->dev->queue[index]);
+	if (index >= m->dev->nr_queues)
+		return;
+	if (data)
+		vio_dev_notified(m->dev, value, &m->queue[index].next);
+	m->ops->serve(m->ctx, &m->dev->queue[index]);
 }
 
 /* -- status and features ------------------------------------------------- */
@@ -143,6 +145,7 @@ static void reset_registers(struct vio_mmio *m)
 	m->device_features_sel = 0;
 	m->driver_features_sel = 0;
 	m->queue_sel = 0;
+	m->shm_sel = 0;
 }
 
 static void set_status(struct vio_mmio *m, uint32_t status)
@@ -201,6 +204,25 @@ static uint32_t read_queue(struct vio_mmio *m, uint64_t off)
 	}
 }
 
+/* 4.2.2: all ones where there is no such region. */
+static uint32_t read_shm(const struct vio_mmio *m, uint64_t off)
+{
+	const struct vio_shm *shm = vio_dev_shm(m->dev, m->shm_sel);
+
+	if (!shm)
+		return UINT32_MAX;
+	switch (off) {
+	case VIRTIO_MMIO_SHM_LEN_LOW:
+		return (uint32_t)shm->len;
+	case VIRTIO_MMIO_SHM_LEN_HIGH:
+		return (uint32_t)(shm->len >> 32);
+	case VIRTIO_MMIO_SHM_BASE_LOW:
+		return (uint32_t)shm->base;
+	default:
+		return (uint32_t)(shm->base >> 32);
+	}
+}
+
 static uint32_t read_register(struct vio_mmio *m, uint64_t off)
 {
 	switch (off) {
@@ -224,7 +246,7 @@ static uint32_t read_register(struct vio_mmio *m, uint64_t off)
 	case VIRTIO_MMIO_SHM_LEN_HIGH:
 	case VIRTIO_MMIO_SHM_BASE_LOW:
 	case VIRTIO_MMIO_SHM_BASE_HIGH:
-		return UINT32_MAX;	/* 4.2.2: no such region */
+		return read_shm(m, off);
 	case VIRTIO_MMIO_CONFIG_GENERATION:
 		return __atomic_load_n(&m->dev->generation, __ATOMIC_ACQUIRE);
 	default:
@@ -322,6 +344,9 @@ static void write_register(struct vio_mmio *m, uint64_t off, uint32_t v)
 	case VIRTIO_MMIO_QUEUE_SEL:
 		m->queue_sel = v;
 		return;
+	case VIRTIO_MMIO_SHM_SEL:
+		m->shm_sel = v;
+		return;
 	case VIRTIO_MMIO_QUEUE_NOTIFY:
 		notify(m, v);
 		return;
@@ -368,5 +393,6 @@ void vio_mmio_init(struct vio_mmio *m, struct vio_dev *dev,
 	};
 	reset_registers(m);
 	vio_feature_set(&dev->offered, VIRTIO_F_RING_RESET);
+	vio_feature_set(&dev->offered, VIRTIO_F_NOTIFICATION_DATA);
 	vio_dev_attach(dev, &transport_ops, m, log);
 }

@@ -92,6 +92,9 @@ struct vio_dev {
 	struct vio_queue *queue;
 	uint16_t nr_queues;
 
+	const struct vio_shm *shm;	/* the owner's, set after init */
+	uint16_t nr_shm;
+
 	bool resetting;			/* waits for requests in flight */
 };
 
@@ -182,6 +185,19 @@ enum vio_service vio_queue_service(struct vio_queue *q, unsigned budget);
  * vio_queue_service() until that does not return VIO_SERVICE_MORE.
  */
 enum vio_service vio_queue_poll(struct vio_queue *q, unsigned budget);
+
+/*
+ * vio_dev_notified() - the queue that a notification means, where its value
+ * has the form of NOTIFICATION_DATA (standard: 2.9). @next: how far the driver
+ * says it is, in the form of the ring's event words; left alone where its ring
+ * has no such place. Only a hint: what counts stands in the ring. NULL where
+ * there is no such queue.
+ */
+struct vio_queue *vio_dev_notified(struct vio_dev *dev, uint32_t value,
+				   uint16_t *next);
+
+/* The shared memory region @id, or NULL. */
+const struct vio_shm *vio_dev_shm(const struct vio_dev *dev, uint32_t id);
 
 /* -- for device types ---------------------------------------------------- */
 

@@ -36,13 +36,41 @@ struct vio_bus_ops {
 	int (*queue_max)(void *bus, uint16_t index, uint16_t *size);
 	int (*queue_start)(void *bus, uint16_t index,
 			   const struct vio_queue_layout *layout);
-	/* Available buffer notification. */
-	void (*notify)(void *bus, uint16_t index);
+	/*
+	 * Available buffer notification. @next: the upper half of the
+	 * notification's value where NOTIFICATION_DATA was agreed on (next_off
+	 * and next_wrap, 2.9), else 0. What stands in the lower half is the
+	 * bus's business.
+	 */
+	void (*notify)(void *bus, uint16_t index, uint16_t next);
 	/*
 	 * Come back when the queue may have used buffers, or sooner.
 	 * VIO_E_IO when the device is gone for good.
 	 */
 	int (*wait)(void *bus, uint16_t index);
+	/*
+	 * Reset one queue and wait until that is done (RING_RESET). NULL: the
+	 * bus cannot.
+	 */
+	int (*queue_reset)(void *bus, uint16_t index);
+	/*
+	 * Where shared memory region @id lies; VIO_E_UNSUPP where there is no
+	 * such region. NULL: there are none.
+	 */
+	int (*shm)(void *bus, uint8_t id, struct vio_shm *shm);
+	/*
+	 * Features that are the bus's own to carry out (NOTIFICATION_DATA and
+	 * the like): accepted where the device offers them, whatever the
+	 * type's driver wants.
+	 */
+	struct vio_features carries;
+	/*
+	 * The legacy interface (standard: 2.4.1 and the like): no VERSION_1,
+	 * no FEATURES_OK, configuration and rings in the guest's own order of
+	 * bytes, and the ring in one piece with its used part aligned to this
+	 * many bytes. 0: not legacy.
+	 */
+	uint32_t legacy_align;
 };
 
 /* -- a device as its driver knows it ------------------------------------- */
@@ -70,6 +98,18 @@ int vio_drv_begin(struct vio_drv *drv, const struct vio_bus_ops *bus,
 int vio_drv_queue(struct vio_drv *drv, uint16_t index, struct vio_vq *vq,
 		  const struct vio_vq_limits *limits,
 		  struct vio_drv_mem *mem);
+
+/*
+ * vio_drv_queue_reset() - take one queue away from the device and wait until
+ * it let go. Take the buffers back (vio_vq_detach()), then vio_vq_reset() and
+ * vio_drv_queue_again(), or vio_drv_queue() with another size. VIO_E_UNSUPP
+ * where RING_RESET was not agreed on.
+ */
+int vio_drv_queue_reset(struct vio_drv *drv, uint16_t index);
+
+/* Give a queue that was reset back to the device, empty. */
+int vio_drv_queue_again(struct vio_drv *drv, uint16_t index,
+			const struct vio_vq *vq);
 
 /* All queues are set up: DRIVER_OK. */
 int vio_drv_ready(struct vio_drv *drv);

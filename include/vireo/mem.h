@@ -32,6 +32,16 @@ enum vio_perm {
 	VIO_PERM_RW	= 3,
 };
 
+/*
+ * A shared memory region of a device (standard: 2.10). @base: where the
+ * transport shows it: a guest address (MMIO), an offset in its BAR (PCI).
+ */
+struct vio_shm {
+	uint8_t id;
+	uint64_t base;
+	uint64_t len;		/* bytes; base + len is at most 2^64 */
+};
+
 struct vio_region {
 	vio_addr addr;		/* first guest address */
 	uint64_t size;		/* bytes; addr + size may be 2^64 */

@@ -35,6 +35,11 @@ struct vio_mmio_ops {
 struct vio_mmio_queue {
 	uint64_t desc, driver, device;
 	uint16_t size;
+	/*
+	 * With NOTIFICATION_DATA: how far the driver said it was, when it
+	 * notified last. A hint for those who look on: nothing goes by it.
+	 */
+	uint16_t next;
 	bool ready;
 	bool resetting;
 };
@@ -50,13 +55,15 @@ struct vio_mmio {
 	uint32_t device_features_sel;
 	uint32_t driver_features_sel;
 	uint32_t queue_sel;
+	uint32_t shm_sel;
 	uint32_t interrupt_status;	/* atomic */
 };
 
 /*
  * vio_mmio_init() - put a device behind registers. @queue: storage for one
  * entry a queue of @dev; @mem: the guest's memory, which outlives the device;
- * @log may be NULL. RING_RESET is added to what the device offers.
+ * @log may be NULL. RING_RESET and NOTIFICATION_DATA are added to what the
+ * device offers.
  */
 void vio_mmio_init(struct vio_mmio *m, struct vio_dev *dev,
 		   struct vio_mem *mem, struct vio_mmio_queue *queue,

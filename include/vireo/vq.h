@@ -156,6 +156,12 @@ int vio_vq_add(struct vio_vq *vq, const struct vio_seg *seg,
 bool vio_vq_publish(struct vio_vq *vq);
 
 /*
+ * The upper half of a notification's value, where NOTIFICATION_DATA was
+ * agreed on: where the next buffer will be entered (standard: 2.9).
+ */
+uint16_t vio_vq_next(const struct vio_vq *vq);
+
+/*
  * vio_vq_get() - take back a used buffer. Returns its token, or NULL if
  * there is none (or the queue is broken). @len: bytes the device says it
  * wrote, never more than were offered; bytes past it are unknown.

@@ -113,9 +113,10 @@ static int queue_start(void *bus, uint16_t index,
 	return VIO_OK;
 }
 
-static void notify(void *bus, uint16_t index)
+static void notify(void *bus, uint16_t index, uint16_t next)
 {
 	(void)bus;
+	(void)next;
 	note(NOTIFY, index);
 }
 
@@ -127,8 +128,11 @@ static int wait(void *bus, uint16_t index)
 }
 
 static const struct vio_bus_ops bus = {
-	get_status, set_status, get_features, set_features, generation,
-	config_read, config_write, queue_max, queue_start, notify, wait };
+	.get_status = get_status, .set_status = set_status,
+	.get_features = get_features, .set_features = set_features,
+	.generation = generation, .config_read = config_read,
+	.config_write = config_write, .queue_max = queue_max,
+	.queue_start = queue_start, .notify = notify, .wait = wait };
 
 static unsigned char window[16384] __attribute__((aligned(4096)));
 static unsigned char priv[4096] __attribute__((aligned(64)));

@@ -266,7 +266,7 @@ static void leave_badly(bool truncate_memory)
 		/* The rings' pages too. */
 		CHECK_EQ(ftruncate(d.front.mem_fd, 0), 0);
 		/* A kick by hand, for the driver's would read the ring. */
-		vhu_client_bus.notify(d.front.client, 0);
+		vhu_client_bus.notify(d.front.client, 0, 0);
 		usleep(100000);
 	} else {
 		vio_blkdrv_commit(&d.blk, 0);

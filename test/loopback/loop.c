@@ -296,10 +296,11 @@ static int bus_queue_start(void *bus, uint16_t index,
 	return VIO_OK;
 }
 
-static void bus_notify(void *bus, uint16_t index)
+static void bus_notify(void *bus, uint16_t index, uint16_t next)
 {
 	struct loop *l = bus;
 
+	(void)next;
 	/* core.driver.device-initialization.6 */
 	CHECK(vio_dev_status(l->dev) & VIRTIO_STATUS_DRIVER_OK);
 	l->kicked[index] = true;
