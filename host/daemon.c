@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "host/clock.h"
+#include "host/daemon_control.h"
 #include "host/daemon_serve.h"
 #include "host/guard.h"
 #include "host/log.h"
@@ -28,6 +29,8 @@ enum { EXIT_USAGE = 2 };
 enum { SANDBOX_ON, SANDBOX_NONE };
 
 static const char *const sandbox_choices[] = { "on", "none", NULL };
+
+const char daemon_version[] = VIREO_VERSION;
 
 static struct daemon_options o;	/* the table below needs addresses */
 
@@ -60,6 +63,10 @@ static const struct opt options[] = {
 	{ .name = "stats-file", .type = OPT_STRING, .to = &o.stats_file,
 	  .arg = "PATH",
 	  .help = "Write statistics there as JSON whenever a front end leaves, and at exit.",
+	},
+	{ .name = "control-path", .type = OPT_STRING, .to = &o.control_path,
+	  .arg = "PATH",
+	  .help = "Answer questions about the device on this Unix socket; see vireo-ctl(1).",
 	},
 	{ .name = "sandbox", .type = OPT_CHOICE, .to = &o.sandbox,
 	  .arg = "on|none", .choices = sandbox_choices,
@@ -142,7 +149,10 @@ static int enter_sandbox(struct daemon *d)
 	const struct sandbox sb = {
 		.syscalls = d->type->syscalls,
 		.ioctls = d->type->ioctls,
-		.unlink_dir_fd = { d->sock.dir_fd, d->unlink_dir_fd },
+		.unlink_dir_fd = {
+			d->sock.dir_fd, d->unlink_dir_fd,
+			o.control_path ? d->control.sock.dir_fd : -1,
+		},
 		.trace = o.verbose,
 	};
 
@@ -244,6 +254,8 @@ static int serve(struct daemon *d)
 	}
 	rc = daemon_serve_start(d);
 	if (!rc)
+		rc = daemon_control_start(d);
+	if (!rc)
 		rc = loop_run(&d->main.loop);
 	daemon_serve_fini(d);
 	if (d->type->stop)
@@ -262,7 +274,10 @@ static int run(struct daemon *d)
 	if (!rc) {
 		rc = open_socket(d);
 		if (!rc)
+			rc = daemon_control_open(d);
+		if (!rc)
 			rc = serve(d);
+		daemon_control_close(d);
 		stop_workers(d);
 		sock_close(&d->sock);
 		stats_close(&d->stats);

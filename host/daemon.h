@@ -12,6 +12,7 @@
 #include <vireo/dev.h>
 #include <vireo/vhu.h>
 
+#include "host/control.h"
 #include "host/loop.h"
 #include "host/opt.h"
 #include "host/sandbox.h"
@@ -54,6 +55,9 @@ struct daemon_type {
 	/* Something may have another size: the terminal (SIGWINCH), or what
 	 * the user says by SIGUSR1. NULL: no matter. */
 	void (*resized)(struct daemon *d);
+	/* What its control socket can be told beside what all can; ends with
+	 * a NULL name. The context is the daemon. NULL: nothing more. */
+	const struct control_command *commands;
 };
 
 /* A queue and the loop that it is served on. */
@@ -71,6 +75,7 @@ struct daemon_queue {
 	bool timed;
 	bool kicks_off;			/* by us, while polling */
 	bool waiting;			/* device: VIO_SERVICE_WAIT */
+	uint64_t kicks;			/* by descriptor; relaxed atomic */
 };
 
 struct daemon_options {
@@ -83,6 +88,7 @@ struct daemon_options {
 	unsigned sandbox;
 	bool unsafe;
 	const char *stats_file;
+	const char *control_path;
 	bool exit_on_disconnect;
 	unsigned poll_us;
 	bool verbose;
@@ -109,6 +115,7 @@ struct daemon {
 	struct loop_timer config_timer;	/* main loop */
 	atomic_bool lost;		/* guest memory disappeared */
 	struct stats stats;
+	struct control control;
 	uint64_t features;		/* of the last front end */
 	int exit_code;
 };

@@ -23,7 +23,6 @@
 #define SERVE_BUDGET 16u
 /* A ring whose driver cannot kick is looked at this often, at least. */
 #define SERVE_UNKICKED_NS (1 * NS_PER_MS)
-#define SERVE_FEATURES_MAX 64
 /* Between repetitions of a message that a front end may miss. */
 #define SERVE_CONFIG_NS (30 * NS_PER_MS)
 
@@ -47,11 +46,22 @@ static struct loop *queue_loop(const struct daemon_queue *q)
 	return &q->worker->loop;
 }
 
+/* For the ages of requests: a few milliseconds off, for next to nothing. */
+static uint32_t now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+	return (uint32_t)((uint64_t)t.tv_sec * 1000 +
+			  (uint64_t)t.tv_nsec / NS_PER_MS);
+}
+
 static void queue_serve(void *ctx)
 {
 	struct daemon_queue *q = ctx;
 	enum vio_service r;
 
+	q->daemon->dev->queue[q->index].now_ms = now_ms();
 	r = vhu_queue_service(q->daemon->server, q->index, SERVE_BUDGET);
 	q->waiting = r == VIO_SERVICE_WAIT;
 	if (r == VIO_SERVICE_MORE)
@@ -104,6 +114,7 @@ static bool queue_poll(void *ctx)
 	vq = vhu_queue_live(q->daemon->server, q->index);
 	if (!vq || !vio_queue_pending(vq))
 		return false;
+	vq->now_ms = now_ms();
 	q->waiting = vio_queue_poll(vq, SERVE_BUDGET) == VIO_SERVICE_WAIT;
 	q->kicks_off = true;
 	/* Tells the front end of it. */
@@ -117,6 +128,8 @@ static void queue_kick(void *ctx, uint32_t events)
 	struct daemon_queue *q = ctx;
 
 	(void)events;
+	/* Read by the control thread. */
+	__atomic_store_n(&q->kicks, q->kicks + 1, __ATOMIC_RELAXED);
 	if (!vhu_queue_kicked(q->daemon->server, q->index)) {
 		kick_ignore(q);
 		unkicked_start(q);
@@ -263,23 +276,44 @@ static const struct vhu_env_ops env_ops = {
 static unsigned name_features(const struct daemon_feature *f, uint64_t bits,
 			      const char **names, unsigned n)
 {
-	for (; f->name && n < SERVE_FEATURES_MAX; f++)
+	for (; f->name && n < DAEMON_NAMES_MAX; f++)
 		if (bits >> f->bit & 1)
 			names[n++] = f->name;
 	return n;
 }
 
-static void write_stats(struct daemon *d)
+void daemon_feature_names(const struct daemon *d, uint64_t bits,
+			  const char *names[DAEMON_NAMES_MAX + 1])
 {
-	const char *names[SERVE_FEATURES_MAX + 1];
-	struct stats_values v = { 0 };
 	unsigned n;
 
-	n = name_features(d->type->features, d->features, names, 0);
-	n = name_features(ring_features, d->features, names, n);
+	n = name_features(d->type->features, bits, names, 0);
+	n = name_features(ring_features, bits, names, n);
 	names[n] = NULL;
+}
+
+static void write_stats(struct daemon *d)
+{
+	const char *names[DAEMON_NAMES_MAX + 1];
+	struct stats_values v = { 0 };
+
+	daemon_feature_names(d, d->features, names);
 	d->type->stats(d, &v);
 	stats_write(&d->stats, &v, names);
+}
+
+static void set_clock(void *arg)
+{
+	struct daemon_queue *q = arg;
+
+	q->daemon->dev->queue[q->index].now_ms = now_ms();
+}
+
+void daemon_serve_look(struct daemon *d, unsigned queue,
+		       struct vhu_ring_info *info)
+{
+	daemon_queue_run(d, queue, set_clock, &d->queues[queue]);
+	vhu_queue_info(d->server, queue, info);
 }
 
 /* -- front ends ---------------------------------------------------------- */

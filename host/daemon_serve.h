@@ -12,4 +12,16 @@ int daemon_serve_start(struct daemon *d);
 /* Part from the front end, write the statistics. */
 void daemon_serve_fini(struct daemon *d);
 
+/* The program's version. */
+extern const char daemon_version[];
+
+#define DAEMON_NAMES_MAX	64
+/* Names of the features in @bits, ended by NULL. */
+void daemon_feature_names(const struct daemon *d, uint64_t bits,
+			  const char *names[DAEMON_NAMES_MAX + 1]);
+
+/* A ring as of now. Control thread. */
+void daemon_serve_look(struct daemon *d, unsigned queue,
+		       struct vhu_ring_info *info);
+
 #endif

@@ -65,7 +65,7 @@ static int set_owner(const char *path, const struct sock_perm *perm)
 }
 
 /* 0: the path is free now; else an error was printed. */
-static int clear_path(const struct sockaddr_un *addr)
+static int clear_path(const struct sockaddr_un *addr, const char *option)
 {
 	const char *path = addr->sun_path;
 	struct stat st;
@@ -74,8 +74,8 @@ static int clear_path(const struct sockaddr_un *addr)
 	if (lstat(path, &st))
 		return 0;	/* bind() says what is wrong, if anything */
 	if (!S_ISSOCK(st.st_mode)) {
-		log_err("%s exists and is no socket; give another --socket-path",
-			path);
+		log_err("%s exists and is no socket; give another %s",
+			path, option);
 		return -EEXIST;
 	}
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -86,8 +86,8 @@ static int clear_path(const struct sockaddr_un *addr)
 	close(fd);
 	/* EAGAIN: a live server whose backlog is full. */
 	if (rc != ECONNREFUSED && rc != ENOENT) {
-		log_err("%s is in use%s%s; stop the program that serves it or give another --socket-path",
-			path, rc ? ": " : "", rc ? strerror(rc) : "");
+		log_err("%s is in use%s%s; stop the program that serves it or give another %s",
+			path, rc ? ": " : "", rc ? strerror(rc) : "", option);
 		return -EADDRINUSE;
 	}
 	if (unlink(path) && errno != ENOENT) {
@@ -162,6 +162,7 @@ int sock_listen(struct sock *s, const char *path,
 		const struct sock_perm *perm)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	const char *option = perm->option ? perm->option : "--socket-path";
 	size_t len = strlen(path);
 	int rc;
 
@@ -169,16 +170,16 @@ int sock_listen(struct sock *s, const char *path,
 	s->fd = -1;
 	s->dir_fd = -1;
 	if (!len || path[len - 1] == '/') {
-		log_err("--socket-path: '%s' names no file", path);
+		log_err("%s: '%s' names no file", option, path);
 		return -EINVAL;
 	}
 	if (len > SOCK_PATH_MAX) {
-		log_err("--socket-path is too long: %zu bytes, a Unix socket takes %zu; use a shorter path or one relative to the working directory",
-			len, SOCK_PATH_MAX);
+		log_err("%s is too long: %zu bytes, a Unix socket takes %zu; use a shorter path or one relative to the working directory",
+			option, len, SOCK_PATH_MAX);
 		return -ENAMETOOLONG;
 	}
 	memcpy(addr.sun_path, path, len + 1);
-	rc = clear_path(&addr);
+	rc = clear_path(&addr, option);
 	if (rc)
 		return rc;
 	s->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);

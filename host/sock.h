@@ -13,6 +13,7 @@ struct sock_perm {
 	int mode;		/* octal bits, -1: by umask */
 	const char *owner;	/* user, by name or number */
 	const char *group;
+	const char *option;	/* for messages; NULL: "--socket-path" */
 };
 
 struct sock {

@@ -242,14 +242,3 @@ void vhu_server_detach(struct vhu_server *s)
 	s->status = 0;
 	s->told_no_memory = false;
 }
-
-void vhu_server_info(const struct vhu_server *s, struct vhu_info *info)
-{
-	info->connected = s->sock.fd >= 0;
-	info->features = s->features;
-	info->protocol_features = s->protocol;
-	info->mem_regions = vhu_map_regions(s->map);
-	info->rings_started = 0;
-	for (unsigned i = 0; i < s->nr_rings; i++)
-		info->rings_started += vhu_ring_started(&s->ring[i]);
-}

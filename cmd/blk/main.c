@@ -340,6 +340,31 @@ static void blk_resized(struct daemon *d)
 	vio_blk_resize(&b->dev, sectors);
 }
 
+static int cmd_resize(void *ctx, unsigned nr_args, char **args,
+		      struct text *out)
+{
+	struct daemon *d = ctx;
+	struct blk *b = d->ctx;
+
+	(void)nr_args;
+	(void)args;
+	if (!b->disk->ops->resize) {
+		text_fmt(out, "a %s disk keeps its size", kinds[o.kind]);
+		return -EOPNOTSUPP;
+	}
+	blk_resized(d);
+	text_fmt(out, "{\"sectors\":%llu}",
+		 (unsigned long long)b->disk->conf.capacity_sectors);
+	return 0;
+}
+
+static const struct control_command commands[] = {
+	{ .name = "resize", .args = "",
+	  .help = "look how large the image is now, and tell the guest",
+	  .run = cmd_resize },
+	{ 0 }
+};
+
 static const struct daemon_type blk_type = {
 	.program = "vireo-blk",
 	.summary = "Serve a disk image, a block device, memory or nothing as a virtio disk.",
@@ -356,6 +381,7 @@ static const struct daemon_type blk_type = {
 	.drain = blk_drain,
 	.stats = blk_stats,
 	.resized = blk_resized,
+	.commands = commands,
 };
 
 int main(int argc, char **argv)

@@ -4,6 +4,7 @@
  * the wiring: options, the host's end, device.
  */
 #include <errno.h>
+#include <stdlib.h>
 #include <sys/ioctl.h>
 #include <vireo/console.h>
 
@@ -207,6 +208,39 @@ static void console_stats(struct daemon *d, struct stats_values *v)
 	v->bytes_written = c->dev.stats.bytes_out;
 }
 
+/* A number of columns or rows; 0: it is none. */
+static uint16_t cells(const char *text)
+{
+	char *end;
+	unsigned long n = strtoul(text, &end, 10);
+
+	return *text >= '0' && *text <= '9' && !*end && n <= UINT16_MAX ?
+		(uint16_t)n : 0;
+}
+
+static int cmd_resize(void *ctx, unsigned nr_args, char **args,
+		      struct text *out)
+{
+	struct daemon *d = ctx;
+	struct console *c = d->ctx;
+	uint16_t cols = cells(args[0]), rows = cells(args[1]);
+
+	(void)nr_args;
+	if (!cols || !rows) {
+		text_fmt(out, "columns and rows are numbers from 1 to 65535");
+		return -EINVAL;
+	}
+	vio_console_resize(&c->dev, cols, rows);
+	return 0;
+}
+
+static const struct control_command commands[] = {
+	{ .name = "resize", .args = "COLUMNS ROWS", .min_args = 2,
+	  .max_args = 2, .help = "tell the guest another size of its terminal",
+	  .run = cmd_resize },
+	{ 0 }
+};
+
 static const struct daemon_type console_type = {
 	.program = "vireo-console",
 	.summary = "Serve a virtio console: standard input and output, a pseudo-terminal, a socket or a file.",
@@ -222,6 +256,7 @@ static const struct daemon_type console_type = {
 	.close = console_close,
 	.stats = console_stats,
 	.resized = console_resized,
+	.commands = commands,
 };
 
 int main(int argc, char **argv)

@@ -5,5 +5,6 @@
 
 int cmd_run(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
+int cmd_ctl(int argc, char **argv);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The front of the house: finds out which command is meant and hands over.
- * `run` and `doctor` live in this program; any other command X is the
- * program vireo-X.
+ * Some commands live in this program; any other command X is the program
+ * vireo-X.
  */
 #include "cmd.h"
 #include "util.h"
@@ -22,6 +22,7 @@ static const struct {
 } own[] = {
 	{ "run", cmd_run },
 	{ "doctor", cmd_doctor },
+	{ "ctl", cmd_ctl },
 	{ "help", cmd_help },
 	{ "--help", cmd_help },
 	{ "-h", cmd_help },
@@ -34,6 +35,7 @@ static const char usage[] =
 "\n"
 "  run       boot a Linux guest that lives on our devices\n"
 "  doctor    say what this machine can and cannot do, and the cure\n"
+"  ctl       ask a running daemon over its control socket\n"
 "  blk       serve a disk over vhost-user        (runs vireo-blk)\n"
 "  console   serve a console over vhost-user     (runs vireo-console)\n"
 "  rng       serve entropy over vhost-user       (runs vireo-rng)\n"

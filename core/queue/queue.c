@@ -285,6 +285,7 @@ struct vio_req *vio_queue_pop(struct vio_queue *q)
 	if (q->in_order)
 		q->order[order_at(q, q->inflight)] = req->slot;
 	req->state = VIO_REQ_POPPED;
+	req->since_ms = q->now_ms;
 	q->inflight++;
 	q->maps[req->map].busy++;
 	return req;

@@ -44,6 +44,7 @@ struct vio_req {
 	uint8_t state;		/* ring: free, popped, done */
 	uint8_t map;		/* ring: which map it was popped with */
 	bool replayed;		/* ring: a dead device had taken it */
+	uint32_t since_ms;	/* the queue's now_ms at its pop */
 } __attribute__((aligned(16)));
 
 /*
@@ -127,6 +128,7 @@ struct vio_queue {
 	uint16_t first_flags;	/* packed: of the first entry not shown */
 	uint16_t nr_free;	/* packed: entries of free[] */
 	uint16_t inflight;	/* popped and not done */
+	uint32_t now_ms;	/* the owner's clock, for ages; 0: none */
 	uint8_t state;		/* enum vio_queue_state */
 	uint8_t map;		/* index of mem in maps[] */
 	uint8_t hold;		/* depth of vio_queue_hold() */

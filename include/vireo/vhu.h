@@ -17,6 +17,7 @@
 #define VIREO_VHU_H
 
 #include <vireo/dev.h>
+#include <vireo/look.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -135,6 +136,39 @@ struct vhu_info {
 };
 
 void vhu_server_info(const struct vhu_server *s, struct vhu_info *info);
+
+/* How a side of a ring is told of news. */
+enum vhu_signal {
+	VHU_SIGNAL_NONE,	/* not at all */
+	VHU_SIGNAL_FD,
+	VHU_SIGNAL_MESSAGE,	/* INBAND_NOTIFICATIONS */
+	VHU_SIGNAL_POLL,	/* it has to look by itself */
+};
+
+/* Requests in flight that are told one by one. */
+#define VHU_INFO_FLIGHTS	32
+
+/* One ring, at one moment. */
+struct vhu_ring_info {
+	bool configured;	/* has a size and addresses */
+	bool started, enabled;
+	bool broken;
+	bool event_idx, in_order;
+	bool visible;		/* view is filled in */
+	enum vhu_signal kick, call;
+	uint16_t size;
+	uint16_t avail_base, used_base;	/* as vio_queue_avail_base() */
+	uint16_t inflight;
+	unsigned nr_flights;
+	uint32_t now_ms;	/* the queue's clock */
+	struct vio_ring_view view;
+	struct vio_queue_stats stats;
+	struct vio_flight flight[VHU_INFO_FLIGHTS];
+};
+
+/* False if there is no such queue. Waits for the queue's thread. */
+bool vhu_queue_info(struct vhu_server *s, unsigned queue,
+		    struct vhu_ring_info *info);
 
 /* -- queues (each on its own thread) ------------------------------------- */
 

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: MIT */
+/* Ask a daemon over its control socket: see ask.h, host/control.h. */
+#include "ask.h"
+#include "util.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define ANSWER_MAX	(2u << 20)	/* more than any daemon gives */
+#define TIMEOUT_MS	5000
+
+static int open_socket(const char *path)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	int fd, err;
+
+	if (strlen(path) >= sizeof(sa.sun_path)) {
+		complain("%s: too long for a socket's path", path);
+		return -ENAMETOOLONG;
+	}
+	strcpy(sa.sun_path, path);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0 || connect(fd, (struct sockaddr *)&sa, sizeof(sa))) {
+		err = errno;
+		complain("%s: %s; is a daemon running with --control-path=%s?",
+			 path, strerror(err), path);
+		if (fd >= 0)
+			close(fd);
+		return -err;
+	}
+	return fd;
+}
+
+/* Is the answer whole? A line, or a text that says itself where it ends. */
+static bool complete(const char *buf, size_t len)
+{
+	static const char eof[] = "# EOF\n";
+	const size_t n = sizeof(eof) - 1;
+
+	if (!len || buf[len - 1] != '\n')
+		return false;
+	return buf[0] == '{' || (len >= n && !memcmp(buf + len - n, eof, n));
+}
+
+static int read_answer(int fd, char *buf)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	size_t len = 0;
+	ssize_t n;
+
+	while (!complete(buf, len)) {
+		if (len == ANSWER_MAX)
+			return -EMSGSIZE;
+		if (poll(&p, 1, TIMEOUT_MS) != 1)
+			return -ETIMEDOUT;
+		n = recv(fd, buf + len, ANSWER_MAX - len, 0);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n ? -errno : -ECONNRESET;
+		len += (size_t)n;
+	}
+	buf[len] = 0;
+	return 0;
+}
+
+int ask_daemon(const char *path, const char *line, char **answer)
+{
+	char *buf, *question = NULL;
+	int fd, n, rc = 0;
+
+	*answer = NULL;
+	fd = open_socket(path);
+	if (fd < 0)
+		return fd;
+	buf = malloc(ANSWER_MAX + 1);
+	n = asprintf(&question, "%s\n", line);
+	if (!buf || n < 0)
+		rc = -ENOMEM;
+	else if (send(fd, question, (size_t)n, MSG_NOSIGNAL) != n)
+		rc = -errno;
+	else
+		rc = read_answer(fd, buf);
+	if (n >= 0)
+		free(question);
+	close(fd);
+	if (rc) {
+		complain("%s: no answer: %s", path, strerror(-rc));
+		free(buf);
+		return rc;
+	}
+	*answer = buf;
+	return 0;
+}
+
+/* What is between quotes after @key, without its escapes. */
+static void say_error(const char *answer)
+{
+	static const char key[] = "\"error\":\"";
+	const char *at = strstr(answer, key);
+	char text[512];
+	size_t n = 0;
+
+	at = at ? at + sizeof(key) - 1 : "unknown error\"";
+	for (; *at && *at != '"' && n < sizeof(text) - 1; at++) {
+		if (*at == '\\' && at[1])
+			at++;
+		text[n++] = *at;
+	}
+	text[n] = 0;
+	complain("%s", text);
+}
+
+char *answer_result(char *answer)
+{
+	static const char good[] = "{\"ok\":true,\"result\":";
+	size_t len = strlen(answer);
+
+	if (answer[0] != '{')
+		return answer;
+	if (strncmp(answer, good, sizeof(good) - 1) ||
+	    len < sizeof(good) + 1) {
+		say_error(answer);
+		return NULL;
+	}
+	answer[len - 2] = '\n';		/* over "}\n" */
+	answer[len - 1] = 0;
+	return answer + sizeof(good) - 1;
+}

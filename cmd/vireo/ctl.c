@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT */
+/* vireo ctl: say a command to a daemon's control socket, print the answer. */
+#include "ask.h"
+#include "cmd.h"
+#include "util.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char usage[] =
+"Usage: vireo ctl SOCKET COMMAND [ARGUMENT...]\n"
+"\n"
+"SOCKET is what a daemon was given as --control-path. Commands that every\n"
+"daemon knows: help, status, ring [QUEUE], metrics. `vireo ctl SOCKET help`\n"
+"lists those of one daemon. See vireo-ctl(1).\n";
+
+int cmd_ctl(int argc, char **argv)
+{
+	char line[1024] = "", *answer, *result;
+	size_t len = 0;
+	int i, rc;
+
+	if (argc == 2 && !strcmp(argv[1], "--help")) {
+		fputs(usage, stdout);
+		return 0;
+	}
+	if (argc < 3 || argv[1][0] == '-') {
+		fputs(usage, stderr);
+		return 2;
+	}
+	for (i = 2; i < argc; i++) {
+		int n = snprintf(line + len, sizeof(line) - len, "%s%s",
+				 len ? " " : "", argv[i]);
+
+		if (n < 0 || (size_t)n >= sizeof(line) - len) {
+			complain("the command is too long");
+			return 2;
+		}
+		len += (size_t)n;
+	}
+	rc = ask_daemon(argv[1], line, &answer);
+	if (rc)
+		return 1;
+	result = answer_result(answer);
+	if (result)
+		fputs(result, stdout);
+	free(answer);
+	return result && !fflush(stdout) ? 0 : 1;
+}
