@@ -59,6 +59,7 @@ void vio_dev_init(struct vio_dev *dev, const struct vio_dev_ops *ops,
 		.queue = queue, .nr_queues = nr_queues,
 		.config = config, .config_len = config_len,
 	};
+	dev->guest_big = VIO_MACHINE_BIG;
 	vio_feature_set(&dev->offered, VIRTIO_F_VERSION_1);
 	vio_feature_set(&dev->offered, VIRTIO_F_INDIRECT_DESC);
 	vio_feature_set(&dev->offered, VIRTIO_F_EVENT_IDX);
@@ -79,6 +80,13 @@ void vio_dev_attach(struct vio_dev *dev, const struct vio_transport_ops *ops,
 	dev->transport = ops;
 	dev->transport_ctx = ctx;
 	dev->log = log ? *log : (struct vio_log){ 0 };
+}
+
+void vio_dev_set_guest_endian(struct vio_dev *dev, bool big)
+{
+	dev->guest_big = big;
+	for (unsigned i = 0; i < dev->nr_queues; i++)
+		vio_queue_set_endian(&dev->queue[i], big);
 }
 
 void vio_dev_log(const struct vio_dev *dev, enum vio_log_level level,
@@ -234,11 +242,16 @@ void vio_dev_queue_ready(struct vio_dev *dev, struct vio_queue *q)
 		dev->transport->queue_ready(dev->transport_ctx, q);
 }
 
-/* core.device.device-status-field.1: nothing before DRIVER_OK. */
+/*
+ * core.device.device-status-field.1: nothing before DRIVER_OK; a legacy
+ * driver may use its queues before (core.other.legacy-interface-
+ * device-initialization.3).
+ */
 static bool live(const struct vio_queue *q)
 {
 	return q->state == VIO_QUEUE_RUNNING &&
-	       (vio_dev_status(q->dev) & VIRTIO_STATUS_DRIVER_OK);
+	       ((vio_dev_status(q->dev) & VIRTIO_STATUS_DRIVER_OK) ||
+		vio_unlikely(q->dev->transitional && vio_dev_legacy(q->dev)));
 }
 
 enum vio_service vio_queue_poll(struct vio_queue *q, unsigned budget)

@@ -241,6 +241,7 @@ static void next_range(struct blk_req *r)
 static uint8_t read_ranges(struct blk_req *r, uint32_t max_ranges,
 			   uint32_t max_sectors, uint32_t flags_ok)
 {
+	const struct vio_dev *dev = &r->blk->dev;
 	struct vio_cursor c = vio_req_reader(r->req);
 	struct virtio_blk_discard_write_zeroes wire;
 	uint32_t len = r->req->read_len - HDR_LEN, n = len / RANGE_LEN;
@@ -252,9 +253,9 @@ static uint8_t read_ranges(struct blk_req *r, uint32_t max_ranges,
 	    !vio_cursor_skip(&c, HDR_LEN))
 		return VIRTIO_BLK_S_IOERR;
 	while (n-- && vio_cursor_read(&c, &wire, RANGE_LEN)) {
-		uint64_t sector = vio_from_le64(wire.sector);
-		uint32_t num = vio_from_le32(wire.num_sectors);
-		uint32_t fl = vio_from_le32(wire.flags);
+		uint64_t sector = vio_dev_from64(dev, wire.sector);
+		uint32_t num = vio_dev_from32(dev, wire.num_sectors);
+		uint32_t fl = vio_dev_from32(dev, wire.flags);
 
 		/* blk.device.device-operation: unknown flags are UNSUPP. */
 		if (fl & ~flags_ok)
@@ -350,13 +351,13 @@ static void handle(struct vio_blk *blk, struct vio_req *req)
 		answer(r, VIRTIO_BLK_S_IOERR);
 		return;
 	}
-	type = vio_from_le32(hdr.type);
+	type = vio_dev_from32(&blk->dev, hdr.type);
 	if (vio_unlikely(type >= VIO_ARRAY_LEN(handler) || !handler[type])) {
 		COUNT(r, others, 1);
 		answer(r, VIRTIO_BLK_S_UNSUPP);
 		return;
 	}
-	handler[type](r, vio_from_le64(hdr.sector));
+	handler[type](r, vio_dev_from64(&blk->dev, hdr.sector));
 }
 
 /* Pop requests and let their headers come, before the first is looked at. */

@@ -54,7 +54,7 @@ int vio_queue_init(struct vio_queue *q, struct vio_dev *dev, uint16_t index,
 	*q = (struct vio_queue){
 		.dev = dev, .index = index, .limits = *l,
 		.slots = p, .slot_stride = slot_stride(l),
-		.state = VIO_QUEUE_STOPPED,
+		.state = VIO_QUEUE_STOPPED, .guest_big = VIO_MACHINE_BIG,
 	};
 	p += (size_t)l->size_max * q->slot_stride;
 	q->overflow = (struct vio_seg *)(void *)p;
@@ -175,10 +175,13 @@ int vio_queue_start(struct vio_queue *q, struct vio_mem *mem,
 		q->free[i] = i;
 	}
 	memset(q->id_busy, 0, q->size);
+	q->big_endian = q->guest_big &&
+			!vio_has(q->features, VIRTIO_F_VERSION_1);
 	q->event_idx = vio_has(q->features, VIRTIO_F_EVENT_IDX);
 	q->indirect = vio_has(q->features, VIRTIO_F_INDIRECT_DESC);
 	q->in_order = vio_has(q->features, VIRTIO_F_IN_ORDER);
 	q->dma = vio_has(q->features, VIRTIO_F_ORDER_PLATFORM);
+	q->notify_empty = vio_has(q->features, VIRTIO_F_NOTIFY_ON_EMPTY);
 	recover(q, &avail_base, &used_base);
 	err = q->ring->init(q, avail_base, used_base);
 	if (err) {
@@ -201,6 +204,11 @@ uint16_t vio_queue_used_base(const struct vio_queue *q)
 	return q->ring ? q->ring->used_base(q) : 0;
 }
 
+void vio_queue_set_endian(struct vio_queue *q, bool big)
+{
+	q->guest_big = big;
+}
+
 int vio_queue_used_in_ring(struct vio_queue *q, struct vio_mem *mem,
 			   const struct vio_queue_layout *layout,
 			   uint16_t *used_idx)
@@ -211,6 +219,8 @@ int vio_queue_used_in_ring(struct vio_queue *q, struct vio_mem *mem,
 		return VIO_E_STATE;
 	if (!format(q) || !format(q)->used_idx)
 		return VIO_E_UNSUPP;
+	q->big_endian = q->guest_big &&
+			!vio_has(q->features, VIRTIO_F_VERSION_1);
 	err = format(q)->map(q, mem, layout);
 	if (!err)
 		*used_idx = format(q)->used_idx(q);

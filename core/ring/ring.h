@@ -75,6 +75,26 @@ struct vio_ring_desc {
 	bool writable;
 };
 
+/*
+ * A legacy driver's ring is in its own byte order; accessors read and write
+ * little-endian, so a number of a big-endian ring is turned around once more,
+ * in either direction.
+ */
+static inline uint16_t vio_ring16(const struct vio_queue *q, uint16_t v)
+{
+	return vio_unlikely(q->big_endian) ? __builtin_bswap16(v) : v;
+}
+
+static inline uint32_t vio_ring32(const struct vio_queue *q, uint32_t v)
+{
+	return vio_unlikely(q->big_endian) ? __builtin_bswap32(v) : v;
+}
+
+static inline uint64_t vio_ring64(const struct vio_queue *q, uint64_t v)
+{
+	return vio_unlikely(q->big_endian) ? __builtin_bswap64(v) : v;
+}
+
 /* Segments that each request has in the queue's overflow storage. */
 static inline size_t vio_ring_overflow(const struct vio_queue_limits *l)
 {

@@ -44,6 +44,16 @@ static vio_le16 *avail_event(const struct vio_queue *q)
 	return (vio_le16 *)(used_ring(q) + q->size);
 }
 
+static uint16_t get16(const struct vio_queue *q, const vio_le16 *p)
+{
+	return vio_ring16(q, vio_get16(p));
+}
+
+static void put16(const struct vio_queue *q, vio_le16 *p, uint16_t v)
+{
+	vio_put16(p, vio_ring16(q, v));
+}
+
 static void wrote(const struct vio_queue *q, const void *p, size_t len)
 {
 	if (vio_unlikely(q->mem->dirty))
@@ -94,10 +104,10 @@ static int split_init(struct vio_queue *q, uint16_t avail_base,
 	q->heads_seen = q->descs_seen = avail_base;
 	q->used_next = q->used_shown = q->used_signalled = used_base;
 	/* core.device.virtqueues: flags start clear unless suppressing. */
-	vio_put16(&used(q)->flags, 0);
+	put16(q, &used(q)->flags, 0);
 	wrote(q, &used(q)->flags, 2);
 	if (q->event_idx) {
-		vio_put16(avail_event(q), q->avail_next);
+		put16(q, avail_event(q), q->avail_next);
 		wrote(q, avail_event(q), 2);
 	}
 	return VIO_OK;
@@ -113,7 +123,7 @@ static bool refresh(struct vio_queue *q)
 
 	/* pairs with [A]: the driver's release of avail->idx, after the ring
 	 * entry and the descriptors it covers. */
-	idx = vio_get16_acquire(&avail(q)->idx, q->dma);
+	idx = vio_ring16(q, vio_get16_acquire(&avail(q)->idx, q->dma));
 	ahead = (uint16_t)(idx - q->avail_next);
 	if (vio_unlikely(ahead > q->size)) {
 		VIO_RING_BREAK(q, "available index is further ahead than the "
@@ -138,14 +148,20 @@ static bool walk_fault(const struct vio_req *req, const char *text,
 	return false;
 }
 
+static uint16_t flags_of(const struct vio_queue *q, struct virtq_desc d)
+{
+	return vio_ring16(q, vio_from_le16(d.flags));
+}
+
 /* split.driver.indirect-descriptors: what an indirect table must be. */
 static bool indirect_ok(const struct vio_req *req, struct virtq_desc d)
 {
-	uint32_t len = vio_from_le32(d.len);
-	uint16_t flags = vio_from_le16(d.flags);
-	uint64_t addr = vio_from_le64(d.addr);
+	const struct vio_queue *q = req->queue;
+	uint32_t len = vio_ring32(q, vio_from_le32(d.len));
+	uint16_t flags = flags_of(q, d);
+	uint64_t addr = vio_ring64(q, vio_from_le64(d.addr));
 
-	if (!req->queue->indirect)
+	if (!q->indirect)
 		return walk_fault(req, "indirect descriptor, but "
 				  "INDIRECT_DESC was not negotiated", flags);
 	if (flags & VIRTQ_DESC_F_NEXT)
@@ -163,9 +179,9 @@ static bool indirect_ok(const struct vio_req *req, struct virtq_desc d)
 static bool add(struct vio_queue *q, struct vio_req *req, struct virtq_desc d)
 {
 	const struct vio_ring_desc rd = {
-		.addr = vio_from_le64(d.addr),
-		.len = vio_from_le32(d.len),
-		.writable = vio_from_le16(d.flags) & VIRTQ_DESC_F_WRITE,
+		.addr = vio_ring64(q, vio_from_le64(d.addr)),
+		.len = vio_ring32(q, vio_from_le32(d.len)),
+		.writable = flags_of(q, d) & VIRTQ_DESC_F_WRITE,
 	};
 
 	return vio_ring_req_add(q, req, &rd);
@@ -181,9 +197,9 @@ struct table {
 /* The indirect table that @d leads to. */
 static struct table indirect_table(struct vio_queue *q, struct virtq_desc d)
 {
-	uint32_t len = vio_from_le32(d.len);
+	uint32_t len = vio_ring32(q, vio_from_le32(d.len));
 	struct table t = {
-		.addr = vio_from_le64(d.addr),
+		.addr = vio_ring64(q, vio_from_le64(d.addr)),
 		.entries = len / sizeof(d),
 	};
 
@@ -215,7 +231,7 @@ static bool walk_chain(struct vio_queue *q, struct vio_req *req,
 	bool nested = false;
 
 	for (;;) {
-		uint16_t flags = vio_from_le16(d.flags);
+		uint16_t flags = flags_of(q, d);
 
 		if (flags & VIRTQ_DESC_F_INDIRECT) {
 			if (vio_unlikely(nested))
@@ -237,7 +253,7 @@ static bool walk_chain(struct vio_queue *q, struct vio_req *req,
 				return false;
 			if (!(flags & VIRTQ_DESC_F_NEXT))
 				return true;
-			i = vio_from_le16(d.next);
+			i = vio_ring16(q, vio_from_le16(d.next));
 		}
 		if (vio_unlikely(i >= t.entries))
 			return walk_fault(req, "descriptor index is outside "
@@ -275,9 +291,10 @@ static void prefetch_table(struct vio_queue *q, const struct virtq_desc *d)
 {
 	const unsigned char *p;
 
-	if (!(vio_from_le16(d->flags) & VIRTQ_DESC_F_INDIRECT))
+	if (!(flags_of(q, *d) & VIRTQ_DESC_F_INDIRECT))
 		return;
-	p = vio_mem_fast(q->mem, q->mem_hint, vio_from_le64(d->addr), 1,
+	p = vio_mem_fast(q->mem, q->mem_hint,
+			 vio_ring64(q, vio_from_le64(d->addr)), 1,
 			 VIO_PERM_READ);
 	if (p)
 		vio_prefetch(p);
@@ -291,7 +308,7 @@ static void look_ahead(struct vio_queue *q)
 	uint16_t descs = shown < DESCS_AHEAD ? shown : DESCS_AHEAD;
 
 	while ((uint16_t)(q->heads_seen - q->avail_next) < heads) {
-		uint16_t head = vio_get16(&avail_ring(q)[q->heads_seen &
+		uint16_t head = get16(q, &avail_ring(q)[q->heads_seen &
 							 (q->size - 1)]);
 
 		q->ahead_head[q->heads_seen++ % VIO_RING_AHEAD] = head;
@@ -353,9 +370,9 @@ static struct vio_req *split_replay(struct vio_queue *q, uint16_t head)
 static void split_recover(struct vio_queue *q, uint16_t *avail_base,
 			  uint16_t *used_base)
 {
-	*used_base = vio_get16(&used(q)->idx);
+	*used_base = get16(q, &used(q)->idx);
 	*avail_base = vio_track_split_begin(q, *used_base,
-					    vio_get16(&avail(q)->idx));
+					    get16(q, &avail(q)->idx));
 }
 
 /* Slots are the heads; nothing else keeps track of them. */
@@ -373,12 +390,19 @@ static void split_push(struct vio_queue *q, struct vio_req *req)
 	struct virtq_used_elem *e =
 		&used_ring(q)[q->used_next & (q->size - 1)];
 
-	vio_put32(&e->id, req->head);
-	vio_put32(&e->len, req->written);
+	vio_put32(&e->id, vio_ring32(q, req->head));
+	vio_put32(&e->len, vio_ring32(q, req->written));
 	wrote(q, e, sizeof(*e));
 	q->used_next++;
 	if (q->track)
 		vio_track_push(q->track, req->head);
+}
+
+/* NOTIFY_ON_EMPTY: nothing is in flight and nothing to pop. */
+static bool ran_empty(struct vio_queue *q)
+{
+	return q->notify_empty && !q->inflight && !split_pending(q) &&
+	       q->state != VIO_QUEUE_BROKEN;
 }
 
 /* split.driver: may we notify, after moving from used_signalled? */
@@ -386,10 +410,14 @@ static bool want_notify(struct vio_queue *q)
 {
 	uint16_t old = q->used_signalled, event;
 
+	if (vio_unlikely(ran_empty(q))) {
+		q->used_signalled = q->used_next;
+		return true;
+	}
 	if (!q->event_idx)
-		return !(vio_get16(&avail(q)->flags) &
+		return !(get16(q, &avail(q)->flags) &
 			 VIRTQ_AVAIL_F_NO_INTERRUPT);
-	event = vio_get16(used_event(q));
+	event = get16(q, used_event(q));
 	q->used_signalled = q->used_next;
 	if (vio_unlikely(!q->signalled_valid)) {
 		q->signalled_valid = true;
@@ -404,7 +432,8 @@ static bool split_publish(struct vio_queue *q)
 		vio_track_split_publish(q);
 	/* pairs with [B]: the driver's acquire of used->idx, before it reads
 	 * the used elements. */
-	vio_store_release16(&used(q)->idx, q->used_next, q->dma);
+	vio_store_release16(&used(q)->idx, vio_ring16(q, q->used_next),
+			    q->dma);
 	wrote(q, &used(q)->idx, 2);
 	if (q->track)
 		vio_track_split_published(q);
@@ -421,17 +450,17 @@ static void split_kicks_off(struct vio_queue *q)
 	/* With EVENT_IDX, flags must stay 0; a stale avail_event does it. */
 	if (q->event_idx)
 		return;
-	vio_put16(&used(q)->flags, VIRTQ_USED_F_NO_NOTIFY);
+	put16(q, &used(q)->flags, VIRTQ_USED_F_NO_NOTIFY);
 	wrote(q, &used(q)->flags, 2);
 }
 
 static bool split_kicks_on(struct vio_queue *q)
 {
 	if (q->event_idx) {
-		vio_put16(avail_event(q), q->avail_next);
+		put16(q, avail_event(q), q->avail_next);
 		wrote(q, avail_event(q), 2);
 	} else {
-		vio_put16(&used(q)->flags, 0);
+		put16(q, &used(q)->flags, 0);
 		wrote(q, &used(q)->flags, 2);
 	}
 	/* pairs with [D]: the driver's barrier between publishing avail->idx
@@ -452,7 +481,7 @@ static uint16_t split_used_base(const struct vio_queue *q)
 
 static uint16_t split_used_idx(const struct vio_queue *q)
 {
-	return vio_get16(&used(q)->idx);
+	return get16(q, &used(q)->idx);
 }
 
 const struct vio_ring_ops vio_ring_split = {

@@ -50,7 +50,7 @@ static uint32_t used_id(const struct vio_queue *q, uint16_t used,
 
 	vio_copy_in(&e, &ring[(uint16_t)(used - back) & (q->size - 1)],
 		    sizeof(e));
-	return vio_from_le32(e.id);
+	return vio_ring32(q, vio_from_le32(e.id));
 }
 
 /*

@@ -78,10 +78,12 @@ VIO_STATIC_ASSERT(sizeof(vio_le32) == 4, "vio_le32 is four bytes");
 VIO_STATIC_ASSERT(sizeof(vio_le64) == 8, "vio_le64 is eight bytes");
 
 #if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+#define VIO_MACHINE_BIG	1
 #define VIO_SWAP16(v)	__builtin_bswap16(v)
 #define VIO_SWAP32(v)	__builtin_bswap32(v)
 #define VIO_SWAP64(v)	__builtin_bswap64(v)
 #else
+#define VIO_MACHINE_BIG	0
 #define VIO_SWAP16(v)	(v)
 #define VIO_SWAP32(v)	(v)
 #define VIO_SWAP64(v)	(v)

@@ -96,6 +96,8 @@ struct vio_dev {
 	uint16_t nr_shm;
 
 	bool resetting;			/* waits for requests in flight */
+	bool transitional;		/* vio_dev_transitional() */
+	bool guest_big;			/* vio_dev_set_guest_endian() */
 };
 
 /* -- life cycle ---------------------------------------------------------- */
@@ -124,6 +126,79 @@ void vio_dev_attach(struct vio_dev *dev, const struct vio_transport_ops *ops,
 static inline void vio_dev_behind_iommu(struct vio_dev *dev)
 {
 	vio_feature_set(&dev->offered, VIRTIO_F_ACCESS_PLATFORM);
+}
+
+/* -- the legacy interface ------------------------------------------------ */
+
+/*
+ * A transport that has the legacy interface:
+ * - calls vio_dev_transitional() once, which offers what the standard asks of
+ *   such a device: ANY_LAYOUT, which is how all devices here are anyway, and
+ *   NOTIFY_ON_EMPTY. A driver that does not accept VERSION_1 is a legacy one.
+ * - finds the areas of a ring by vio_legacy_layout() (ring.h).
+ * - says which byte order the guest has, where that is not this machine's, by
+ *   vio_dev_set_guest_endian() before queues start. Rings, configuration and
+ *   headers are in it then, as long as VERSION_1 is not accepted.
+ */
+static inline void vio_dev_transitional(struct vio_dev *dev)
+{
+	dev->transitional = true;
+	vio_feature_set(&dev->offered, VIRTIO_F_ANY_LAYOUT);
+	vio_feature_set(&dev->offered, VIRTIO_F_NOTIFY_ON_EMPTY);
+}
+
+/* The guest's byte order; all queues learn of it at their next start. */
+void vio_dev_set_guest_endian(struct vio_dev *dev, bool big);
+
+static inline bool vio_dev_legacy(const struct vio_dev *dev)
+{
+	return !vio_has(&dev->driver, VIRTIO_F_VERSION_1);
+}
+
+/*
+ * Numbers in structures that the standard spells in little-endian and a
+ * legacy driver in its own order: all that a device reads of requests or
+ * writes into them goes through these.
+ */
+static inline bool vio_dev_big_endian(const struct vio_dev *dev)
+{
+	return dev->guest_big && vio_dev_legacy(dev);
+}
+
+static inline uint16_t vio_dev_from16(const struct vio_dev *dev, vio_le16 v)
+{
+	uint16_t x = vio_from_le16(v);
+
+	return vio_unlikely(vio_dev_big_endian(dev)) ? __builtin_bswap16(x) : x;
+}
+
+static inline uint32_t vio_dev_from32(const struct vio_dev *dev, vio_le32 v)
+{
+	uint32_t x = vio_from_le32(v);
+
+	return vio_unlikely(vio_dev_big_endian(dev)) ? __builtin_bswap32(x) : x;
+}
+
+static inline uint64_t vio_dev_from64(const struct vio_dev *dev, vio_le64 v)
+{
+	uint64_t x = vio_from_le64(v);
+
+	return vio_unlikely(vio_dev_big_endian(dev)) ? __builtin_bswap64(x) : x;
+}
+
+static inline vio_le16 vio_dev_to16(const struct vio_dev *dev, uint16_t v)
+{
+	return vio_to_le16(vio_dev_big_endian(dev) ? __builtin_bswap16(v) : v);
+}
+
+static inline vio_le32 vio_dev_to32(const struct vio_dev *dev, uint32_t v)
+{
+	return vio_to_le32(vio_dev_big_endian(dev) ? __builtin_bswap32(v) : v);
+}
+
+static inline vio_le64 vio_dev_to64(const struct vio_dev *dev, uint64_t v)
+{
+	return vio_to_le64(vio_dev_big_endian(dev) ? __builtin_bswap64(v) : v);
 }
 
 /* -- verbs --------------------------------------------------------------- */

@@ -47,6 +47,13 @@ int vio_queue_start(struct vio_queue *q, struct vio_mem *mem,
 		    uint16_t avail_base, uint16_t used_base);
 
 /*
+ * vio_queue_set_endian() - the byte order of a legacy driver's ring, from the
+ * next start on, where VERSION_1 was not accepted. Unless told, it is this
+ * machine's own. For all queues of a device: vio_dev_set_guest_endian().
+ */
+void vio_queue_set_endian(struct vio_queue *q, bool big);
+
+/*
  * vio_queue_used_in_ring() - the used index that stands in a ring not yet
  * started, for a front end that does not say where it left off. Returns
  * VIO_OK, what vio_queue_start() would say of the layout, or VIO_E_UNSUPP for

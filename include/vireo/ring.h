@@ -69,6 +69,42 @@ struct vio_queue_layout {
 	vio_addr device;	/* device area: used ring */
 };
 
+/*
+ * A ring of the legacy interface lies in one piece: table, available ring,
+ * and from the next multiple of Queue Align (@align, bytes, a power of two)
+ * the used ring. Bytes of the whole, which begins at such a multiple too.
+ */
+static inline uint64_t vio_legacy_ring_bytes(uint16_t size, uint32_t align)
+{
+	uint64_t mask = (uint64_t)align - 1;
+	uint64_t front = virtq_desc_bytes(size) + virtq_avail_bytes(size);
+
+	return ((front + mask) & ~mask) +
+	       ((virtq_used_bytes(size) + mask) & ~mask);
+}
+
+/*
+ * vio_legacy_layout() - where the areas of such a ring are that begins at
+ * @at: the page frame number that the driver wrote, times the size of a page.
+ * False where @align is no alignment of a ring's, or where it would run past
+ * the end of the address space.
+ */
+static inline bool vio_legacy_layout(struct vio_queue_layout *l, uint16_t size,
+				     vio_addr at, uint32_t align)
+{
+	uint64_t mask = (uint64_t)align - 1;
+	uint64_t front = virtq_desc_bytes(size) + virtq_avail_bytes(size);
+
+	if (align < VIRTQ_USED_ALIGN || (align & mask) ||
+	    vio_legacy_ring_bytes(size, align) > UINT64_MAX - at.v)
+		return false;
+	l->size = size;
+	l->desc = at;
+	l->driver.v = at.v + virtq_desc_bytes(size);
+	l->device.v = at.v + ((front + mask) & ~mask);
+	return true;
+}
+
 enum vio_queue_state {
 	VIO_QUEUE_STOPPED,
 	VIO_QUEUE_RUNNING,
@@ -136,6 +172,8 @@ struct vio_queue {
 	bool indirect;
 	bool in_order;
 	bool dma;		/* ORDER_PLATFORM: barriers for devices */
+	bool notify_empty;	/* NOTIFY_ON_EMPTY */
+	bool big_endian;	/* a legacy ring in that byte order */
 	bool signalled_valid;
 	uint16_t replay_left;	/* requests to be done again, first */
 	struct vio_track *track;	/* what outlives us; NULL: nothing */
@@ -150,6 +188,7 @@ struct vio_queue {
 	const struct vio_queue_owner *owner;
 	const struct vio_features *features;	/* the driver's */
 	uint16_t index;
+	bool guest_big;		/* byte order of a legacy guest */
 	uint16_t order_out;	/* in order: order[] index of the oldest */
 	uint16_t *order;	/* in order: slots in flight, as popped */
 	uint16_t *free;		/* packed: slots not in use, a stack */
