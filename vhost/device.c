@@ -23,7 +23,10 @@ int vhu_on_nothing(struct vhu_server *s, struct vhu_msg *msg)
 
 uint64_t vhu_offered_features(const struct vhu_server *s)
 {
-	return (vio_dev_offered(s->dev)->w[0] & ~s->conf.features_off) |
+	uint64_t log = vhu_offered_protocol(s) & VHU_PF(LOG_SHMFD) ?
+		VHU_F_LOG : 0;
+
+	return (vio_dev_offered(s->dev)->w[0] & ~s->conf.features_off) | log |
 		VHU_F_PROTOCOL;
 }
 
@@ -90,7 +93,7 @@ int vhu_on_set_features(struct vhu_server *s, struct vhu_msg *msg)
 			{ "offered", offered }, { "extra", f & ~offered });
 		return -EINVAL;
 	}
-	if (started && (f ^ s->features) & ~VHU_F_PROTOCOL) {
+	if (started && (f ^ s->features) & ~(VHU_F_PROTOCOL | VHU_F_LOG)) {
 		vhu_say(s, VIO_LOG_ERROR,
 			"front end changes features while rings are started",
 			{ "features", f },
@@ -98,6 +101,7 @@ int vhu_on_set_features(struct vhu_server *s, struct vhu_msg *msg)
 		return -EBUSY;
 	}
 	s->features = f;
+	vhu_log_update(s);
 	/*
 	 * Without protocol features there is no SET_VRING_ENABLE: rings are
 	 * enabled. With them nothing is disabled here, as front ends repeat

@@ -39,6 +39,8 @@ struct slot {
 
 struct vhu_map {
 	struct vio_mem mem;
+	struct vhu_server *s;
+	struct vhu_map *next, **prev;	/* of s->maps, under its lock */
 	unsigned nr;
 	struct vio_region *region;	/* [nr], for mem */
 	struct slot slot[];		/* sorted by guest address */
@@ -153,9 +155,44 @@ static void map_free(struct vhu_map *map)
 	free(map);
 }
 
+/* In the list are the maps that queues may use: from finish to unpinned. */
+static void map_link(struct vhu_server *s, struct vhu_map *map)
+{
+	pthread_mutex_lock(&s->maps_lock);
+	map->s = s;
+	map->next = s->maps;
+	map->prev = &s->maps;
+	if (map->next)
+		map->next->prev = &map->next;
+	s->maps = map;
+	if (vhu_log_is_on(s))
+		map->mem.dirty = vhu_log_dirty;
+	pthread_mutex_unlock(&s->maps_lock);
+}
+
+static void map_unlink(struct vhu_map *map)
+{
+	pthread_mutex_lock(&map->s->maps_lock);
+	*map->prev = map->next;
+	if (map->next)
+		map->next->prev = map->prev;
+	pthread_mutex_unlock(&map->s->maps_lock);
+}
+
+void vhu_maps_set_dirty(struct vhu_server *s, vio_dirty_fn *fn)
+{
+	pthread_mutex_lock(&s->maps_lock);
+	for (struct vhu_map *map = s->maps; map; map = map->next)
+		vio_mem_set_dirty(&map->mem, fn);
+	pthread_mutex_unlock(&s->maps_lock);
+}
+
 static void unpinned(struct vio_mem *mem)
 {
-	map_free(vio_container_of(mem, struct vhu_map, mem));
+	struct vhu_map *map = vio_container_of(mem, struct vhu_map, mem);
+
+	map_unlink(map);
+	map_free(map);
 }
 
 static struct vhu_map *map_new(unsigned room)
@@ -211,6 +248,7 @@ static int map_finish(struct vhu_server *s, struct vhu_map *map)
 		return -EINVAL;
 	}
 	map->mem.unpinned = unpinned;
+	map->mem.dirty_ctx = s;
 	return 0;
 }
 
@@ -291,6 +329,7 @@ static int map_use(struct vhu_server *s, struct vhu_map *map)
 		return err;
 	}
 	vio_mem_pin(&map->mem);
+	map_link(s, map);
 	s->map = map;
 	for (unsigned i = 0; i < s->nr_rings; i++) {
 		struct vhu_ring *r = &s->ring[i];

@@ -44,6 +44,11 @@ static void signal_fd(int fd, bool may_block)
 	} while (n < 0 && errno == EINTR);
 }
 
+void vhu_signal_fd(int fd)
+{
+	signal_fd(fd, true);
+}
+
 /* -- the channel for our own requests -------------------------------------- */
 
 void vhu_back_close(struct vhu_server *s)
@@ -109,6 +114,7 @@ static void call_by_message(struct vhu_ring *r)
 
 void vhu_call(struct vhu_ring *r)
 {
+	vhu_log_signal(r->s);
 	if (r->call_fd >= 0)
 		signal_fd(r->call_fd, r->call_may_block);
 	else
@@ -234,6 +240,7 @@ enum vio_service vhu_queue_service(struct vhu_server *s, unsigned queue,
 	if (!r->live)
 		return VIO_SERVICE_IDLE;
 	done = vio_queue_service(q, budget);
+	vhu_log_signal(s);
 	if (q->state == VIO_QUEUE_BROKEN && !r->break_told) {
 		r->break_told = true;
 		vhu_notify_broken(r);

@@ -165,6 +165,7 @@ static int begin(struct vhu_ring *r, void *arg)
 			"ring goes on from where it was used, not from the base it was given",
 			{ "queue", r->index }, { "base", r->base },
 			{ "used", base });
+	vhu_log_ring(r);
 	if (err == VIO_OK)
 		err = vhu_inflight_attach(r, &died);
 	if (err == VIO_OK)
@@ -446,6 +447,14 @@ int vhu_on_vring_num(struct vhu_server *s, struct vhu_msg *msg)
 	return vhu_ring_try_start(r);
 }
 
+/* Only how its own words are logged changes: no stop for that. */
+static int relog(struct vhu_ring *r, void *arg)
+{
+	r->addr = *(const struct vhu_vring_addr *)arg;
+	vhu_log_ring(r);
+	return 0;
+}
+
 int vhu_on_vring_addr(struct vhu_server *s, struct vhu_msg *msg)
 {
 	const struct vhu_vring_addr *a = &msg->p.addr;
@@ -455,7 +464,8 @@ int vhu_on_vring_addr(struct vhu_server *s, struct vhu_msg *msg)
 
 	if (!r)
 		return -EINVAL;
-	if (a->flags & VHU_VRING_F_LOG) {
+	if (a->flags & VHU_VRING_F_LOG &&
+	    !(vhu_offered_features(s) & VHU_F_LOG)) {
 		vhu_say(s, VIO_LOG_ERROR,
 			"front end wants writes to a ring logged, which was not offered",
 			{ "queue", r->index }, { "flags", a->flags });
@@ -464,7 +474,7 @@ int vhu_on_vring_addr(struct vhu_server *s, struct vhu_msg *msg)
 	same = r->have_addr && r->addr.desc == a->desc &&
 		r->addr.avail == a->avail && r->addr.used == a->used;
 	if (same)
-		return 0;
+		return vhu_on_queue(r, relog, &msg->p.addr);
 	err = vhu_ring_event(r, VHU_EV_STOP);
 	if (err)
 		return err;

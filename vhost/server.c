@@ -186,6 +186,8 @@ int vhu_server_create(struct vhu_server **server, const struct vhu_conf *conf)
 	s->conf = *conf;
 	s->dev = conf->dev;
 	s->back_fd = -1;
+	s->log_fd = -1;
+	pthread_mutex_init(&s->maps_lock, NULL);
 	vhu_sock_init(&s->sock, -1);
 	pthread_mutex_init(&s->back_lock, NULL);
 	s->nr_rings = nr;
@@ -201,7 +203,11 @@ void vhu_server_destroy(struct vhu_server *s)
 	if (!s)
 		return;
 	vhu_server_detach(s);
+	/* Requests that never ended refer to maps, and those to us. */
+	if (s->maps)
+		return;
 	pthread_mutex_destroy(&s->back_lock);
+	pthread_mutex_destroy(&s->maps_lock);
 	free(s);
 }
 
@@ -232,6 +238,7 @@ void vhu_server_detach(struct vhu_server *s)
 	vhu_device_reset(s);
 	for (unsigned i = 0; i < s->nr_rings; i++)
 		vhu_ring_forget(&s->ring[i]);
+	vhu_log_drop(s);
 	vhu_map_drop(s);
 	vhu_inflight_drop(s);
 	vhu_back_close(s);

@@ -2,7 +2,8 @@
 /*
  * vhost/server.h - the insides of the vhost-user back end, shared by its
  * parts: server.c (session, dispatch), device.c (features, status,
- * configuration), ring.c (ring states), map.c (memory), notify.c (calls).
+ * configuration), ring.c (ring states), map.c (memory), log.c (what was
+ * written to), notify.c (calls).
  */
 #ifndef VHOST_SERVER_H
 #define VHOST_SERVER_H
@@ -62,6 +63,7 @@ struct vhu_ring {
 
 struct vhu_map;
 struct vhu_inflight_map;
+struct vhu_log;
 
 struct vhu_server {
 	struct vhu_conf conf;
@@ -78,6 +80,14 @@ struct vhu_server {
 	struct vhu_inflight_map *inflight;	/* NULL: none */
 	bool told_no_memory;
 
+	pthread_mutex_t maps_lock;
+	struct vhu_map *maps;		/* all that live, in use or not */
+
+	struct vhu_log *log;		/* read by queues' threads; atomic */
+	int log_fd;			/* likewise; -1: none */
+	bool log_marked;		/* since the last signal; atomic */
+	bool log_short;			/* said so; atomic */
+
 	/* The channel for our own requests. Under the lock, any thread. */
 	pthread_mutex_t back_lock;
 	int back_fd;
@@ -91,10 +101,10 @@ struct vhu_server {
 
 /* The protocol features that we have; all else is refused. */
 #define VHU_PROTOCOL_OFFERED \
-	(VHU_PF(MQ) | VHU_PF(REPLY_ACK) | VHU_PF(BACKEND_REQ) | \
-	 VHU_PF(CONFIG) | VHU_PF(INFLIGHT_SHMFD) | VHU_PF(RESET_DEVICE) | \
-	 VHU_PF(INBAND_NOTIFICATIONS) | VHU_PF(CONFIGURE_MEM_SLOTS) | \
-	 VHU_PF(STATUS))
+	(VHU_PF(MQ) | VHU_PF(LOG_SHMFD) | VHU_PF(REPLY_ACK) | \
+	 VHU_PF(BACKEND_REQ) | VHU_PF(CONFIG) | VHU_PF(INFLIGHT_SHMFD) | \
+	 VHU_PF(RESET_DEVICE) | VHU_PF(INBAND_NOTIFICATIONS) | \
+	 VHU_PF(CONFIGURE_MEM_SLOTS) | VHU_PF(STATUS))
 
 #define VHU_F_PROTOCOL	((uint64_t)1 << VHOST_USER_F_PROTOCOL_FEATURES)
 #define VHU_F_LOG	((uint64_t)1 << VHOST_F_LOG_ALL)
@@ -124,6 +134,7 @@ vhu_handler vhu_on_vring_get_base, vhu_on_vring_enable;
 vhu_handler vhu_on_vring_kick_fd, vhu_on_vring_call_fd, vhu_on_vring_err_fd;
 vhu_handler vhu_on_vring_kick;
 vhu_handler vhu_on_get_inflight, vhu_on_set_inflight;
+vhu_handler vhu_on_log_base, vhu_on_log_fd;
 
 /* Answer with the first @size bytes of s->out.p. */
 int vhu_reply(struct vhu_server *s, const struct vhu_msg *msg, uint32_t size);
@@ -170,6 +181,8 @@ struct vio_queue *vhu_ring_queue(const struct vhu_ring *r);
 struct vio_mem *vhu_map_mem(struct vhu_map *map);
 unsigned vhu_map_regions(const struct vhu_map *map);
 void vhu_map_drop(struct vhu_server *s);
+/* Have all maps of the session log what is written, or not (NULL). */
+void vhu_maps_set_dirty(struct vhu_server *s, vio_dirty_fn *fn);
 /* Rings are to run and there is no memory: say why, once a session. */
 void vhu_map_missing(struct vhu_server *s);
 
@@ -185,12 +198,25 @@ void vhu_inflight_clear(struct vhu_server *s);
 /* The session lets go of the memory. */
 void vhu_inflight_drop(struct vhu_server *s);
 
+/* -- log.c ----------------------------------------------------------------- */
+
+vio_dirty_fn vhu_log_dirty;
+bool vhu_log_is_on(const struct vhu_server *s);
+/* The features changed: begin or end to log. */
+void vhu_log_update(struct vhu_server *s);
+/* Say how the ring's own words are logged. Queue's thread. */
+void vhu_log_ring(struct vhu_ring *r);
+void vhu_log_signal(struct vhu_server *s);
+void vhu_log_drop(struct vhu_server *s);
+
 /* -- notify.c ------------------------------------------------------------- */
 
 extern const struct vio_transport_ops vhu_transport_ops;
 
 /* Does writing to or reading from this descriptor possibly block? */
 bool vhu_fd_may_block(int fd);
+/* Signal a descriptor that may block. */
+void vhu_signal_fd(int fd);
 void vhu_notify_broken(struct vhu_ring *r);
 void vhu_call(struct vhu_ring *r);
 /* Close the channel for our own requests. */

@@ -162,12 +162,21 @@ bool vio_mem_from_user(const struct vio_mem *mem, uint64_t user_addr,
 	return false;
 }
 
+void vio_mem_wrote_at(const struct vio_mem *mem, vio_addr addr, uint64_t len)
+{
+	/* Once: it may be ended meanwhile. */
+	vio_dirty_fn *dirty = __atomic_load_n(&mem->dirty, __ATOMIC_ACQUIRE);
+
+	if (dirty && len)
+		dirty(mem->dirty_ctx, addr, len);
+}
+
 void vio_mem_wrote(const struct vio_mem *mem, const void *host, uint64_t len)
 {
 	vio_addr addr;
 
-	if (vio_likely(!mem->dirty) || !len)
+	if (vio_likely(!vio_mem_is_logged(mem)))
 		return;
 	if (vio_mem_addr_of(mem, host, &addr))
-		mem->dirty(mem->dirty_ctx, addr, len);
+		vio_mem_wrote_at(mem, addr, len);
 }

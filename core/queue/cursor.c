@@ -87,7 +87,7 @@ static void mark(struct vio_req *req, const void *p, uint32_t len)
 {
 	const struct vio_queue *q = req->queue;
 
-	if (vio_unlikely(q->maps[req->map].mem->dirty))
+	if (vio_unlikely(vio_mem_is_logged(q->maps[req->map].mem)))
 		vio_mem_wrote(q->maps[req->map].mem, p, len);
 }
 
@@ -168,7 +168,7 @@ void vio_req_wrote(struct vio_req *req, uint32_t off, uint32_t len)
 	uint32_t got;
 
 	account(req, off, len);
-	if (vio_likely(!req->queue->maps[req->map].mem->dirty))
+	if (vio_likely(!vio_mem_is_logged(req->queue->maps[req->map].mem)))
 		return;
 	c = vio_req_writer(req);
 	if (!vio_cursor_skip(&c, off) || !vio_cursor_limit(&c, len))

@@ -259,6 +259,27 @@ int vio_queue_set_mem(struct vio_queue *q, struct vio_mem *mem)
 	return VIO_OK;
 }
 
+void vio_queue_log_ring(struct vio_queue *q, enum vio_log_ring how,
+			vio_addr at)
+{
+	q->log_how = (uint8_t)how;
+	q->log_at = at;
+}
+
+void vio_ring_log(const struct vio_queue *q, const void *p, size_t len)
+{
+	/* Of the packed ring, entries are written too: not in that area. */
+	uintptr_t off = (uintptr_t)p - (uintptr_t)q->device_area;
+	uintptr_t area = 6 + 8 * (uintptr_t)q->size;
+
+	if (vio_has(q->features, VIRTIO_F_RING_PACKED))
+		area = 4;
+	if (off >= area || q->log_how == VIO_LOG_RING_HOME)
+		vio_mem_wrote(q->mem, p, len);
+	else if (q->log_how == VIO_LOG_RING_AT)
+		vio_mem_wrote_at(q->mem, vio_addr_of(q->log_at.v + off), len);
+}
+
 /* -- hot path ------------------------------------------------------------ */
 
 /* order[] index that is @n behind the oldest; n is at most size. */

@@ -32,8 +32,8 @@ static struct pvirtq_event_suppress *device_event(const struct vio_queue *q)
 
 static void wrote(const struct vio_queue *q, const void *p, size_t len)
 {
-	if (vio_unlikely(q->mem->dirty))
-		vio_mem_wrote(q->mem, p, len);
+	if (vio_unlikely(vio_mem_is_logged(q->mem)))
+		vio_ring_log(q, p, len);
 }
 
 /* packed.other: alignments of 2.8; the size need not be a power of 2. */

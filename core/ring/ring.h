@@ -110,6 +110,12 @@ static inline struct vio_req *vio_ring_slot(const struct vio_queue *q,
 					  (size_t)head * q->slot_stride);
 }
 
+/*
+ * @len bytes of the ring at @p were written while there is a dirty log: mark
+ * them where vio_queue_log_ring() said.
+ */
+void vio_ring_log(const struct vio_queue *q, const void *p, size_t len);
+
 /* A private copy of control bytes that may lie across regions. */
 bool vio_ring_copy_in(struct vio_queue *q, vio_addr addr, void *dst,
 		      size_t len);

@@ -56,8 +56,8 @@ static void put16(const struct vio_queue *q, vio_le16 *p, uint16_t v)
 
 static void wrote(const struct vio_queue *q, const void *p, size_t len)
 {
-	if (vio_unlikely(q->mem->dirty))
-		vio_mem_wrote(q->mem, p, len);
+	if (vio_unlikely(vio_mem_is_logged(q->mem)))
+		vio_ring_log(q, p, len);
 }
 
 /* split.other.virtqueues: alignments of the three areas; 2.7: power of 2. */

@@ -264,8 +264,7 @@ static bool repair(struct vio_queue *q, uint16_t used, unsigned total)
 		if (used_bit(q, pos) != wrap)
 			continue;
 		vio_put16(at, wrap ? PVIRTQ_DESC_F_AVAIL : PVIRTQ_DESC_F_USED);
-		if (vio_unlikely(q->mem->dirty))
-			vio_mem_wrote(q->mem, at, sizeof(*at));
+		vio_mem_wrote(q->mem, at, sizeof(*at));
 	}
 	return true;
 }

@@ -59,6 +59,8 @@ struct vio_region {
 typedef bool vio_translate_fn(void *ctx, vio_addr io, uint64_t len,
 			      unsigned perm, vio_addr *phys, uint64_t *got);
 
+typedef void vio_dirty_fn(void *ctx, vio_addr addr, uint64_t len);
+
 struct vio_mem {
 	const struct vio_region *region;	/* sorted, not overlapping */
 	unsigned nr;
@@ -69,11 +71,11 @@ struct vio_mem {
 	void *translate_ctx;
 
 	/*
-	 * Called after the device has written @len bytes at @addr, before the
-	 * write is made known to the driver. NULL: nothing is logged.
-	 * Any queue's thread; must not block.
+	 * Called after the device has written @len bytes at @addr. NULL:
+	 * nothing is logged. Any queue's thread; must not block. In a map
+	 * that is in use, it changes by vio_mem_set_dirty() only.
 	 */
-	void (*dirty)(void *ctx, vio_addr addr, uint64_t len);
+	vio_dirty_fn *dirty;
 	void *dirty_ctx;
 
 	unsigned pins;		/* queues that may still touch it; atomic */
@@ -128,7 +130,27 @@ bool vio_mem_addr_of(const struct vio_mem *mem, const void *host,
 bool vio_mem_from_user(const struct vio_mem *mem, uint64_t user_addr,
 		       uint64_t len, vio_addr *addr);
 
-/* Tell the dirty log, if there is one, of a write through a host pointer. */
+/*
+ * vio_mem_set_dirty() - start or end logging (NULL), in a map that may be in
+ * use; dirty_ctx stays as it is. Any thread. A queue's thread that is in the
+ * middle of a write may still do as before; it has come to know when it next
+ * comes back from the library.
+ */
+static inline void vio_mem_set_dirty(struct vio_mem *mem, vio_dirty_fn *fn)
+{
+	__atomic_store_n(&mem->dirty, fn, __ATOMIC_RELEASE);
+}
+
+/* Is there a log? One load, for the hot path. */
+static inline bool vio_mem_is_logged(const struct vio_mem *mem)
+{
+	return __atomic_load_n(&mem->dirty, __ATOMIC_RELAXED) != NULL;
+}
+
+/* Tell the dirty log, if there is one, of a write at a guest address. */
+void vio_mem_wrote_at(const struct vio_mem *mem, vio_addr addr, uint64_t len);
+
+/* The same of a write through a host pointer. */
 void vio_mem_wrote(const struct vio_mem *mem, const void *host, uint64_t len);
 
 #ifdef __cplusplus

@@ -78,6 +78,15 @@ unsigned vio_queue_stop(struct vio_queue *q);
 int vio_queue_set_mem(struct vio_queue *q, struct vio_mem *mem);
 
 /*
+ * vio_queue_log_ring() - say where writes to the device area of the ring (used
+ * ring, event suppression) stand in the dirty log of the queue's map, if that
+ * has one. @at: where its first byte stands, for VIO_LOG_RING_AT. Stays until
+ * told otherwise. All other writes are logged where they go.
+ */
+void vio_queue_log_ring(struct vio_queue *q, enum vio_log_ring how,
+			vio_addr at);
+
+/*
  * Where to go on after a stop: avail_base and used_base for a later start.
  * Split: free-running indices. Packed: offset in bits 0 to 14, wrap counter
  * in bit 15. Also of a queue that is stopped.

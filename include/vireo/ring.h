@@ -111,6 +111,13 @@ enum vio_queue_state {
 	VIO_QUEUE_BROKEN,	/* the driver broke the rules; needs a reset */
 };
 
+/* Where writes to the device area stand in a dirty log. */
+enum vio_log_ring {
+	VIO_LOG_RING_HOME,	/* where it lies */
+	VIO_LOG_RING_AT,	/* somewhere else, as the front end said */
+	VIO_LOG_RING_OFF,	/* nowhere */
+};
+
 /* How many maps of guest memory may be in use by one queue at a time. */
 #define VIO_QUEUE_MAPS	4
 
@@ -196,6 +203,8 @@ struct vio_queue {
 	struct vio_seg *overflow;
 	struct vio_queue_limits limits;
 	struct vio_queue_layout layout;
+	uint8_t log_how;	/* enum vio_log_ring */
+	vio_addr log_at;
 	struct {
 		struct vio_mem *mem;
 		uint16_t busy;

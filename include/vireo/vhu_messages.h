@@ -95,9 +95,9 @@ X(RESET_OWNER, 4, NONE, 0, 0, NONE, ANY, ANY, ALWAYS, \
 X(SET_MEM_TABLE, 5, TABLE, 0, 32, NONE, ANY, ANY, ALWAYS, \
   vhu_on_mem_table, "all of the guest's memory, a descriptor for each region") \
 X(SET_LOG_BASE, 6, LOG, 0, 1, U64, LOG_SHMFD, ANY, ALWAYS, \
-  NULL, "where pages that are written to are marked") \
+  vhu_on_log_base, "where pages that are written to are marked") \
 X(SET_LOG_FD, 7, SPARE, 0, 1, NONE, LOG_SHMFD, ANY, ALWAYS, \
-  NULL, "what to signal when a page was marked") \
+  vhu_on_log_fd, "what to signal when a page was marked") \
 X(SET_VRING_NUM, 8, STATE, 0, 0, NONE, ANY, ANY, ALWAYS, \
   vhu_on_vring_num, "how many entries a ring has") \
 X(SET_VRING_ADDR, 9, ADDR, 0, 0, NONE, ANY, ANY, ALWAYS, \

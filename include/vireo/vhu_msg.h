@@ -144,7 +144,7 @@ struct vhu_config {
 #define VHU_CONFIG_MIGRATION	1u
 
 /* Of SET_LOG_BASE. */
-struct vhu_log {
+struct vhu_log_area {
 	uint64_t size;
 	uint64_t offset;
 };
@@ -223,7 +223,7 @@ union vhu_payload {
 	struct vhu_mem_table table;
 	struct vhu_mem_reg reg;
 	struct vhu_config config;
-	struct vhu_log log;
+	struct vhu_log_area log;
 	struct vhu_inflight inflight;
 	struct vhu_iotlb iotlb;
 	struct vhu_area area;

@@ -17,9 +17,35 @@
 
 /* -- the device: answers every request, or keeps it ----------------------- */
 
+/* By the cursor and in place, in turns. */
+static void fill(struct fe *f, struct vio_req *req)
+{
+	struct vio_cursor c = vio_req_writer(req);
+	struct vio_seg seg;
+	uint32_t len = req->write_len, got;
+	unsigned char byte;
+
+	f->filling = f->filling % 255 + 1;
+	if (f->filling % 2) {
+		while (vio_cursor_spans(&c, len, &seg, 1, &got))
+			memset(seg.base, f->filling, seg.len);
+		vio_req_wrote(req, 0, len);
+	} else {
+		for (byte = f->filling; c.left; )
+			vio_cursor_write(&c, &byte, 1);
+	}
+	vio_req_done(req);
+}
+
 static void answer(struct vio_req *req)
 {
 	struct vio_cursor c = vio_req_writer(req);
+	struct fe *f = vio_container_of(req->queue->dev, struct fe, dev);
+
+	if (f->fill) {
+		fill(f, req);
+		return;
+	}
 
 	vio_cursor_write(&c, FE_ANSWER, sizeof(FE_ANSWER));
 	vio_req_done(req);

@@ -51,6 +51,8 @@ struct fe {
 	struct vio_queue queue[FE_QUEUES];
 	void *storage[FE_QUEUES];
 	unsigned char config[60];
+	bool fill;		/* answers fill the buffer, differently */
+	unsigned char filling;
 	bool hold;		/* the device keeps what it pops */
 	struct vio_req *held[64];
 	unsigned nr_held;

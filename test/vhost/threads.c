@@ -3,12 +3,14 @@
  * Queues on threads of their own while the front end changes everything that
  * may be changed under them. Worth most under ThreadSanitizer.
  */
+#define _GNU_SOURCE	/* memfd_create */
 #include "fe.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include <vireo/spec/virtio.h>
@@ -16,7 +18,7 @@
 #define MODERN		(1ull << VIRTIO_F_VERSION_1)
 #define PROTOCOL	(1ull << VHOST_USER_F_PROTOCOL_FEATURES)
 #define PF		(VHU_PF(MQ) | VHU_PF(REPLY_ACK) | VHU_PF(STATUS) | \
-			 VHU_PF(CONFIGURE_MEM_SLOTS))
+			 VHU_PF(CONFIGURE_MEM_SLOTS) | VHU_PF(LOG_SHMFD))
 #define PAGE		4096ull
 
 struct worker {
@@ -34,6 +36,7 @@ struct worker {
 static struct fe f;
 static struct worker worker[FE_QUEUES];
 static pthread_t control;
+static int log_fd;
 
 static void ring_bell(struct worker *w)
 {
@@ -196,6 +199,23 @@ static void stop_ring(unsigned q)
 	fe_expect(&f, VHOST_USER_GET_VRING_BASE, 8);
 }
 
+/* A log that is new, half of the times too short; or none any more. */
+static void log_dirty(struct vtest_rand *r)
+{
+	struct vhu_log_area a = { FE_GUEST / 4096 / 8 + 8, 0 };
+	uint64_t features = MODERN | PROTOCOL;
+
+	if (vtest_below(r, 2)) {
+		features |= 1ull << VHOST_F_LOG_ALL;
+		a.size += vtest_below(r, 2) * FE_MEM / 4096 / 8;
+		fe_send(&f, VHOST_USER_SET_LOG_BASE, 0, &a, sizeof(a),
+			&log_fd, 1);
+		fe_expect(&f, VHOST_USER_SET_LOG_BASE, 8);
+	}
+	CHECK_EQ(fe_ask(&f, VHOST_USER_SET_FEATURES, &features, 8, NULL, 0),
+		 0);
+}
+
 /* One of the things that a front end does to a running device. */
 static void disturb(struct vtest_rand *r, unsigned *extra)
 {
@@ -206,7 +226,7 @@ static void disturb(struct vtest_rand *r, unsigned *extra)
 	};
 	struct vhu_vring_state st = { q, 0 };
 
-	switch (vtest_below(r, 7)) {
+	switch (vtest_below(r, 8)) {
 	case 0:
 		if (fe_ask(&f, VHOST_USER_ADD_MEM_REG, &reg, sizeof(reg),
 			   &f.memfd, 1) == 0)
@@ -238,6 +258,9 @@ static void disturb(struct vtest_rand *r, unsigned *extra)
 	case 6:
 		fe_get_u64(&f, VHOST_USER_GET_STATUS);
 		break;
+	case 7:
+		log_dirty(r);
+		break;
 	}
 }
 
@@ -247,6 +270,8 @@ TEST("vhost threads: nothing gets lost while everything changes", "")
 	uint64_t one = 1;
 	unsigned extra = 0;
 
+	log_fd = memfd_create("log", MFD_CLOEXEC);
+	CHECK_EQ(ftruncate(log_fd, FE_GUEST / 4096 / 8 + 4096), 0);
 	start();
 	fe_negotiate(&f, PF, MODERN | PROTOCOL);
 	fe_send_memory(&f);
@@ -273,4 +298,5 @@ TEST("vhost threads: nothing gets lost while everything changes", "")
 	}
 	finish();
 	fe_close(&f);
+	close(log_fd);
 }

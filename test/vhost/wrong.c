@@ -248,7 +248,7 @@ TEST("vhost wrong: features and protocol features that nobody offered", "")
 	finish();
 }
 
-TEST("vhost wrong: rings outside of memory, misaligned, logged", "")
+TEST("vhost wrong: rings outside of memory, misaligned", "")
 {
 	struct vhu_vring_addr a = { 0 };
 
@@ -272,10 +272,6 @@ TEST("vhost wrong: rings outside of memory, misaligned, logged", "")
 		CHECK_EQ(f.ended, -EINVAL);
 		CHECK_EQ(f.logs, 1);
 	}
-	start_over();
-	a.flags = VHU_VRING_F_LOG;
-	fe_send(&f, VHOST_USER_SET_VRING_ADDR, 0, &a, sizeof(a), NULL, 0);
-	CHECK_EQ(f.ended, -EINVAL);
 	finish();
 }
 
