@@ -64,7 +64,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	static unsigned char priv[RINGS];
 	struct vhu_client_conf conf = { .timeout_ms = 1000 };
 	struct vhu_client *client;
-	struct vio_drv_mem mem;
+	struct vio_drv_mem mem = { 0 };
 	int pair[2];
 
 	if (size > INPUT)

@@ -5,6 +5,7 @@
  * by its methods, and no ring layout.
  */
 #include <vireo/driver.h>
+#include <vireo/dma.h>
 
 #include "core/base/string.h"
 
@@ -108,6 +109,13 @@ int vio_drv_queue(struct vio_drv *drv, uint16_t index, struct vio_vq *vq,
 	uint16_t max;
 	int err;
 
+	/*
+	 * core.driver.reserved-feature-bits.4: without ACCESS_PLATFORM, only
+	 * physical addresses.
+	 */
+	if (mem->dma && mem->dma->translated &&
+	    !vio_drv_has(drv, VIRTIO_F_ACCESS_PLATFORM))
+		return VIO_E_UNSUPP;
 	err = drv->bus->queue_max(drv->bus_ctx, index, &max);
 	if (err)
 		return err;

@@ -87,7 +87,7 @@ static int add_direct(struct vio_vq *vq, const struct vio_seg *seg,
 					  vq->size);
 		uint16_t flags = i >= nr_read ? PVIRTQ_DESC_F_WRITE : 0;
 
-		if (!vio_vq_to_guest(&vq->window, seg[i].base, seg[i].len,
+		if (!vio_vq_to_guest(&vq->buffers, seg[i].base, seg[i].len,
 				     &addr))
 			return VIO_E_RANGE;
 		if (i + 1 < nr)
@@ -107,7 +107,7 @@ static int add_indirect(struct vio_vq *vq, const struct vio_seg *seg,
 	uint64_t addr;
 
 	for (unsigned i = 0; i < nr; i++) {
-		if (!vio_vq_to_guest(&vq->window, seg[i].base, seg[i].len,
+		if (!vio_vq_to_guest(&vq->buffers, seg[i].base, seg[i].len,
 				     &addr))
 			return VIO_E_RANGE;
 		put_desc(&table[i], addr, seg[i].len, 0);
@@ -128,7 +128,7 @@ static bool segs_in_window(const struct vio_vq *vq, const struct vio_seg *seg,
 	uint64_t addr;
 
 	for (unsigned i = 0; i < nr; i++)
-		if (!vio_vq_to_guest(&vq->window, seg[i].base, seg[i].len,
+		if (!vio_vq_to_guest(&vq->buffers, seg[i].base, seg[i].len,
 				     &addr))
 			return false;
 	return true;

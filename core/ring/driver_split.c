@@ -86,7 +86,7 @@ static int fill_table(struct vio_vq *vq, struct virtq_desc *table,
 	for (i = 0; i < nr; i++) {
 		uint16_t flags = i >= nr_read ? VIRTQ_DESC_F_WRITE : 0;
 
-		if (!vio_vq_to_guest(&vq->window, seg[i].base, seg[i].len,
+		if (!vio_vq_to_guest(&vq->buffers, seg[i].base, seg[i].len,
 				     &addr))
 			return VIO_E_RANGE;
 		if (i + 1 < nr)
@@ -136,7 +136,7 @@ static int add_direct(struct vio_vq *vq, const struct vio_seg *seg,
 		uint16_t next = vq->slot[at].next;
 		uint16_t flags = i >= nr_read ? VIRTQ_DESC_F_WRITE : 0;
 
-		if (!vio_vq_to_guest(&vq->window, seg[i].base, seg[i].len,
+		if (!vio_vq_to_guest(&vq->buffers, seg[i].base, seg[i].len,
 				     &addr))
 			return VIO_E_RANGE;
 		if (i + 1 < nr)

@@ -5,6 +5,7 @@
  * no bus and no device type.
  */
 #include "core/ring/driver.h"
+#include "core/ring/shared.h"
 #include "core/base/string.h"
 #include <vireo/spec/packed.h>
 
@@ -70,7 +71,7 @@ int vio_vq_init(struct vio_vq *vq, const struct vio_vq_limits *limits,
 		return VIO_E_UNSUPP;
 	vq->size = l.size;
 	vq->indirect_max = l.indirect_max;
-	vq->window = mem->window;
+	vq->window = vq->buffers = mem->window;
 	vq->event_idx = vio_has(features, VIRTIO_F_EVENT_IDX);
 	vq->in_order = vio_has(features, VIRTIO_F_IN_ORDER);
 	vq->dma = vio_has(features, VIRTIO_F_ORDER_PLATFORM);
@@ -88,6 +89,11 @@ int vio_vq_init(struct vio_vq *vq, const struct vio_vq_limits *limits,
 			return VIO_E_NOSPC;
 	}
 	vq->layout.size = l.size;
+	if (mem->dma) {
+		err = vio_vq_shared_init(vq, mem, &mem->priv);
+		if (err)
+			return err;
+	}
 	vio_vq_reset(vq);
 	return VIO_OK;
 }
@@ -242,6 +248,8 @@ void *vio_vq_detach(struct vio_vq *vq)
 			continue;
 		vq->slot[i].token = NULL;
 		vq->inflight--;
+		if (vio_vq_is_shared(vq))
+			token = vio_vq_shared_token(vq, token, 0);
 		return token;
 	}
 	return NULL;

@@ -43,11 +43,16 @@ struct vio_window {
 	uint64_t size;
 };
 
+struct vio_dma;
+
 /* What a driver lives in. */
 struct vio_drv_mem {
 	struct vio_window window;	/* all that buffers may lie in */
 	struct vio_arena shared;	/* a part of the window, for rings */
 	struct vio_arena priv;		/* outside of the window */
+	/* Hooks for buffers outside of the window (dma.h); NULL: there are
+	 * none such. Outlives the queues. */
+	const struct vio_dma *dma;
 };
 
 /* -- virtqueues ---------------------------------------------------------- */
@@ -77,8 +82,19 @@ struct vio_vq_stats {
 };
 
 struct vio_vq_ops;
+struct vio_vq_buffer;
 struct pvirtq_desc;
 struct pvirtq_event_suppress;
+
+/* A queue whose buffers go through hooks; the business of core/ring/. */
+struct vio_vq_hooked {
+	const struct vio_dma *dma;	/* NULL: it has none */
+	const struct vio_vq_ops *ring;	/* the layout's */
+	void *piece;
+	struct vio_vq_buffer *buffer;
+	struct vio_seg *seg;
+	uint32_t free;
+};
 
 struct vio_vq {
 	/* hot */
@@ -91,7 +107,9 @@ struct vio_vq {
 	struct pvirtq_event_suppress *device_event;
 	void *table;		/* indirect_max entries for each slot */
 	struct vio_vq_slot *slot;
-	struct vio_window window;
+	struct vio_window window;	/* rings lie in it */
+	struct vio_window buffers;	/* buffers do: the same, or with hooks
+					 * all that is an address */
 	uint16_t size;
 	uint16_t indirect_max;
 	uint16_t free_head;	/* first free descriptor (packed: id) */
@@ -116,6 +134,7 @@ struct vio_vq {
 	/* cold */
 	struct vio_queue_layout layout;
 	struct vio_vq_stats stats;
+	struct vio_vq_hooked hooked;
 };
 
 /* Bytes that a queue takes from either arena, alignment included. */

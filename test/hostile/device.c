@@ -22,7 +22,7 @@ static void rig_init(struct rig *r, bool in_order)
 {
 	struct vio_vq_limits limits = { .size = SIZE, .indirect_max = 4 };
 	struct vio_features f = { { 0, 0 } };
-	struct vio_drv_mem mem;
+	struct vio_drv_mem mem = { 0 };
 
 	memset(r, 0, sizeof(*r));
 	mem.window.host = r->shared;
@@ -368,8 +368,9 @@ TEST("device: queues that appear later are not used", "")
 	static unsigned char shared[16384] __attribute__((aligned(4096)));
 	static unsigned char priv[4096];
 	struct vio_drv_mem mem = {
-		{ shared, { 0x1000 }, sizeof(shared) },
-		{ shared, sizeof(shared) }, { priv, sizeof(priv) },
+		.window = { shared, { 0x1000 }, sizeof(shared) },
+		.shared = { shared, sizeof(shared) },
+		.priv = { priv, sizeof(priv) },
 	};
 	struct vio_blkdrv_req req = { .type = VIRTIO_BLK_T_FLUSH };
 	struct liar liar = { .queues = 2 };

@@ -69,6 +69,7 @@ static int start_driver(struct fixture *f, const struct setup *s)
 	for (i = 0; i < VIO_ARRAY_LEN(bits); i++)
 		if (!vio_has(&ring, bits[i]))
 			vio_feature_clear(&wanted, bits[i]);
+	wanted.w[0] |= ring.w[0];
 	return vio_blkdrv_init(&f->drv, &loop_bus, &f->loop, &wanted, &limits,
 			       s->queues, &f->loop.drv_mem);
 }
@@ -79,6 +80,8 @@ static void setup(struct fixture *f, const struct setup *s, uint64_t seed)
 
 	memset(f, 0, sizeof(*f));
 	loop_init(&f->loop, s->queues, vio_blk_ctx_size, seed);
+	if (s->set & LOOP_BOUNCE)
+		loop_bounce(&f->loop);
 	disk_init(&f->disk, SECTORS * SECTOR, seed + 1);
 	f->disk.late = s->late;
 	f->disk.reorder = s->reorder;
@@ -354,7 +357,7 @@ TEST("blk: random requests on a prompt disk, every feature set and ring size",
 	static const uint16_t rings[] = { 8, 16, 64, 256 };
 	unsigned set, i;
 
-	for (set = 0; set < LOOP_SETS; set++) {
+	for (set = 0; set < LOOP_ALL; set++) {
 		for (i = 0; i < VIO_ARRAY_LEN(rings); i++) {
 			struct setup s = { .set = set, .ring = rings[i],
 					   .indirect_max = 8, .queues = 1 };
@@ -373,7 +376,7 @@ TEST("blk: random requests on a late, unordered, failing disk",
 	static const uint16_t rings[] = { 8, 32, 128 };
 	unsigned set, i;
 
-	for (set = 0; set < LOOP_SETS; set++) {
+	for (set = 0; set < LOOP_ALL; set++) {
 		for (i = 0; i < VIO_ARRAY_LEN(rings); i++) {
 			struct setup s = { .set = set, .ring = rings[i],
 					   .indirect_max = 8, .queues = 1,
@@ -389,7 +392,7 @@ TEST("blk: four queues share one disk", "")
 {
 	unsigned set;
 
-	for (set = 0; set < LOOP_SETS; set++) {
+	for (set = 0; set < LOOP_ALL; set++) {
 		struct setup s = { .set = set, .ring = 32, .indirect_max = 8,
 				   .queues = 4, .late = true,
 				   .reorder = set & 1 };
@@ -402,7 +405,7 @@ TEST("blk: indices wrap around many times", "")
 {
 	unsigned set;
 
-	for (set = 0; set < LOOP_SETS; set += LOOP_IN_ORDER) {
+	for (set = 0; set < LOOP_ALL; set += LOOP_IN_ORDER) {
 		struct setup s = { .set = set | LOOP_EVENT_IDX |
 					  LOOP_INDIRECT,
 				   .ring = 256, .indirect_max = 8,
@@ -440,7 +443,7 @@ TEST("blk: a reset in mid-flight ends all, loses nothing, and all goes on",
 {
 	unsigned set, round, i;
 
-	for (set = 0; set < LOOP_SETS; set++) {
+	for (set = 0; set < LOOP_ALL; set++) {
 		struct setup s = { .set = set, .ring = 32, .indirect_max = 8,
 				   .queues = 2, .late = true,
 				   .reorder = true };
@@ -463,6 +466,7 @@ TEST("blk: a reset in mid-flight ends all, loses nothing, and all goes on",
 			CHECK_EQ(f.disk.nr_pending, 0);
 			CHECK_EQ(f.loop.queue[0].inflight, 0);
 			CHECK_EQ(f.loop.mem.pins, 0);
+			CHECK_EQ(f.loop.bounce.nr_free, f.loop.bounce.nr);
 			/* What was in flight is done or not: ask the disk. */
 			memcpy(m->data, f.disk.data, sizeof(m->data));
 			f.loop.drv_mem = fresh;

@@ -11,6 +11,7 @@
 #define PAGE		4096u
 #define REGION		(256u * PAGE)
 #define PRIV		(1u << 20)
+#define OWN		(4u << 20)
 #define RINGS		REGION		/* rings lie in the first region */
 
 static unsigned char *map_file(int fd, size_t len)
@@ -88,6 +89,27 @@ void loop_init(struct loop *l, unsigned nr, uint16_t ctx_size, uint64_t seed)
 	}
 }
 
+void loop_bounce(struct loop *l)
+{
+	size_t half = l->data.left / 2 / PAGE * PAGE;
+	struct vio_window pool = { l->data.at, vio_addr_of(l->window.addr.v +
+		(uint64_t)(l->data.at - l->window.host)), half };
+
+	struct vio_arena busy;
+
+	l->own = malloc(OWN + half);
+	CHECK(l->own);
+	busy = (struct vio_arena){ l->own + OWN, half };
+	CHECK_EQ(vio_bounce_init(&l->bounce, &pool, 256, &busy), VIO_OK);
+	l->data.at = l->own;
+	l->data.left = OWN;
+	l->dma = (struct vio_dma){ .ops = &vio_bounce_ops, .ctx = &l->bounce,
+				   .translated = true };
+	l->drv_mem.dma = &l->dma;
+	/* What the driver may reach stays; buffers do not lie in it. */
+	l->drv_mem.window.size -= half;
+}
+
 static void up_notify(void *ctx, struct vio_queue *q)
 {
 	struct loop *l = ctx;
@@ -133,6 +155,8 @@ void loop_attach(struct loop *l, struct vio_dev *dev)
 	l->dev = dev;
 	/* So that every test runs on both layouts. */
 	vio_feature_set(&dev->offered, VIRTIO_F_RING_PACKED);
+	if (l->own)
+		vio_dev_behind_iommu(dev);
 	vio_dev_attach(dev, &transport, l, &log);
 }
 
@@ -143,6 +167,7 @@ void loop_fini(struct loop *l)
 	vio_dev_reset(l->dev);
 	for (i = 0; i < LOOP_QUEUES; i++)
 		free(l->storage[i]);
+	free(l->own);
 	free(l->priv);
 	munmap(l->window.host, l->file_size);
 	munmap(l->device_map, LOOP_REGIONS * (REGION + PAGE));
@@ -169,6 +194,8 @@ struct vio_features loop_features(unsigned set)
 		vio_feature_set(&f, VIRTIO_F_IN_ORDER);
 	if (set & LOOP_PACKED)
 		vio_feature_set(&f, VIRTIO_F_RING_PACKED);
+	if (set & LOOP_BOUNCE)
+		vio_feature_set(&f, VIRTIO_F_ACCESS_PLATFORM);
 	return f;
 }
 

@@ -12,6 +12,7 @@
 #define TEST_LOOPBACK_LOOP_H
 
 #include <vireo/dev.h>
+#include <vireo/dma.h>
 #include <vireo/driver.h>
 
 #include "vtest.h"
@@ -29,6 +30,10 @@ struct loop {
 	struct vio_arena data;		/* shared; what tests put buffers in */
 	void *priv;
 	size_t file_size;
+	/* loop_bounce(): buffers lie elsewhere, and are copied through this */
+	struct vio_bounce bounce;
+	struct vio_dma dma;
+	unsigned char *own;
 
 	struct vio_dev *dev;
 	struct vio_queue_limits limits;
@@ -61,12 +66,21 @@ void loop_fini(struct loop *l);
 /* One random thing happens; false when nothing is left to happen. */
 bool loop_step(struct loop *l);
 
-/* A buffer in shared memory, cleared. */
+/*
+ * Before the device's init: the driver's buffers are out of the device's
+ * reach, as in a guest that distrusts its host.
+ */
+void loop_bounce(struct loop *l);
+
+/* A buffer in shared memory (with loop_bounce(): in private), cleared. */
 void *loop_buffer(struct loop *l, size_t len);
 
-/* Ring features from the four lowest bits of @set. */
+/*
+ * Ring features from the four lowest bits of @set; the fifth asks for
+ * loop_bounce(), which goes with ACCESS_PLATFORM.
+ */
 enum { LOOP_EVENT_IDX = 1, LOOP_INDIRECT = 2, LOOP_IN_ORDER = 4,
-       LOOP_PACKED = 8, LOOP_SETS = 16 };
+       LOOP_PACKED = 8, LOOP_SETS = 16, LOOP_BOUNCE = 16, LOOP_ALL = 32 };
 struct vio_features loop_features(unsigned set);
 
 #endif

@@ -57,6 +57,8 @@ static void setup(struct fixture *f, unsigned set, bool moody)
 
 	memset(f, 0, sizeof(*f));
 	loop_init(&f->loop, 1, vio_rng_ctx_size, vtest_seed() + set);
+	if (set & LOOP_BOUNCE)
+		loop_bounce(&f->loop);
 	f->source.rand = vtest_rand_init(7);
 	f->source.mood = vtest_rand_init(vtest_seed() + 1);
 	f->source.rng = &f->dev;
@@ -79,7 +81,7 @@ TEST("rng: what the source gives is what the driver gets, in every feature set",
 	unsigned set, i;
 	uint32_t got;
 
-	for (set = 0; set < LOOP_SETS; set++) {
+	for (set = 0; set < LOOP_ALL; set++) {
 		setup(&f, set, true);
 		model = vtest_rand_init(7);
 		buf = loop_buffer(&f.loop, sizeof(expected));
@@ -96,6 +98,8 @@ TEST("rng: what the source gives is what the driver gets, in every feature set",
 			CHECK_MEMEQ(buf, expected, got);
 		}
 		CHECK_EQ(f.dev.bytes, f.source.given);
+		if (set & LOOP_BOUNCE)
+			CHECK_EQ(f.loop.bounce.bytes_out, f.source.given);
 		loop_fini(&f.loop);
 	}
 }
@@ -129,7 +133,7 @@ TEST("rng: many buffers in flight come back each with its own bytes", "")
 	unsigned set, i, round;
 	uint32_t len;
 
-	for (set = 0; set < LOOP_SETS; set++) {
+	for (set = 0; set < LOOP_ALL; set++) {
 		setup(&f, set, false);
 		model = vtest_rand_init(7);
 		for (i = 0; i < BUFS; i++)
