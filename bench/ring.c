@@ -17,7 +17,8 @@
 #include <vireo/track.h>
 #include <vireo/vq.h>
 
-#define DATA	4096u
+#define DATA		4096u
+#define BATCH_MAX	256u	/* buffers a call of either half takes */
 
 static struct {
 	unsigned size, batch, threads, segs;
@@ -40,15 +41,16 @@ static struct {
 static enum vio_service serve(struct vio_dev *dev, struct vio_queue *q,
 			      unsigned budget)
 {
-	(void)dev;
-	while (budget--) {
-		struct vio_req *req = vio_queue_pop(q);
+	struct vio_req *req[BATCH_MAX];
+	unsigned n;
 
-		if (!req)
-			return VIO_SERVICE_IDLE;
-		vio_req_done(req);
-	}
-	return VIO_SERVICE_MORE;
+	(void)dev;
+	if (budget > BATCH_MAX)
+		budget = BATCH_MAX;
+	n = vio_queue_pop_many(q, req, budget);
+	if (n)
+		vio_queue_done(q, req, n);
+	return n == budget ? VIO_SERVICE_MORE : VIO_SERVICE_IDLE;
 }
 
 static void ignore_queue(void *ctx, struct vio_queue *q)

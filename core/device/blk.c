@@ -10,7 +10,7 @@
 
 #define SECTOR		VIRTIO_BLK_SECTOR_SIZE
 #define HDR_LEN		((uint32_t)sizeof(struct virtio_blk_req_hdr))
-#define BATCH		8	/* requests popped before the first is served */
+#define BATCH		16	/* requests popped before the first is served */
 #define RANGE_LEN	\
 	((uint32_t)sizeof(struct virtio_blk_discard_write_zeroes))
 
@@ -364,14 +364,10 @@ static void handle(struct vio_blk *blk, struct vio_req *req)
 static unsigned pop_batch(struct vio_queue *q, struct vio_req **req,
 			  unsigned max)
 {
-	unsigned n;
+	unsigned n = vio_queue_pop_many(q, req, max);
 
-	for (n = 0; n < max; n++) {
-		req[n] = vio_queue_pop(q);
-		if (!req[n])
-			break;
-		vio_req_prefetch(req[n]);
-	}
+	for (unsigned i = 0; i < n; i++)
+		vio_req_prefetch(req[i]);
 	return n;
 }
 

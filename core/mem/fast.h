@@ -1,27 +1,45 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * fast.h - the translation that nearly always does: the whole range lies in
- * the region that was hit last. For all else, vio_mem_span().
+ * the region that was hit last, which is looked up once for many ranges. For
+ * all else, vio_mem_span().
  */
 #ifndef CORE_MEM_FAST_H
 #define CORE_MEM_FAST_H
 
 #include <vireo/mem.h>
 
-/* NULL where it takes more than a look at region @hint. @len is not 0. */
-static inline void *vio_mem_fast(const struct vio_mem *mem, unsigned hint,
-				 uint64_t addr, uint64_t len, unsigned perm)
-{
-	const struct vio_region *r = &mem->region[hint];
-	uint64_t off;
+/*
+ * The region that nearly every buffer lies in; size 0 where there is none, or
+ * one that may not be both read and written.
+ */
+struct vio_view {
+	uint64_t addr;
+	uint64_t size;
+	unsigned char *host;
+};
 
-	if (vio_unlikely(hint >= mem->nr || addr < r->addr.v))
+VIO_INLINE struct vio_view vio_view_of(const struct vio_mem *mem,
+				       unsigned hint)
+{
+	struct vio_view v = { 0, 0, NULL };
+	const struct vio_region *r = &mem->region[hint];
+
+	if (vio_likely(hint < mem->nr &&
+		       (r->perm & VIO_PERM_RW) == VIO_PERM_RW))
+		v = (struct vio_view){ r->addr.v, r->size, r->host };
+	return v;
+}
+
+/* NULL where it takes more than a look at the view. @len is not 0. */
+VIO_INLINE void *vio_view_at(const struct vio_view *v, uint64_t addr,
+			     uint64_t len)
+{
+	uint64_t off = addr - v->addr;
+
+	if (vio_unlikely(off >= v->size || len > v->size - off))
 		return NULL;
-	off = addr - r->addr.v;
-	if (vio_unlikely(off >= r->size || len > r->size - off ||
-			 (r->perm & perm) != perm))
-		return NULL;
-	return r->host + off;
+	return v->host + off;
 }
 
 #endif

@@ -82,15 +82,6 @@ static bool adopt_map(struct vio_queue *q, struct vio_mem *mem)
 	return false;
 }
 
-static void drop_map(struct vio_queue *q, unsigned i)
-{
-	struct vio_mem *mem = q->maps[i].mem;
-
-	q->maps[i].mem = NULL;
-	if (mem)
-		vio_mem_unpin(mem);
-}
-
 /*
  * Let go of the record. A ring that stops with nothing in flight needs none:
  * whoever starts it next is told where it stands.
@@ -114,7 +105,7 @@ static void quiesced(struct vio_queue *q)
 {
 	untrack(q);
 	for (unsigned i = 0; i < VIO_QUEUE_MAPS; i++)
-		drop_map(q, i);
+		vio_ring_drop_map(q, i);
 	q->mem = NULL;
 	q->desc = NULL;
 	q->driver_area = NULL;
@@ -190,6 +181,7 @@ int vio_queue_start(struct vio_queue *q, struct vio_mem *mem,
 	}
 	if (q->track)
 		q->track->active = true;
+	q->hot = q->ring->hot(q);
 	q->state = VIO_QUEUE_RUNNING;
 	return VIO_OK;
 }
@@ -255,7 +247,7 @@ int vio_queue_set_mem(struct vio_queue *q, struct vio_mem *mem)
 		return err;
 	adopt_map(q, mem);
 	if (!q->maps[old].busy)
-		drop_map(q, old);
+		vio_ring_drop_map(q, old);
 	return VIO_OK;
 }
 
@@ -282,14 +274,6 @@ void vio_ring_log(const struct vio_queue *q, const void *p, size_t len)
 
 /* -- hot path ------------------------------------------------------------ */
 
-/* order[] index that is @n behind the oldest; n is at most size. */
-static uint16_t order_at(const struct vio_queue *q, uint16_t n)
-{
-	uint32_t i = (uint32_t)q->order_out + n;
-
-	return (uint16_t)(i < q->size ? i : i - q->size);
-}
-
 /* What a dead device had taken comes before what is new. */
 static struct vio_req *replay(struct vio_queue *q)
 {
@@ -304,33 +288,51 @@ static struct vio_req *replay(struct vio_queue *q)
 	return req;
 }
 
+/* One that is done again, as pop does it. */
+static unsigned pop_replay(struct vio_queue *q, struct vio_req **req)
+{
+	*req = replay(q);
+	if (!*req)
+		return 0;
+	(*req)->state = VIO_REQ_POPPED;
+	if (q->in_order)
+		vio_ring_order(q, 0, *req);
+	vio_ring_popped(q, 1);
+	return 1;
+}
+
+unsigned vio_queue_pop_many(struct vio_queue *q, struct vio_req **req,
+			    unsigned max)
+{
+	unsigned n = 0, want, got;
+
+	/* Each round but the last takes as many as it asked for. */
+	while (n < max && vio_likely(q->state == VIO_QUEUE_RUNNING)) {
+		want = max - n < VIO_RING_BATCH ? max - n : VIO_RING_BATCH;
+		if (vio_unlikely(q->replay_left))
+			got = pop_replay(q, req + n), want = 1;
+		else
+			got = q->hot->pop(q, req + n, want);
+		n += got;
+		if (got < want)
+			break;
+	}
+	return n;
+}
+
 struct vio_req *vio_queue_pop(struct vio_queue *q)
 {
 	struct vio_req *req;
 
-	if (vio_unlikely(q->state != VIO_QUEUE_RUNNING))
-		return NULL;
-	req = vio_unlikely(q->replay_left) ? replay(q) : q->ring->pop(q);
-	if (!req)
-		return NULL;
-	if (q->in_order)
-		q->order[order_at(q, q->inflight)] = req->slot;
-	req->state = VIO_REQ_POPPED;
-	req->since_ms = q->now_ms;
-	q->inflight++;
-	q->maps[req->map].busy++;
-	return req;
+	return vio_queue_pop_many(q, &req, 1) ? req : NULL;
 }
 
-/* The request leaves the queue's books; its slot may be taken again. */
+/* The request leaves the books without an entry in the ring. */
 static void forget(struct vio_queue *q, struct vio_req *req)
 {
 	if (q->ring->forget)
 		q->ring->forget(q, req);
-	req->state = VIO_REQ_FREE;
-	q->inflight--;
-	if (--q->maps[req->map].busy == 0 && req->map != q->map)
-		drop_map(q, req->map);
+	vio_ring_forget(q, req);
 }
 
 void vio_queue_unpop(struct vio_queue *q, struct vio_req *req)
@@ -362,22 +364,16 @@ static void flush(struct vio_queue *q)
 	}
 }
 
-/*
- * split.device.in-order: use buffers in the order they were made available.
- * A broken queue forgets them in that order, and tells nobody.
- */
-static void push_in_order(struct vio_queue *q, struct vio_req *req)
+/* A broken queue forgets requests, in order if need be, and tells nobody. */
+static void drop(struct vio_queue *q, struct vio_req *req)
 {
-	req->state = VIO_REQ_DONE;
-	while (q->inflight) {
-		req = vio_ring_slot(q, q->order[q->order_out]);
-		if (req->state != VIO_REQ_DONE)
-			break;
-		if (vio_likely(q->state != VIO_QUEUE_BROKEN))
-			q->ring->push(q, req);
-		q->order_out = order_at(q, 1);
+	if (!q->in_order) {
 		forget(q, req);
+		return;
 	}
+	req->state = VIO_REQ_DONE;
+	while ((req = vio_ring_next_in_order(q)))
+		forget(q, req);
 }
 
 static void done_when_stopped(struct vio_queue *q)
@@ -389,23 +385,24 @@ static void done_when_stopped(struct vio_queue *q)
 	q->owner->quiesced(q);
 }
 
-void vio_req_done(struct vio_req *req)
+void vio_queue_done(struct vio_queue *q, struct vio_req *const *req,
+		    unsigned n)
 {
-	struct vio_queue *q = req->queue;
-
-	q->stats.requests++;
-	if (vio_unlikely(q->in_order)) {
-		push_in_order(q, req);
-	} else if (vio_unlikely(q->state == VIO_QUEUE_BROKEN)) {
-		forget(q, req);
-	} else {
-		q->ring->push(q, req);
-		forget(q, req);
-	}
+	q->stats.requests += n;
+	if (vio_likely(q->state != VIO_QUEUE_BROKEN))
+		q->hot->done(q, req, n);
+	else
+		for (unsigned i = 0; i < n; i++)
+			drop(q, req[i]);
 	if (!q->hold)
 		flush(q);
 	if (vio_unlikely(q->state == VIO_QUEUE_STOPPED))
 		done_when_stopped(q);
+}
+
+void vio_req_done(struct vio_req *req)
+{
+	vio_queue_done(req->queue, &req, 1);
 }
 
 void vio_queue_hold(struct vio_queue *q)

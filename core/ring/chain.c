@@ -40,6 +40,15 @@ static bool seg_room(struct vio_queue *q, struct vio_req *req, unsigned nr)
 	return true;
 }
 
+void vio_ring_drop_map(struct vio_queue *q, unsigned i)
+{
+	struct vio_mem *mem = q->maps[i].mem;
+
+	q->maps[i].mem = NULL;
+	if (mem)
+		vio_mem_unpin(mem);
+}
+
 static bool add_fault(struct vio_req *req, const char *text,
 		      const struct vio_ring_desc *d)
 {

@@ -8,7 +8,7 @@
  * vio_queue, avail_next and used_* are positions (spec/packed.h), and
  * outstanding counts the ring's entries that the driver has lent us.
  */
-#include "core/ring/ring.h"
+#include "core/ring/fill.h"
 #include "core/ring/track.h"
 #include "core/mem/access.h"
 #include <vireo/spec/packed.h>
@@ -124,25 +124,36 @@ static bool fault(struct vio_req *req, const char *text, uint64_t value)
 	return false;
 }
 
-/* One descriptor's bytes join the request; @flags stand for the copy's. */
-static bool add(struct vio_req *req, const struct pvirtq_desc *d,
-		uint16_t flags)
-{
-	const struct vio_ring_desc rd = {
-		.addr = vio_from_le64(d->addr),
-		.len = vio_from_le32(d->len),
-		.writable = flags & PVIRTQ_DESC_F_WRITE,
-	};
+/* -- variants: see split.c ------------------------------------------------ */
 
-	return vio_ring_req_add(req->queue, req, &rd);
+#define IN_ORDER	1u
+#define TRACK		2u	/* a record of requests in flight */
+
+static unsigned variant_of(const struct vio_queue *q)
+{
+	return (q->in_order ? IN_ORDER : 0) | (q->track ? TRACK : 0);
+}
+
+/* -- lists --------------------------------------------------------------- */
+
+/* One descriptor's bytes join the request; @flags stand for the copy's. */
+VIO_INLINE bool add(struct vio_req *req, struct vio_fill *fill,
+		    struct vio_view *view, const struct pvirtq_desc *d,
+		    uint16_t flags)
+{
+	return vio_fill_add(req->queue, req, fill, view,
+			    vio_from_le64(d->addr), vio_from_le32(d->len),
+			    flags & PVIRTQ_DESC_F_WRITE);
 }
 
 /*
  * packed.driver.indirect-descriptors: the entries of an indirect table stand
  * one after the other; WRITE is their only flag.
  */
-static bool walk_indirect(struct vio_req *req, const struct pvirtq_desc *d)
+static bool walk_indirect(struct vio_req *req, struct vio_view *view,
+			  const struct pvirtq_desc *d)
 {
+	struct vio_fill fill = vio_fill_begin(req);
 	uint32_t len = vio_from_le32(d->len);
 	struct vio_queue *q = req->queue;
 	uint64_t addr = vio_from_le64(d->addr);
@@ -163,12 +174,18 @@ static bool walk_indirect(struct vio_req *req, const struct pvirtq_desc *d)
 		return fault(req, "indirect table has too many entries",
 			     len / sizeof(e));
 	for (; len; len -= sizeof(e), addr += sizeof(e)) {
-		if (!vio_ring_copy_in(q, vio_addr_of(addr), &e, sizeof(e)))
+		const void *at = vio_view_at(view, addr, sizeof(e));
+
+		if (vio_likely(at))
+			vio_copy_in(&e, at, sizeof(e));
+		else if (!vio_ring_copy_in(q, vio_addr_of(addr), &e,
+					   sizeof(e)))
 			return fault(req, "indirect table is not in guest "
 				     "memory", addr);
-		if (!add(req, &e, vio_from_le16(e.flags)))
+		if (!add(req, &fill, view, &e, vio_from_le16(e.flags)))
 			return false;
 	}
+	vio_fill_end(req, &fill);
 	return true;
 }
 
@@ -176,21 +193,23 @@ static bool walk_indirect(struct vio_req *req, const struct pvirtq_desc *d)
  * The list that begins at the next position; @flags are those of its first
  * descriptor. @nr: out, entries of the ring; @id: out, from the last of them.
  */
-static bool walk_list(struct vio_req *req, uint16_t flags, uint16_t *nr,
-		      uint16_t *id)
+VIO_INLINE bool walk_list(struct vio_req *req, struct vio_view *view,
+			  uint16_t flags, unsigned *nr, uint16_t *id,
+			  unsigned v)
 {
+	struct vio_fill fill = vio_fill_begin(req);
 	struct vio_queue *q = req->queue;
-	uint16_t pos = q->avail_next;
+	uint16_t off = pvirtq_off(q->avail_next, q->size);
+	unsigned room = q->size - q->outstanding;
 	struct pvirtq_desc d;
 
-	if (q->track)
+	if (v & TRACK)
 		vio_track_packed_list(q->track);
-	for (*nr = 1;; ++*nr, pos = pvirtq_add(pos, 1, q->size)) {
-		const struct pvirtq_desc *at =
-			&ring(q)[pvirtq_off(pos, q->size)];
+	for (*nr = 1;; ++*nr) {
+		const struct pvirtq_desc *at = &ring(q)[off];
 
 		/* Bounds the loop: the ring is not longer than its size. */
-		if (*nr > q->size - q->outstanding)
+		if (vio_unlikely(*nr > room))
 			return fault(req, "more descriptors than the ring "
 				     "has free", *nr);
 		if (*nr > 1)
@@ -198,23 +217,29 @@ static bool walk_list(struct vio_req *req, uint16_t flags, uint16_t *nr,
 		/* All but the flags, which were loaded before. */
 		vio_copy_in(&d, at, offsetof(struct pvirtq_desc, flags));
 		*id = vio_from_le16(d.id);
-		if (q->track)
+		if (v & TRACK)
 			vio_track_packed_desc(q->track, &d, flags);
 		if (vio_unlikely(flags & PVIRTQ_DESC_F_INDIRECT)) {
 			/* A list is all direct, or one indirect table. */
 			if (*nr > 1 || (flags & PVIRTQ_DESC_F_NEXT))
 				return fault(req, "indirect descriptor in a "
 					     "list", flags);
-			return walk_indirect(req, &d);
+			return walk_indirect(req, view, &d);
 		}
-		if (!add(req, &d, flags))
+		if (vio_unlikely(!add(req, &fill, view, &d, flags)))
 			return false;
 		if (!(flags & PVIRTQ_DESC_F_NEXT))
-			return true;
+			break;
+		if (vio_unlikely(++off == q->size))
+			off = 0;
 	}
+	vio_fill_end(req, &fill);
+	return true;
 }
 
-static struct vio_req *new_req(struct vio_queue *q)
+/* -- pop ----------------------------------------------------------------- */
+
+VIO_INLINE struct vio_req *new_req(struct vio_queue *q)
 {
 	struct vio_req *req;
 
@@ -228,8 +253,8 @@ static struct vio_req *new_req(struct vio_queue *q)
 }
 
 /* The list's last descriptor was read: it names the buffer. */
-static struct vio_req *take(struct vio_queue *q, struct vio_req *req,
-			    uint16_t nr, uint16_t id)
+VIO_INLINE struct vio_req *take(struct vio_queue *q, struct vio_req *req,
+				unsigned nr, uint16_t id)
 {
 	if (vio_unlikely(id >= q->size || q->id_busy[id]))
 		return VIO_RING_BREAK(q, "buffer id is outside the ring's "
@@ -237,28 +262,54 @@ static struct vio_req *take(struct vio_queue *q, struct vio_req *req,
 				      { "size", q->size },
 				      { "in flight", q->inflight });
 	req->head = id;
-	req->nr_desc = nr;
+	req->nr_desc = (uint16_t)nr;
+	req->state = VIO_REQ_POPPED;
 	q->id_busy[id] = 1;
 	q->nr_free--;
 	return req;
 }
 
-static struct vio_req *packed_pop(struct vio_queue *q)
+VIO_INLINE struct vio_req *pop_one(struct vio_queue *q, struct vio_view *view,
+				   unsigned v)
 {
 	struct vio_req *req;
-	uint16_t flags, nr, id;
+	uint16_t flags, id;
+	unsigned nr;
 
 	if (!look(q, &flags))
 		return NULL;
 	req = new_req(q);
-	if (vio_unlikely(!req || !walk_list(req, flags, &nr, &id) ||
+	if (vio_unlikely(!req ||
+			 !walk_list(req, view, flags, &nr, &id, v) ||
 			 !take(q, req, nr, id)))
 		return NULL;
-	q->outstanding += nr;
-	q->avail_next = pvirtq_add(q->avail_next, nr, q->size);
-	if (q->track)
+	q->outstanding = (uint16_t)(q->outstanding + nr);
+	q->avail_next = pvirtq_add(q->avail_next, (uint16_t)nr, q->size);
+	if (v & TRACK)
 		vio_track_packed_pop(q->track, req->slot);
 	return req;
+}
+
+/* Entries of the ring that are asked for before they are looked at. */
+#define AHEAD	16
+
+VIO_INLINE unsigned pop(struct vio_queue *q, struct vio_req **req,
+			unsigned max, unsigned v)
+{
+	struct vio_view view = vio_view_of(q->mem, q->mem_hint);
+	unsigned n;
+
+	for (n = 0; n < max; n++) {
+		vio_prefetch(&ring(q)[pvirtq_off(q->avail_next, q->size)] +
+			     AHEAD);
+		req[n] = pop_one(q, &view, v);
+		if (!req[n])
+			break;
+		if (v & IN_ORDER)
+			vio_ring_order(q, n, req[n]);
+	}
+	vio_ring_popped(q, n);
+	return n;
 }
 
 /*
@@ -267,24 +318,35 @@ static struct vio_req *packed_pop(struct vio_queue *q)
  */
 static struct vio_req *packed_replay(struct vio_queue *q, uint16_t entry)
 {
+	struct vio_view view = vio_view_of(q->mem, q->mem_hint);
 	struct vio_track *t = q->track;
 	struct vio_req *req = new_req(q);
-	struct pvirtq_desc d;
 	uint16_t i = entry, nr = 1;
+	struct pvirtq_desc d;
+	struct vio_fill fill;
 
-	for (; req; i = t->link[i], nr++) {
+	if (!req)
+		return NULL;
+	fill = vio_fill_begin(req);
+	for (;; i = t->link[i], nr++) {
 		uint16_t flags = vio_track_packed_read(t, i, &d);
-		bool ok = flags & PVIRTQ_DESC_F_INDIRECT ?
-			  walk_indirect(req, &d) : add(req, &d, flags);
 
-		if (!ok)
+		if (flags & PVIRTQ_DESC_F_INDIRECT) {
+			if (entry != t->last[entry])
+				fault(req, "indirect descriptor in a list",
+				      flags);
+			else if (walk_indirect(req, &view, &d))
+				break;
 			return NULL;
-		if (i != t->last[entry])
-			continue;
-		t->entry[req->slot] = entry;
-		return take(q, req, nr, vio_from_le16(d.id));
+		}
+		if (!add(req, &fill, &view, &d, flags))
+			return NULL;
+		vio_fill_end(req, &fill);
+		if (i == t->last[entry])
+			break;
 	}
-	return NULL;
+	t->entry[req->slot] = entry;
+	return take(q, req, nr, vio_from_le16(d.id));
 }
 
 static void packed_recover(struct vio_queue *q, uint16_t *avail_base,
@@ -318,12 +380,14 @@ static void packed_forget(struct vio_queue *q, struct vio_req *req)
 	q->free[q->nr_free++] = req->slot;
 }
 
+/* -- done ---------------------------------------------------------------- */
+
 /*
  * The driver polls one place only, the first descriptor not yet used. So all
  * others of a batch are written outright, and the flags of the first wait for
  * the publication.
  */
-static void packed_push(struct vio_queue *q, struct vio_req *req)
+VIO_INLINE void push(struct vio_queue *q, struct vio_req *req, unsigned v)
 {
 	struct pvirtq_desc *d = &ring(q)[pvirtq_off(q->used_next, q->size)];
 	uint16_t flags = pvirtq_wrap(q->used_next, q->size) ?
@@ -340,9 +404,44 @@ static void packed_push(struct vio_queue *q, struct vio_req *req)
 	wrote(q, d, sizeof(*d));
 	q->used_next = pvirtq_add(q->used_next, req->nr_desc, q->size);
 	q->outstanding -= req->nr_desc;
-	if (q->track)
+	if (v & TRACK)
 		vio_track_push(q->track, q->track->entry[req->slot]);
+	packed_forget(q, req);
+	vio_ring_forget(q, req);
 }
+
+VIO_INLINE void done(struct vio_queue *q, struct vio_req *const *req,
+		     unsigned n, unsigned v)
+{
+	struct vio_req *r;
+
+	for (unsigned i = 0; i < n && !(v & IN_ORDER); i++)
+		push(q, req[i], v);
+	if (!(v & IN_ORDER))
+		return;
+	for (unsigned i = 0; i < n; i++)
+		req[i]->state = VIO_REQ_DONE;
+	while ((r = vio_ring_next_in_order(q)))
+		push(q, r, v);
+}
+
+VIO_RING_VARIANT(plain, 0)
+VIO_RING_VARIANT(in_order, IN_ORDER)
+VIO_RING_VARIANT(general, variant_of(q))
+
+static const struct vio_ring_hot *packed_hot(const struct vio_queue *q)
+{
+	switch (variant_of(q)) {
+	case 0:
+		return VIO_RING_SPECIAL(plain);
+	case IN_ORDER:
+		return VIO_RING_SPECIAL(in_order);
+	default:
+		return &hot_general;
+	}
+}
+
+/* -- notifications ------------------------------------------------------- */
 
 /* packed.other: the driver's event suppression structure, 2.8.10. */
 static bool want_notify(struct vio_queue *q)
@@ -421,12 +520,11 @@ const struct vio_ring_ops vio_ring_packed = {
 	.map = packed_map,
 	.init = packed_init,
 	.recover = packed_recover,
-	.pop = packed_pop,
+	.hot = packed_hot,
 	.replay = packed_replay,
 	.unpop = packed_unpop,
 	.forget = packed_forget,
 	.pending = packed_pending,
-	.push = packed_push,
 	.publish = packed_publish,
 	.kicks_off = packed_kicks_off,
 	.kicks_on = packed_kicks_on,

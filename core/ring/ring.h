@@ -8,13 +8,56 @@
 #define CORE_RING_RING_H
 
 #include <vireo/ring.h>
-#include "core/mem/fast.h"
 
 enum vio_req_state {
 	VIO_REQ_FREE,
 	VIO_REQ_POPPED,
 	VIO_REQ_DONE,	/* in order: finished, but an older one is not */
 };
+
+/* Most requests that one call of a ring takes. */
+#ifdef VIO_EXPLORE
+#define VIO_RING_BATCH	4
+#else
+#define VIO_RING_BATCH	32
+#endif
+
+/*
+ * What every request takes. A layout has several of these, from one body
+ * each, for what is the same for all requests of a queue's life; it picks one
+ * when the queue starts.
+ */
+struct vio_ring_hot {
+	/*
+	 * Pop up to @max requests, VIO_RING_BATCH at most. Returns how many:
+	 * fewer where there are no more, or one that broke the queue.
+	 */
+	unsigned (*pop)(struct vio_queue *q, struct vio_req **req,
+			unsigned max);
+	/*
+	 * Enter @n finished requests, which the driver does not see yet, and
+	 * forget them; in order, those whose turn it is. Not of a broken
+	 * queue.
+	 */
+	void (*done)(struct vio_queue *q, struct vio_req *const *req,
+		     unsigned n);
+};
+
+/* The functions of a variant, from the bodies pop() and done(). */
+#define VIO_RING_VARIANT(name, v)					\
+	static unsigned pop_##name(struct vio_queue *q,			\
+				   struct vio_req **req, unsigned max)	\
+	{								\
+		return pop(q, req, max, v);				\
+	}								\
+	static void done_##name(struct vio_queue *q,			\
+				struct vio_req *const *req, unsigned n)	\
+	{								\
+		done(q, req, n, v);					\
+	}								\
+	static const struct vio_ring_hot hot_##name = {			\
+		.pop = pop_##name, .done = done_##name,			\
+	};
 
 struct vio_ring_ops {
 	/* Look the areas up in @mem; all or nothing. VIO_OK or VIO_E_*. */
@@ -26,7 +69,8 @@ struct vio_ring_ops {
 	 */
 	int (*init)(struct vio_queue *q, uint16_t avail_base,
 		    uint16_t used_base);
-	struct vio_req *(*pop)(struct vio_queue *q);
+	/* What every request takes, for a queue like this one. */
+	const struct vio_ring_hot *(*hot)(const struct vio_queue *q);
 	/* Go by the record q->track; it may move the bases. */
 	void (*recover)(struct vio_queue *q, uint16_t *avail_base,
 			uint16_t *used_base);
@@ -37,8 +81,6 @@ struct vio_ring_ops {
 	/* Its slot and its id are free again. NULL: nobody keeps count. */
 	void (*forget)(struct vio_queue *q, struct vio_req *req);
 	bool (*pending)(struct vio_queue *q);
-	/* Enter a finished request; the driver does not see it yet. */
-	void (*push)(struct vio_queue *q, struct vio_req *req);
 	/* Show what was pushed. Returns whether the driver wants to know. */
 	bool (*publish)(struct vio_queue *q);
 	void (*kicks_off)(struct vio_queue *q);
@@ -55,6 +97,13 @@ struct vio_ring_ops {
 };
 
 extern const struct vio_ring_ops vio_ring_split, vio_ring_packed;
+
+/* A build for size has the general variant alone (doc/porting.md). */
+#ifdef VIO_SMALL
+#define VIO_RING_SPECIAL(name)	(&hot_general)
+#else
+#define VIO_RING_SPECIAL(name)	(&hot_##name)
+#endif
 
 /* A build may leave a layout out (doc/porting.md); it is NULL then. */
 static inline const struct vio_ring_ops *vio_ring_layout(bool packed)
@@ -120,54 +169,74 @@ void vio_ring_log(const struct vio_queue *q, const void *p, size_t len);
 bool vio_ring_copy_in(struct vio_queue *q, vio_addr addr, void *dst,
 		      size_t len);
 
-/*
- * Start filling the request of slot @slot; then add descriptors. All lengths
- * start at 0.
- */
-static inline void vio_ring_req_begin(struct vio_queue *q, struct vio_req *req,
-				      uint16_t slot)
+/* Start filling the request of slot @slot; then add descriptors. */
+VIO_INLINE void vio_ring_req_begin(struct vio_queue *q, struct vio_req *req,
+				   uint16_t slot)
 {
 	req->queue = q;
-	req->seg = (struct vio_seg *)(void *)(req + 1);
-	req->read_len = 0;
-	req->write_len = 0;
 	req->written = 0;
-	req->nr_read = 0;
-	req->nr_write = 0;
 	req->slot = slot;
 	req->head = slot;
 	req->nr_desc = 1;
 	req->map = q->map;
+	req->since_ms = q->now_ms;
 	req->replayed = false;
 }
 
+/*
+ * Append a descriptor's bytes, whatever it takes. False if it broke the rules;
+ * the queue is broken then.
+ */
 bool vio_ring_req_add_slow(struct vio_queue *q, struct vio_req *req,
 			   const struct vio_ring_desc *d);
 
-/*
- * Append a descriptor's bytes. False if it broke the rules; the queue is
- * broken then.
- */
-static inline bool vio_ring_req_add(struct vio_queue *q, struct vio_req *req,
-				    const struct vio_ring_desc *d)
-{
-	unsigned perm = d->writable ? VIO_PERM_WRITE : VIO_PERM_READ;
-	uint32_t *sum = d->writable ? &req->write_len : &req->read_len;
-	unsigned nr = req->nr_read + req->nr_write;
-	void *p;
+/* -- requests in flight -------------------------------------------------- */
 
-	if (vio_unlikely(nr >= VIO_REQ_INLINE - VIO_REQ_SPARE || !d->len ||
-			 d->len > UINT32_MAX - *sum ||
-			 (!d->writable && req->nr_write)))
-		return vio_ring_req_add_slow(q, req, d);
-	p = vio_mem_fast(q->mem, q->mem_hint, d->addr, d->len, perm);
-	if (vio_unlikely(!p))
-		return vio_ring_req_add_slow(q, req, d);
-	*sum += d->len;
-	req->seg[nr] = (struct vio_seg){ p, d->len };
-	req->nr_write += d->writable;
-	req->nr_read += !d->writable;
-	return true;
+/* order[] index that is @n behind the oldest; n is at most size. */
+static inline uint16_t vio_ring_order_at(const struct vio_queue *q, unsigned n)
+{
+	uint32_t i = q->order_out + n;
+
+	return (uint16_t)(i < q->size ? i : i - q->size);
+}
+
+/* In order: @req is the one @i behind those that are in flight. */
+VIO_INLINE void vio_ring_order(struct vio_queue *q, unsigned i,
+			       const struct vio_req *req)
+{
+	q->order[vio_ring_order_at(q, q->inflight + i)] = req->slot;
+}
+
+/* In order: the oldest in flight, if it is finished; the next one's turn. */
+VIO_INLINE struct vio_req *vio_ring_next_in_order(struct vio_queue *q)
+{
+	struct vio_req *req;
+
+	if (!q->inflight)
+		return NULL;
+	req = vio_ring_slot(q, q->order[q->order_out]);
+	if (req->state != VIO_REQ_DONE)
+		return NULL;
+	q->order_out = vio_ring_order_at(q, 1);
+	return req;
+}
+
+/* @n requests more are in flight. */
+VIO_INLINE void vio_ring_popped(struct vio_queue *q, unsigned n)
+{
+	q->inflight = (uint16_t)(q->inflight + n);
+	q->maps[q->map].busy = (uint16_t)(q->maps[q->map].busy + n);
+}
+
+void vio_ring_drop_map(struct vio_queue *q, unsigned i);
+
+/* The request leaves the queue's books; its slot may be taken again. */
+VIO_INLINE void vio_ring_forget(struct vio_queue *q, struct vio_req *req)
+{
+	req->state = VIO_REQ_FREE;
+	q->inflight--;
+	if (--q->maps[req->map].busy == 0 && vio_unlikely(req->map != q->map))
+		vio_ring_drop_map(q, req->map);
 }
 
 /* The driver broke a rule. The one place where a queue breaks. NULL. */

@@ -7,7 +7,7 @@
  * What the device writes (used ring, event word) it never reads back: the
  * indices live in struct vio_queue. It knows no device and no transport.
  */
-#include "core/ring/ring.h"
+#include "core/ring/fill.h"
 #include "core/ring/track.h"
 #include "core/mem/access.h"
 #include <vireo/spec/split.h>
@@ -101,7 +101,6 @@ static int split_init(struct vio_queue *q, uint16_t avail_base,
 		      uint16_t used_base)
 {
 	q->avail_next = q->avail_seen = avail_base;
-	q->heads_seen = q->descs_seen = avail_base;
 	q->used_next = q->used_shown = q->used_signalled = used_base;
 	/* core.device.virtqueues: flags start clear unless suppressing. */
 	put16(q, &used(q)->flags, 0);
@@ -140,6 +139,56 @@ static bool split_pending(struct vio_queue *q)
 	return q->avail_next != q->avail_seen || refresh(q);
 }
 
+/* -- variants ------------------------------------------------------------ */
+
+/*
+ * What a request takes is written once, in bodies that the compiler makes
+ * several functions of: @v says what is known beforehand. A queue picks its
+ * own when it starts; the general one asks at run time.
+ */
+#define IN_ORDER	1u
+#define TRACK		2u	/* a record of requests in flight */
+#define BIG		4u	/* a ring in big-endian order */
+
+static unsigned variant_of(const struct vio_queue *q)
+{
+	return (q->in_order ? IN_ORDER : 0) | (q->track ? TRACK : 0) |
+	       (q->big_endian ? BIG : 0);
+}
+
+VIO_INLINE uint16_t turn16(unsigned v, uint16_t x)
+{
+	return v & BIG ? __builtin_bswap16(x) : x;
+}
+
+VIO_INLINE uint32_t turn32(unsigned v, uint32_t x)
+{
+	return v & BIG ? __builtin_bswap32(x) : x;
+}
+
+/* A descriptor's numbers, copied. */
+struct numbers {
+	uint64_t addr;
+	uint32_t len;
+	uint16_t flags;
+	uint16_t next;
+};
+
+VIO_INLINE struct numbers numbers_of(const struct virtq_desc *d, unsigned v)
+{
+	uint64_t addr = vio_from_le64(d->addr);
+	struct numbers n = {
+		.addr = v & BIG ? __builtin_bswap64(addr) : addr,
+		.len = turn32(v, vio_from_le32(d->len)),
+		.flags = turn16(v, vio_from_le16(d->flags)),
+		.next = turn16(v, vio_from_le16(d->next)),
+	};
+
+	return n;
+}
+
+/* -- chains -------------------------------------------------------------- */
+
 static bool walk_fault(const struct vio_req *req, const char *text,
 		       uint64_t value)
 {
@@ -148,43 +197,23 @@ static bool walk_fault(const struct vio_req *req, const char *text,
 	return false;
 }
 
-static uint16_t flags_of(const struct vio_queue *q, struct virtq_desc d)
-{
-	return vio_ring16(q, vio_from_le16(d.flags));
-}
-
 /* split.driver.indirect-descriptors: what an indirect table must be. */
-static bool indirect_ok(const struct vio_req *req, struct virtq_desc d)
+static bool indirect_ok(const struct vio_req *req, const struct numbers *d)
 {
-	const struct vio_queue *q = req->queue;
-	uint32_t len = vio_ring32(q, vio_from_le32(d.len));
-	uint16_t flags = flags_of(q, d);
-	uint64_t addr = vio_ring64(q, vio_from_le64(d.addr));
-
-	if (!q->indirect)
+	if (!req->queue->indirect)
 		return walk_fault(req, "indirect descriptor, but "
-				  "INDIRECT_DESC was not negotiated", flags);
-	if (flags & VIRTQ_DESC_F_NEXT)
+				  "INDIRECT_DESC was not negotiated",
+				  d->flags);
+	if (d->flags & VIRTQ_DESC_F_NEXT)
 		return walk_fault(req, "descriptor is both INDIRECT and NEXT",
-				  flags);
-	if (!len || len % sizeof(d))
+				  d->flags);
+	if (!d->len || d->len % sizeof(struct virtq_desc))
 		return walk_fault(req, "indirect table's length is not a "
-				  "multiple of 16", len);
-	if (len - 1 > UINT64_MAX - addr)
+				  "multiple of 16", d->len);
+	if (d->len - 1 > UINT64_MAX - d->addr)
 		return walk_fault(req, "indirect table runs past the end of "
-				  "the address space", addr);
+				  "the address space", d->addr);
 	return true;
-}
-
-static bool add(struct vio_queue *q, struct vio_req *req, struct virtq_desc d)
-{
-	const struct vio_ring_desc rd = {
-		.addr = vio_ring64(q, vio_from_le64(d.addr)),
-		.len = vio_ring32(q, vio_from_le32(d.len)),
-		.writable = flags_of(q, d) & VIRTQ_DESC_F_WRITE,
-	};
-
-	return vio_ring_req_add(q, req, &rd);
 }
 
 /* Where the descriptors of a chain come from. */
@@ -195,27 +224,32 @@ struct table {
 };
 
 /* The indirect table that @d leads to. */
-static struct table indirect_table(struct vio_queue *q, struct virtq_desc d)
+VIO_INLINE struct table indirect_table(struct vio_queue *q,
+				       const struct vio_view *view,
+				       const struct numbers *d)
 {
-	uint32_t len = vio_ring32(q, vio_from_le32(d.len));
 	struct table t = {
-		.addr = vio_ring64(q, vio_from_le64(d.addr)),
-		.entries = len / sizeof(d),
+		.at = vio_view_at(view, d->addr, d->len),
+		.addr = d->addr,
+		.entries = d->len / (uint32_t)sizeof(struct virtq_desc),
 	};
 
-	t.at = vio_mem_fast(q->mem, q->mem_hint, t.addr, len, VIO_PERM_READ);
 	if (vio_unlikely(!t.at))
 		t.at = vio_mem_at(q->mem, &q->mem_hint, vio_addr_of(t.addr),
-				  len, VIO_PERM_READ);
+				  d->len, VIO_PERM_READ);
 	return t;
 }
 
-/* A private copy of entry @i of a table that lies across regions. */
-static bool fetch_pieces(struct vio_queue *q, uint64_t addr, uint32_t i,
-			 struct virtq_desc *d)
+/* A private copy of entry @i, in range. */
+VIO_INLINE bool fetch(struct vio_queue *q, const struct table *t, uint32_t i,
+		      struct virtq_desc *d)
 {
-	return vio_ring_copy_in(q, vio_addr_of(addr + i * sizeof(*d)), d,
-				sizeof(*d));
+	if (vio_unlikely(!t->at))	/* it lies across regions */
+		return vio_ring_copy_in(q, vio_addr_of(t->addr +
+						       i * sizeof(*d)),
+					d, sizeof(*d));
+	vio_copy_in(d, t->at + i * sizeof(*d), sizeof(*d));
+	return true;
 }
 
 /*
@@ -223,24 +257,26 @@ static bool fetch_pieces(struct vio_queue *q, uint64_t addr, uint32_t i,
  * end in an indirect table (split.device.indirect-descriptors), which may not
  * nest; so @left, set twice at most, bounds the loop.
  */
-static bool walk_chain(struct vio_queue *q, struct vio_req *req,
-		       struct virtq_desc d)
+VIO_INLINE bool walk_chain(struct vio_queue *q, struct vio_req *req,
+			   struct vio_view *view, struct virtq_desc *d,
+			   unsigned v)
 {
 	struct table t = { .at = q->desc, .entries = q->size };
+	struct vio_fill fill = vio_fill_begin(req);
 	uint32_t left = t.entries - 1, i;
 	bool nested = false;
 
 	for (;;) {
-		uint16_t flags = flags_of(q, d);
+		struct numbers n = numbers_of(d, v);
 
-		if (flags & VIRTQ_DESC_F_INDIRECT) {
+		if (vio_unlikely(n.flags & VIRTQ_DESC_F_INDIRECT)) {
 			if (vio_unlikely(nested))
 				return walk_fault(req, "indirect descriptor "
 						  "in an indirect table",
-						  flags);
-			if (vio_unlikely(!indirect_ok(req, d)))
+						  n.flags);
+			if (vio_unlikely(!indirect_ok(req, &n)))
 				return false;
-			t = indirect_table(q, d);
+			t = indirect_table(q, view, &n);
 			/* split.driver.indirect-descriptors.3: no chain is
 			 * longer than a queue can be; a table of 4 GiB would
 			 * keep us busy for seconds. */
@@ -249,11 +285,13 @@ static bool walk_chain(struct vio_queue *q, struct vio_req *req,
 			nested = true;
 			i = 0;
 		} else {
-			if (vio_unlikely(!add(q, req, d)))
+			if (vio_unlikely(!vio_fill_add(q, req, &fill, view,
+					n.addr, n.len,
+					n.flags & VIRTQ_DESC_F_WRITE)))
 				return false;
-			if (!(flags & VIRTQ_DESC_F_NEXT))
-				return true;
-			i = vio_ring16(q, vio_from_le16(d.next));
+			if (!(n.flags & VIRTQ_DESC_F_NEXT))
+				break;
+			i = n.next;
 		}
 		if (vio_unlikely(i >= t.entries))
 			return walk_fault(req, "descriptor index is outside "
@@ -261,80 +299,64 @@ static bool walk_chain(struct vio_queue *q, struct vio_req *req,
 		if (vio_unlikely(!left--))
 			return walk_fault(req, "descriptor chain is a loop",
 					  i);
-		if (vio_likely(t.at)) {
-			vio_copy_in(&d, t.at + i * sizeof(d), sizeof(d));
-		} else {
-			struct virtq_desc e;
-
-			if (!fetch_pieces(q, t.addr, i, &e))
-				return walk_fault(req, "indirect table is "
-						  "not in guest memory",
-						  t.addr);
-			d = e;
-		}
+		if (vio_unlikely(!fetch(q, &t, i, d)))
+			return walk_fault(req, "indirect table is not in "
+					  "guest memory", t.addr);
 	}
+	vio_fill_end(req, &fill);
+	return true;
 }
 
-/* -- looking ahead ------------------------------------------------------- */
+/* -- pop ----------------------------------------------------------------- */
+
+/* Heads and first descriptors of a batch, copied. */
+struct ahead {
+	uint16_t head[VIO_RING_BATCH];
+	struct virtq_desc desc[VIO_RING_BATCH];
+};
 
 /*
  * What the driver wrote last lies in its processor's cache, and each line of
- * it takes a hundred nanoseconds to come. So heads and first descriptors are
- * read some requests in advance, once and into private copies, and what they
- * lead to is asked for.
+ * it takes a hundred nanoseconds to come. So all heads of a batch are read,
+ * once and into private copies, and the descriptors asked for; then all first
+ * descriptors, and what they lead to.
  */
-
-/* Entries whose first descriptor is read in advance; half of the heads. */
-#define DESCS_AHEAD	(VIO_RING_AHEAD / 2)
-
-static void prefetch_table(struct vio_queue *q, const struct virtq_desc *d)
-{
-	const unsigned char *p;
-
-	if (!(flags_of(q, *d) & VIRTQ_DESC_F_INDIRECT))
-		return;
-	p = vio_mem_fast(q->mem, q->mem_hint,
-			 vio_ring64(q, vio_from_le64(d->addr)), 1,
-			 VIO_PERM_READ);
-	if (p)
-		vio_prefetch(p);
-}
-
-static void look_ahead(struct vio_queue *q)
+VIO_INLINE void look_ahead(struct vio_queue *q, struct ahead *a,
+			   const struct vio_view *view, unsigned n, unsigned v)
 {
 	const struct virtq_desc *table = q->desc;
-	uint16_t shown = (uint16_t)(q->avail_seen - q->avail_next), slot;
-	uint16_t heads = shown < VIO_RING_AHEAD ? shown : VIO_RING_AHEAD;
-	uint16_t descs = shown < DESCS_AHEAD ? shown : DESCS_AHEAD;
+	const vio_le16 *ring = avail_ring(q);
+	uint16_t mask = (uint16_t)(q->size - 1), at = q->avail_next;
+	uint16_t size = q->size;
 
-	while ((uint16_t)(q->heads_seen - q->avail_next) < heads) {
-		uint16_t head = get16(q, &avail_ring(q)[q->heads_seen &
-							 (q->size - 1)]);
-
-		q->ahead_head[q->heads_seen++ % VIO_RING_AHEAD] = head;
-		if (vio_likely(head < q->size))
-			vio_prefetch(&table[head]);
-	}
-	while ((uint16_t)(q->descs_seen - q->avail_next) < descs) {
-		slot = q->descs_seen++ % VIO_RING_AHEAD;
+	for (unsigned i = 0; i < n; i++) {
+		a->head[i] = turn16(v, vio_get16(&ring[(at + i) & mask]));
 		/* A head outside the table breaks the queue when it is due. */
-		if (vio_unlikely(q->ahead_head[slot] >= q->size))
+		if (vio_likely(a->head[i] < size))
+			vio_prefetch(&table[a->head[i]]);
+	}
+	for (unsigned i = 0; i < n; i++) {
+		const void *there;
+
+		if (vio_unlikely(a->head[i] >= size))
 			continue;
-		vio_copy_in(&q->ahead_desc[slot], &table[q->ahead_head[slot]],
-			    sizeof(*table));
-		prefetch_table(q, &q->ahead_desc[slot]);
+		vio_copy_in(&a->desc[i], &table[a->head[i]], sizeof(*table));
+		if (vio_likely(!(turn16(v, vio_from_le16(a->desc[i].flags)) &
+				 VIRTQ_DESC_F_INDIRECT)))
+			continue;
+		there = vio_view_at(view, numbers_of(&a->desc[i], v).addr, 1);
+		if (there)
+			vio_prefetch(there);
 	}
 }
 
-static struct vio_req *split_pop(struct vio_queue *q)
+/* The request that begins at @head, whose descriptor is @d; NULL: broken. */
+VIO_INLINE struct vio_req *take(struct vio_queue *q, struct vio_view *view,
+				uint16_t head, struct virtq_desc *d,
+				unsigned v)
 {
-	uint16_t head, slot = q->avail_next % VIO_RING_AHEAD;
 	struct vio_req *req;
 
-	if (q->avail_next == q->avail_seen && !refresh(q))
-		return NULL;
-	look_ahead(q);
-	head = q->ahead_head[slot];
 	if (vio_unlikely(head >= q->size))
 		return VIO_RING_BREAK(q, "available ring names a descriptor "
 				       "outside the table", { "head", head },
@@ -345,22 +367,51 @@ static struct vio_req *split_pop(struct vio_queue *q)
 				       "before it was used", { "head", head },
 				       { "in flight", q->inflight });
 	vio_ring_req_begin(q, req, head);
-	if (vio_unlikely(!walk_chain(q, req, q->ahead_desc[slot])))
+	if (vio_unlikely(!walk_chain(q, req, view, d, v)))
 		return NULL;
-	q->avail_next++;
-	if (q->track)
+	req->state = VIO_REQ_POPPED;
+	if (v & TRACK)
 		vio_track_split_pop(q->track, head);
 	return req;
+}
+
+VIO_INLINE unsigned pop(struct vio_queue *q, struct vio_req **req,
+			unsigned max, unsigned v)
+{
+	unsigned n = (uint16_t)(q->avail_seen - q->avail_next), i;
+	struct vio_view view;
+	struct ahead a;
+
+	if (n < max) {
+		if (!refresh(q))
+			return 0;
+		n = (uint16_t)(q->avail_seen - q->avail_next);
+	}
+	if (n > max)
+		n = max;
+	view = vio_view_of(q->mem, q->mem_hint);
+	look_ahead(q, &a, &view, n, v);
+	for (i = 0; i < n; i++) {
+		req[i] = take(q, &view, a.head[i], &a.desc[i], v);
+		if (vio_unlikely(!req[i]))
+			break;
+		if (v & IN_ORDER)
+			vio_ring_order(q, i, req[i]);
+	}
+	q->avail_next = (uint16_t)(q->avail_next + i);
+	vio_ring_popped(q, i);
+	return i;
 }
 
 static struct vio_req *split_replay(struct vio_queue *q, uint16_t head)
 {
 	struct vio_req *req = vio_ring_slot(q, head);
+	struct vio_view view = vio_view_of(q->mem, q->mem_hint);
 	struct virtq_desc d;
 
 	vio_ring_req_begin(q, req, head);
 	vio_copy_in(&d, (const struct virtq_desc *)q->desc + head, sizeof(d));
-	return walk_chain(q, req, d) ? req : NULL;
+	return walk_chain(q, req, &view, &d, variant_of(q)) ? req : NULL;
 }
 
 /*
@@ -379,24 +430,65 @@ static void split_recover(struct vio_queue *q, uint16_t *avail_base,
 static void split_unpop(struct vio_queue *q, struct vio_req *req)
 {
 	q->avail_next--;
-	/* Its copies may be overwritten: look at all of them again. */
-	q->heads_seen = q->descs_seen = q->avail_next;
 	if (q->track)
 		vio_track_split_unpop(q->track, req->head);
 }
 
-static void split_push(struct vio_queue *q, struct vio_req *req)
+/* -- done ---------------------------------------------------------------- */
+
+/* Enter a finished request; the driver does not see it yet. */
+VIO_INLINE void push(struct vio_queue *q, const struct vio_req *req,
+		     unsigned v)
 {
 	struct virtq_used_elem *e =
 		&used_ring(q)[q->used_next & (q->size - 1)];
 
-	vio_put32(&e->id, vio_ring32(q, req->head));
-	vio_put32(&e->len, vio_ring32(q, req->written));
+	vio_put32x2(&e->id, &e->len, turn32(v, req->head),
+		    turn32(v, req->written));
 	wrote(q, e, sizeof(*e));
 	q->used_next++;
-	if (q->track)
+	if (v & TRACK)
 		vio_track_push(q->track, req->head);
 }
+
+VIO_INLINE void done(struct vio_queue *q, struct vio_req *const *req,
+		     unsigned n, unsigned v)
+{
+	struct vio_req *r;
+
+	for (unsigned i = 0; i < n && !(v & IN_ORDER); i++) {
+		push(q, req[i], v);
+		vio_ring_forget(q, req[i]);
+	}
+	if (!(v & IN_ORDER))
+		return;
+	/* split.device.in-order: use buffers in the order they were made
+	 * available. */
+	for (unsigned i = 0; i < n; i++)
+		req[i]->state = VIO_REQ_DONE;
+	while ((r = vio_ring_next_in_order(q))) {
+		push(q, r, v);
+		vio_ring_forget(q, r);
+	}
+}
+
+VIO_RING_VARIANT(plain, 0)
+VIO_RING_VARIANT(in_order, IN_ORDER)
+VIO_RING_VARIANT(general, variant_of(q))
+
+static const struct vio_ring_hot *split_hot(const struct vio_queue *q)
+{
+	switch (variant_of(q)) {
+	case 0:
+		return VIO_RING_SPECIAL(plain);
+	case IN_ORDER:
+		return VIO_RING_SPECIAL(in_order);
+	default:
+		return &hot_general;
+	}
+}
+
+/* -- notifications ------------------------------------------------------- */
 
 /* NOTIFY_ON_EMPTY: nothing is in flight and nothing to pop. */
 static bool ran_empty(struct vio_queue *q)
@@ -488,11 +580,10 @@ const struct vio_ring_ops vio_ring_split = {
 	.map = split_map,
 	.init = split_init,
 	.recover = split_recover,
-	.pop = split_pop,
+	.hot = split_hot,
 	.replay = split_replay,
 	.unpop = split_unpop,
 	.pending = split_pending,
-	.push = split_push,
 	.publish = split_publish,
 	.kicks_off = split_kicks_off,
 	.kicks_on = split_kicks_on,

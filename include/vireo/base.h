@@ -19,6 +19,9 @@ extern "C" {
 #define VIO_STATIC_ASSERT(cond, text) _Static_assert(cond, text)
 #endif
 
+/* For bodies that are written once and compiled for several cases. */
+#define VIO_INLINE	static inline __attribute__((always_inline))
+
 #define vio_likely(x)	__builtin_expect(!!(x), 1)
 #define vio_unlikely(x)	__builtin_expect(!!(x), 0)
 

@@ -104,6 +104,15 @@ uint16_t vio_queue_used_base(const struct vio_queue *q);
 struct vio_req *vio_queue_pop(struct vio_queue *q);
 
 /*
+ * vio_queue_pop_many() - take up to @max requests at once, which costs less
+ * and has what they are made of brought near together. Returns how many;
+ * fewer than @max where there were no more when it looked, or the queue broke
+ * behind the last of them. Each can be put back, the last one first.
+ */
+unsigned vio_queue_pop_many(struct vio_queue *q, struct vio_req **req,
+			    unsigned max);
+
+/*
  * vio_queue_unpop() - put back the request popped last, as if never seen.
  * Only the last one, and only before any other call on the queue.
  */
@@ -140,6 +149,10 @@ static inline void vio_req_prefetch(const struct vio_req *req)
  * once, or, while the queue is held, when it is released.
  */
 void vio_req_done(struct vio_req *req);
+
+/* The same for @n requests of @q at once. */
+void vio_queue_done(struct vio_queue *q, struct vio_req *const *req,
+		    unsigned n);
 
 /*
  * vio_queue_hold() / vio_queue_release() - bracket a batch: one publication

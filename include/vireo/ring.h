@@ -146,12 +146,11 @@ struct vio_queue_owner {
 };
 
 struct vio_ring_ops;
-
-/* Entries of a split ring that are looked at before they are popped. */
-#define VIO_RING_AHEAD	8	/* a power of two */
+struct vio_ring_hot;
 
 struct vio_queue {
 	/* hot */
+	const struct vio_ring_hot *hot;
 	const struct vio_ring_ops *ring;
 	void *desc;			/* descriptor table, or ring */
 	const void *driver_area;	/* available ring, or event structure */
@@ -184,11 +183,6 @@ struct vio_queue {
 	bool signalled_valid;
 	uint16_t replay_left;	/* requests to be done again, first */
 	struct vio_track *track;	/* what outlives us; NULL: nothing */
-	/* split: private copies of what was looked at in advance */
-	uint16_t heads_seen;	/* available entries, up to here */
-	uint16_t descs_seen;	/* their first descriptors, up to here */
-	uint16_t ahead_head[VIO_RING_AHEAD];
-	struct virtq_desc ahead_desc[VIO_RING_AHEAD];
 
 	/* cold */
 	struct vio_dev *dev;
