@@ -32,7 +32,8 @@ static int raw(void *ctx, unsigned nr_args, char **args, struct text *out)
 }
 
 static const struct control_command first[] = {
-	{ .name = "echo", .args = "[A] [B]", .max_args = 2, .help = "", .run = echo },
+	{ .name = "echo", .args = "[A] [B]", .max_args = 2, .help = "",
+	  .run = echo },
 	{ 0 }
 };
 
