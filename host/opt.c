@@ -188,6 +188,18 @@ static int store_number(const struct opt *o, const char *value)
 	return 0;
 }
 
+static int store_item(const struct opt *o, const char *value)
+{
+	struct opt_list *list = o->to;
+
+	if (list->n == OPT_LIST_MAX) {
+		log_err("--%s: at most %d of them", o->name, OPT_LIST_MAX);
+		return -E2BIG;
+	}
+	list->v[list->n++] = value;
+	return 0;
+}
+
 static int store(const struct opt *o, const char *value)
 {
 	unsigned i;
@@ -203,6 +215,8 @@ static int store(const struct opt *o, const char *value)
 				return 0;
 			}
 		return bad_choice(o, value);
+	case OPT_LIST:
+		return store_item(o, value);
 	default:
 		return store_number(o, value);
 	}

@@ -17,6 +17,14 @@ enum opt_type {
 	OPT_SIZE,	/* uint64_t *, bytes, suffix K M G T (powers of 1024) */
 	OPT_OCTAL,	/* unsigned *: a file mode */
 	OPT_CHOICE,	/* unsigned *: index into choices */
+	OPT_LIST,	/* struct opt_list *: each time it is given */
+};
+
+enum { OPT_LIST_MAX = 24 };
+
+struct opt_list {
+	const char *v[OPT_LIST_MAX];
+	unsigned n;
 };
 
 /* A table ends with a zeroed entry. */
