@@ -17,9 +17,8 @@
 #include "host/log.h"
 
 /*
- * Requests taken at a time, where the device type does not say. The driver
- * sees a batch when it is over, so a longer one leaves it idle meanwhile; a
- * shorter one costs notifications.
+ * Requests taken at a time. The driver sees a batch when it is over, so a
+ * longer one leaves it idle meanwhile; a shorter one costs notifications.
  */
 #define SERVE_BUDGET 16u
 /* A ring whose driver cannot kick is looked at this often, at least. */
@@ -42,13 +41,6 @@ static const struct daemon_feature ring_features[] = {
 
 /* -- queues, each on its thread ------------------------------------------ */
 
-static unsigned budget(const struct daemon_queue *q)
-{
-	unsigned n = q->daemon->type->budget;
-
-	return n ? n : SERVE_BUDGET;
-}
-
 static struct loop *queue_loop(const struct daemon_queue *q)
 {
 	return &q->worker->loop;
@@ -70,7 +62,7 @@ static void queue_serve(void *ctx)
 	enum vio_service r;
 
 	q->daemon->dev->queue[q->index].now_ms = now_ms();
-	r = vhu_queue_service(q->daemon->server, q->index, budget(q));
+	r = vhu_queue_service(q->daemon->server, q->index, SERVE_BUDGET);
 	q->waiting = r == VIO_SERVICE_WAIT;
 	if (r == VIO_SERVICE_MORE)
 		loop_defer(queue_loop(q), &q->again);
@@ -123,7 +115,7 @@ static bool queue_poll(void *ctx)
 	if (!vq || !vio_queue_pending(vq))
 		return false;
 	vq->now_ms = now_ms();
-	q->waiting = vio_queue_poll(vq, budget(q)) == VIO_SERVICE_WAIT;
+	q->waiting = vio_queue_poll(vq, SERVE_BUDGET) == VIO_SERVICE_WAIT;
 	q->kicks_off = true;
 	/* Tells the front end of it. */
 	if (vio_unlikely(vq->state == VIO_QUEUE_BROKEN))
@@ -290,14 +282,20 @@ static unsigned name_features(const struct daemon_feature *f, uint64_t bits,
 	return n;
 }
 
-void daemon_feature_names(const struct daemon *d, uint64_t bits,
-			  const char *names[DAEMON_NAMES_MAX + 1])
+void daemon_names_of(const struct daemon_feature *own, uint64_t bits,
+		     const char *names[DAEMON_NAMES_MAX + 1])
 {
 	unsigned n;
 
-	n = name_features(d->type->features, bits, names, 0);
+	n = name_features(own, bits, names, 0);
 	n = name_features(ring_features, bits, names, n);
 	names[n] = NULL;
+}
+
+void daemon_feature_names(const struct daemon *d, uint64_t bits,
+			  const char *names[DAEMON_NAMES_MAX + 1])
+{
+	daemon_names_of(d->type->features, bits, names);
 }
 
 static void write_stats(struct daemon *d)
@@ -472,22 +470,14 @@ out:
 	return rc;
 }
 
-static struct worker *worker_of(struct daemon *d, unsigned queue)
-{
-	unsigned group = d->queues_together ? queue / d->queues_together :
-					      queue;
-
-	return d->num_workers ? &d->workers[group % d->num_workers] :
-		&d->main;
-}
-
 int daemon_serve_start(struct daemon *d)
 {
 	unsigned i;
 	int fd;
 
 	for (i = 0; i < d->dev->nr_queues; i++)
-		d->queues[i].worker = worker_of(d, i);
+		d->queues[i].worker = d->num_workers ?
+			&d->workers[i % d->num_workers] : &d->main;
 	if (d->sock.connected) {
 		fd = d->sock.fd;
 		d->sock.fd = -1;	/* the server's from now on */
@@ -518,6 +508,12 @@ void daemon_serve_fini(struct daemon *d)
 }
 
 /* -- for the program ----------------------------------------------------- */
+
+static struct worker *worker_of(struct daemon *d, unsigned queue)
+{
+	return d->num_workers ? &d->workers[queue % d->num_workers] :
+		&d->main;
+}
 
 struct loop *daemon_queue_loop(struct daemon *d, unsigned queue)
 {

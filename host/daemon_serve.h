@@ -15,7 +15,6 @@ void daemon_serve_fini(struct daemon *d);
 /* The program's version. */
 extern const char daemon_version[];
 
-#define DAEMON_NAMES_MAX	64
 /* Names of the features in @bits, ended by NULL. */
 void daemon_feature_names(const struct daemon *d, uint64_t bits,
 			  const char *names[DAEMON_NAMES_MAX + 1]);

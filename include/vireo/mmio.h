@@ -7,7 +7,9 @@
  *
  * Thread: calls for one device come one at a time. A queue is started and
  * stopped from within them; an embedder that serves queues on other threads
- * keeps these away meanwhile (see dev.h).
+ * keeps these away meanwhile (see dev.h). What every interrupt costs, reads of
+ * InterruptStatus and writes of InterruptACK, may come on any thread at any
+ * time.
  */
 #ifndef VIREO_MMIO_H
 #define VIREO_MMIO_H
