@@ -153,6 +153,8 @@ int devices_start(struct run *r, int console_fd, int log_fd)
 {
 	int err = 0;
 
+	if (r->vmm->has_devices)
+		return 0;
 	for (unsigned int i = 0; i < r->n_devs && !err; i++)
 		err = start_one(r, &r->dev[i], console_fd, log_fd);
 	return err;

@@ -55,7 +55,7 @@ static bool check_kvm(void)
 static bool check_programs(void)
 {
 	static const char *const names[] = {
-		"vireo-blk", "vireo-console", "vireo-net", "vireo-rng",
+		"vireo-blk", "vireo-console", "vireo-rng",
 	};
 	char path[PATH_MAX];
 	bool good = true;
@@ -145,7 +145,8 @@ int cmd_doctor(int argc, char **argv)
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
 	};
-	bool kvm, uml, qemu, base;
+	bool kvm, uml, qemu, pc, base;
+	char path[PATH_MAX];
 	const char *with;
 
 	switch (getopt_long(argc, argv, "h", longs, NULL)) {
@@ -174,8 +175,9 @@ int cmd_doctor(int argc, char **argv)
 	uml &= check_guest(GUEST_UML, "UML kernel",
 			   "apt-get install user-mode-linux");
 	qemu = check_qemu();
-	qemu &= check_guest(GUEST_PC, "PC kernel",
-			    "apt-get install linux-image-cloud-amd64");
+	pc = check_guest(GUEST_PC, "PC kernel",
+			 "apt-get install linux-image-cloud-amd64");
+	qemu &= pc;
 	if (!uml && !qemu)
 		finding(VERDICT_BAD, "hypervisor",
 			"apt-get install user-mode-linux",
@@ -185,7 +187,8 @@ int cmd_doctor(int argc, char **argv)
 		     "bad.");
 		return 1;
 	}
-	with = kvm && qemu ? "QEMU and KVM" :
+	with = kvm && pc && !find_program("vireo-vmm", path) ? "KVM" :
+	       kvm && qemu ? "QEMU and KVM" :
 	       uml ? "User Mode Linux" : "QEMU in software emulation";
 	printf("`vireo run` can work here, with %s.\n", with);
 	return 0;

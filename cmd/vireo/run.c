@@ -50,8 +50,8 @@ static int find_guest(struct run *r)
 static int choose_vmm(struct run *r)
 {
 	static const struct vmm *const all[] = {
-		[VMM_KVM] = &vmm_kvm, [VMM_UML] = &vmm_uml,
-		[VMM_QEMU] = &vmm_qemu,
+		[VMM_KVM] = &vmm_kvm, [VMM_QEMU_KVM] = &vmm_qemu_kvm,
+		[VMM_UML] = &vmm_uml, [VMM_QEMU] = &vmm_qemu,
 	};
 	enum vmm_choice choice = r->opt.vmm;
 	char why[256] = "";
@@ -200,8 +200,12 @@ static int start_guest(struct run *r, struct session *s, int theirs)
 	if (err)
 		return err;
 	io.out = io.err = log;
-	if (r->serial)
+	if (theirs >= 0 && (r->serial || r->vmm->has_devices))
 		io.in = io.out = theirs;
+	io.tty = theirs >= 0 && !r->serial && r->vmm->has_devices;
+	/* Where to find the pty is what it prints. */
+	if (r->vmm->has_devices && r->opt.console == CONSOLE_PTY)
+		io.out = 2;
 	r->vmm->command(r, &a);
 	if (r->opt.verbose)
 		args_print(&a);

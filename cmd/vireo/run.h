@@ -19,7 +19,8 @@ enum {
 	RUN_DEVICES_MAX = RUN_DISKS_MAX + 2,
 };
 
-enum vmm_choice { VMM_AUTO, VMM_KVM, VMM_UML, VMM_QEMU };
+/* In the order in which they are tried. */
+enum vmm_choice { VMM_AUTO, VMM_KVM, VMM_QEMU_KVM, VMM_UML, VMM_QEMU };
 
 enum run_mode {
 	MODE_SHELL,	/* a person at a terminal */
@@ -91,6 +92,7 @@ struct vmm {
 	const char *name;	/* as in the report */
 	enum guest_kind guest;
 	bool has_console;	/* can be given our console device */
+	bool has_devices;	/* they are in its process: no back ends */
 	const char *serial;	/* the guest's name for its serial port */
 	const char *append;	/* for the kernel's command line */
 	/* Can it work here, with a guest of that size? If not, say why. */
@@ -99,7 +101,10 @@ struct vmm {
 	void (*command)(const struct run *r, struct args *a);
 };
 
-extern const struct vmm vmm_uml, vmm_kvm, vmm_qemu;
+extern const struct vmm vmm_kvm, vmm_qemu_kvm, vmm_uml, vmm_qemu;
+
+/* Tried once; @why gets one clause. */
+bool kvm_is_real(char *why, size_t size);
 
 struct run {
 	struct run_options opt;

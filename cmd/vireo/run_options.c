@@ -42,7 +42,8 @@ static const char usage[] =
 "  --mem MIB            memory of the guest (128)\n"
 "  --cpus N             processors of the guest (1)\n"
 "  --console WHAT       stdio, serial, pty, file:PATH or socket:PATH\n"
-"  --vmm NAME           kvm, uml or qemu (software emulation)\n"
+"  --vmm NAME           kvm (our own machine), qemu-kvm, uml or qemu\n"
+"                       (software emulation)\n"
 "  --timeout SECONDS    stop the guest after that time\n"
 "  --keep               keep the folder with the guest's files\n"
 "  -v, --verbose        show what is started and what the guest prints\n"
@@ -89,7 +90,8 @@ static int set_number(unsigned int *out, const char *name, const char *text,
 static int set_vmm(struct run_options *o, const char *text)
 {
 	static const char *const names[] = {
-		[VMM_KVM] = "kvm", [VMM_UML] = "uml", [VMM_QEMU] = "qemu",
+		[VMM_KVM] = "kvm", [VMM_QEMU_KVM] = "qemu-kvm",
+		[VMM_UML] = "uml", [VMM_QEMU] = "qemu",
 	};
 
 	for (size_t i = VMM_KVM; i < ARRAY_LEN(names); i++)
@@ -97,7 +99,7 @@ static int set_vmm(struct run_options *o, const char *text)
 			o->vmm = (enum vmm_choice)i;
 			return 0;
 		}
-	complain("--vmm %s: it is kvm, uml or qemu", text);
+	complain("--vmm %s: it is kvm, qemu-kvm, uml or qemu", text);
 	return -EINVAL;
 }
 
@@ -221,7 +223,7 @@ static int check_all(const struct run_options *o)
 		return -EINVAL;
 	if (o->kernel && o->vmm == VMM_AUTO) {
 		complain("--kernel needs --vmm: uml for a User Mode Linux "
-			 "program, kvm or qemu for a PC kernel");
+			 "program, another for a PC kernel");
 		return -EINVAL;
 	}
 	if (o->command && o->initrd) {

@@ -156,7 +156,7 @@ static void check_children(struct session *s)
 {
 	struct run *r = s->run;
 
-	for (unsigned int i = 0; i < r->n_devs; i++)
+	for (unsigned int i = 0; i < r->n_devs && !r->vmm->has_devices; i++)
 		if (proc_ended(&r->dev[i].proc) && !s->dead)
 			s->dead = &r->dev[i];
 	if (proc_ended(&r->guest))

@@ -5,7 +5,6 @@
  * vhost-user front ends for disks and entropy, but none for a console: the
  * user sits at its serial port.
  */
-#include "probe.h"
 #include "run.h"
 
 #include <stdio.h>
@@ -25,7 +24,7 @@ static bool qemu_usable(unsigned int mem_mib, char *why, size_t size)
 static bool kvm_usable(unsigned int mem_mib, char *why, size_t size)
 {
 	return qemu_usable(mem_mib, why, size) &&
-	       probe_kvm(why, size) == KVM_REAL;
+	       kvm_is_real(why, size);
 }
 
 static void add_device(const struct device *d, unsigned int i, struct args *a)
@@ -89,7 +88,7 @@ static void tcg_command(const struct run *r, struct args *a)
  */
 static const char append[] = "no_timer_check ";
 
-const struct vmm vmm_kvm = {
+const struct vmm vmm_qemu_kvm = {
 	.name = "QEMU with KVM",
 	.guest = GUEST_PC,
 	.serial = "ttyS0",

@@ -74,7 +74,7 @@ def options_are_wrong(s):
     refused(s, ["--mem", "lots"], "--mem lots")
     refused(s, ["--mem", "1"], "--mem 1")
     refused(s, ["--cpus", "0"], "--cpus 0")
-    refused(s, ["--vmm", "bochs"], "kvm, uml or qemu")
+    refused(s, ["--vmm", "bochs"], "kvm, qemu-kvm, uml or qemu")
     refused(s, ["--console", "x"], "--console x")
     refused(s, ["--console", "file:"], "--console file:")
     refused(s, ["ls"], "ls", "--")
