@@ -168,6 +168,8 @@ static int begin(struct vhu_ring *r, void *arg)
 	vhu_log_ring(r);
 	if (err == VIO_OK)
 		err = vhu_inflight_attach(r, &died);
+	/* Started, but not yet served: see resume(). */
+	q->paused = true;
 	if (err == VIO_OK)
 		err = vio_queue_start(q, mem, &r->layout, base, base);
 	if (err == VIO_OK && vio_queue_replays(q))
@@ -201,12 +203,15 @@ static int resume(struct vhu_ring *r, void *arg)
 
 	(void)arg;
 	r->live = true;
+	vhu_ring_queue(r)->paused = false;
 	if ((r->kick_fd >= 0 || r->poll) && c->env->watch_kick)
 		err = c->env->watch_kick(c->env_ctx, r->index, r->kick_fd);
-	if (err)
+	if (err) {
 		r->live = false;
-	else
+		vhu_ring_queue(r)->paused = true;
+	} else {
 		call_again(r);
+	}
 	return err;
 }
 
@@ -218,6 +223,7 @@ static int pause_ring(struct vhu_ring *r, void *arg)
 	if (r->live && (r->kick_fd >= 0 || r->poll) && c->env->unwatch_kick)
 		c->env->unwatch_kick(c->env_ctx, r->index);
 	r->live = false;
+	vhu_ring_queue(r)->paused = true;
 	return 0;
 }
 

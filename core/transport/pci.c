@@ -54,13 +54,16 @@ void vio_pci_notify_where(const struct vio_pci *p, uint16_t index,
  * The address says which queue; what is written is its index, or what we gave
  * for it, and maybe how far the driver is, which the ring says too.
  */
-static void notify(struct vio_pci *p, uint64_t off, unsigned len)
+static void notify(struct vio_pci *p, uint64_t off, uint32_t v, unsigned len)
 {
 	uint64_t index = off >> __builtin_ctz(p->notify_multiplier);
 
 	if (off & (p->notify_multiplier - 1) || (len != 2 && len != 4) ||
 	    index >= p->dev->nr_queues)
 		return;
+	if (len == 4 && vio_dev_has(p->dev, VIRTIO_F_NOTIFICATION_DATA))
+		vio_dev_notified(p->dev, (uint32_t)index | (v & 0xffff0000),
+				 &p->queue[index].next);
 	if (vio_pci_config_16(p, VIO_PCI_COMMAND) & VIO_PCI_COMMAND_MASTER)
 		p->ops->serve(p->ctx, &p->dev->queue[index]);
 }
@@ -82,7 +85,7 @@ static void write_regs(struct vio_pci *p, uint64_t off, uint64_t v,
 		       unsigned len)
 {
 	if (off >= VIO_PCI_AT_NOTIFY)
-		notify(p, off - VIO_PCI_AT_NOTIFY, len);
+		notify(p, off - VIO_PCI_AT_NOTIFY, (uint32_t)v, len);
 	else if (off >= VIO_PCI_AT_DEVICE)
 		write_config(p, off - VIO_PCI_AT_DEVICE, v, len);
 	else if (off < VIO_PCI_AT_ISR)

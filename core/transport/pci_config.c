@@ -226,44 +226,42 @@ static void add_power_and_reset(struct caps *c)
 	p->config[af + VIO_PCI_AF_CAPS] = 3;
 }
 
-static bool shm_ok(const struct vio_pci_conf *conf)
+static bool shm_ok(const struct vio_dev *dev, uint64_t room)
 {
-	if (conf->nr_shm && (!power_of_two(conf->shm_bar_size) ||
-			     conf->shm_bar_size < 4096))
+	if (dev->nr_shm && (!power_of_two(room) || room < 4096))
 		return false;
-	for (unsigned i = 0; i < conf->nr_shm; i++) {
-		const struct vio_pci_shm *s = &conf->shm[i];
+	for (unsigned i = 0; i < dev->nr_shm; i++) {
+		const struct vio_shm *s = &dev->shm[i];
 
 		/* pci.device.shared-memory-capability.1 and .2 */
-		if (!s->size || s->offset > conf->shm_bar_size ||
-		    s->size > conf->shm_bar_size - s->offset)
+		if (!s->len || s->base > room || s->len > room - s->base ||
+		    vio_dev_shm(dev, s->id) != s)
 			return false;
-		for (unsigned k = 0; k < i; k++)
-			if (conf->shm[k].id == s->id)
-				return false;
 	}
 	return true;
 }
 
-static void add_shm(struct caps *c, const struct vio_pci_conf *conf)
+static void add_shm(struct caps *c, uint64_t room)
 {
-	for (unsigned i = 0; i < conf->nr_shm; i++) {
-		const struct vio_pci_shm *s = &conf->shm[i];
+	const struct vio_dev *dev = c->p->dev;
+
+	for (unsigned i = 0; i < dev->nr_shm; i++) {
+		const struct vio_shm *s = &dev->shm[i];
 		uint8_t at = add_virtio(c, VIRTIO_PCI_CAP_SHARED_MEMORY_CFG,
-					VIO_PCI_BAR_SHM, (uint32_t)s->offset,
-					(uint32_t)s->size,
+					VIO_PCI_BAR_SHM, (uint32_t)s->base,
+					(uint32_t)s->len,
 					VIRTIO_PCI_CAP64_SIZE);
 
 		if (!at)
 			return;
 		c->p->config[at + VIRTIO_PCI_CAP_ID] = s->id;
 		set(c->p, at + VIRTIO_PCI_CAP64_OFFSET_HI,
-		    (uint32_t)(s->offset >> 32), 4);
+		    (uint32_t)(s->base >> 32), 4);
 		set(c->p, at + VIRTIO_PCI_CAP64_LENGTH_HI,
-		    (uint32_t)(s->size >> 32), 4);
+		    (uint32_t)(s->len >> 32), 4);
 	}
-	if (conf->nr_shm)
-		add_bar(c->p, VIO_PCI_BAR_SHM, conf->shm_bar_size,
+	if (dev->nr_shm)
+		add_bar(c->p, VIO_PCI_BAR_SHM, room,
 			VIO_PCI_BAR_64 | VIO_PCI_BAR_PREFETCH);
 }
 
@@ -335,8 +333,8 @@ int vio_pci_config_init(struct vio_pci *p, const struct vio_pci_conf *conf)
 {
 	struct caps c = { p, CAPS_BEGIN, VIO_PCI_CAP_PTR, VIO_OK };
 
-	if (!shm_ok(conf) || conf->vendor_id == VIRTIO_PCI_VENDOR_ID ||
-	    conf->vendor_len > 128)
+	if (!shm_ok(p->dev, conf->shm_bar_size) ||
+	    conf->vendor_id == VIRTIO_PCI_VENDOR_ID || conf->vendor_len > 128)
 		return VIO_E_INVAL;
 	make_header(p, conf);
 	add_bar(p, VIO_PCI_BAR_REGS, regs_size(p), VIO_PCI_BAR_64);
@@ -344,7 +342,7 @@ int vio_pci_config_init(struct vio_pci *p, const struct vio_pci_conf *conf)
 		add_msix(&c);
 	add_registers(&c);
 	add_power_and_reset(&c);
-	add_shm(&c, conf);
+	add_shm(&c, conf->shm_bar_size);
 	if (conf->vendor_id)
 		add_vendor(&c, conf);
 	return c.err;

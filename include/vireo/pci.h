@@ -44,13 +44,6 @@ struct vio_pci_ops {
 	void (*bar_changed)(void *ctx, unsigned bar, uint64_t addr, bool on);
 };
 
-/* A shared memory region (2.10), which the embedder maps into BAR 2. */
-struct vio_pci_shm {
-	uint64_t size;
-	uint64_t offset;	/* within the BAR */
-	uint8_t id;
-};
-
 struct vio_pci_conf {
 	uint16_t vectors;	/* MSI-X, to 2048; 0: INTx only. Best is one
 				 * more than there are queues. */
@@ -62,9 +55,9 @@ struct vio_pci_conf {
 	uint32_t notify_multiplier;
 	bool notification_data;	/* offer NOTIFICATION_DATA */
 	bool notif_config_data;	/* offer NOTIF_CONFIG_DATA */
-	const struct vio_pci_shm *shm;
-	unsigned nr_shm;
-	uint64_t shm_bar_size;	/* a power of two, with nr_shm */
+	/* Size of BAR 2, a power of two, where dev->shm has regions: their
+	 * bases are offsets in it, and the embedder maps them. */
+	uint64_t shm_bar_size;
 	/* Vendor data, copied into a capability; vendor_id 0: none. */
 	uint16_t vendor_id;
 	const void *vendor_data;
@@ -78,6 +71,8 @@ struct vio_pci_queue {
 	uint16_t vector;	/* atomic */
 	uint16_t notify_data;	/* queue_notif_config_data; its index, unless
 				 * the embedder sets another after init */
+	uint16_t next;		/* with NOTIFICATION_DATA: how far the driver
+				 * said it was; nothing goes by it */
 	bool enabled;
 	bool resetting;
 };
@@ -154,8 +149,6 @@ uint64_t vio_pci_bar_read(struct vio_pci *p, unsigned bar, uint64_t off,
 			  unsigned len);
 void vio_pci_bar_write(struct vio_pci *p, unsigned bar, uint64_t off,
 		       uint64_t value, unsigned len);
-
-enum vio_pci_space { VIO_PCI_CONFIG, VIO_PCI_IO, VIO_PCI_MEM };
 
 /*
  * vio_pci_access() - any of them, by address: of configuration space, of the

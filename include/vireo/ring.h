@@ -181,6 +181,8 @@ struct vio_queue {
 	bool notify_empty;	/* NOTIFY_ON_EMPTY */
 	bool big_endian;	/* a legacy ring in that byte order */
 	bool signalled_valid;
+	bool paused;			/* by its transport: takes nothing, not
+					 * even what a device has for it */
 	uint16_t replay_left;	/* requests to be done again, first */
 	struct vio_track *track;	/* what outlives us; NULL: nothing */
 

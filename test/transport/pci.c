@@ -178,6 +178,10 @@ TEST("without NOTIFICATION_DATA the multiplier and the length are right too",
 	CHECK_GE(rig_cfg(cap + VIRTIO_PCI_CAP_LENGTH, 4), 1 * 4 + 2);
 }
 
+#define TRY(fn, want)							\
+	CHECK_EQ(vio_pci_init(fn, &conf, rig.dev, &rig.mem, rig.regs,	\
+			      rig.vectors, rig.p.ops, NULL, NULL), want)
+
 TEST("shared memory and a vendor's data",
      "pci.device.shared-memory-capability.1 "
      "pci.device.shared-memory-capability.2 "
@@ -185,15 +189,17 @@ TEST("shared memory and a vendor's data",
      "pci.device.vendor-data-capability.2 "
      "pci.device.vendor-data-capability.3")
 {
-	struct vio_pci_shm shm[] = { { 1ull << 33, 0, 1 },
-				     { 0x1000, 1ull << 33, 7 } };
-	struct vio_pci_conf conf = { .shm = shm, .nr_shm = 2,
-		.shm_bar_size = 1ull << 34, .vendor_id = 0x1234,
-		.vendor_data = "hello", .vendor_len = 5 };
+	struct vio_shm shm[] = { { 1, 0, 1ull << 33 },
+				 { 7, 1ull << 33, 0x1000 } };
+	struct vio_pci_conf conf = { .shm_bar_size = 1ull << 34,
+		.vendor_id = 0x1234, .vendor_data = "hello", .vendor_len = 5 };
 	struct vio_pci p;
 	unsigned cap;
 
 	rig_rng(&conf);
+	rig.dev->shm = shm;
+	rig.dev->nr_shm = 2;
+	TRY(&rig.p, VIO_OK);
 	cap = rig_cap(VIO_PCI_CAP_VENDOR, VIRTIO_PCI_CAP_SHARED_MEMORY_CFG, 0);
 	CHECK_EQ(rig_cfg(cap + VIRTIO_PCI_CAP_LEN, 1), 24);
 	CHECK_EQ(rig_cfg(cap + VIRTIO_PCI_CAP_BAR, 1), 2);
@@ -215,28 +221,23 @@ TEST("shared memory and a vendor's data",
 	CHECK_EQ(rig.where[2], RIG_SHM_BAR);
 	CHECK_EQ(rig_mem(RIG_SHM_BAR, 4), 0);
 	/* What a caller may not ask for. */
-	rig.dev->transport = NULL;
-#define TRY(want)	CHECK_EQ(vio_pci_init(&p, &conf, rig.dev, &rig.mem, \
-				rig.regs, rig.vectors, rig.p.ops, NULL,	    \
-				NULL), want)
 	shm[1].id = 1;
-	TRY(VIO_E_INVAL);
+	TRY(&p, VIO_E_INVAL);
 	shm[1].id = 2;
-	shm[1].size = 1ull << 34;
-	TRY(VIO_E_INVAL);
-	conf.nr_shm = 1;
+	shm[1].len = 1ull << 34;
+	TRY(&p, VIO_E_INVAL);
+	rig.dev->nr_shm = 1;
 	conf.vendor_id = 0x1af4;
-	TRY(VIO_E_INVAL);
+	TRY(&p, VIO_E_INVAL);
 	conf.vendor_id = 0x1234;
 	conf.vectors = 2049;
-	TRY(VIO_E_INVAL);
+	TRY(&p, VIO_E_INVAL);
 	conf.vectors = 0;
 	conf.notify_multiplier = 6;
-	TRY(VIO_E_INVAL);
+	TRY(&p, VIO_E_INVAL);
 	conf.notify_multiplier = 0;
 	conf.vendor_len = 128;
-	TRY(VIO_E_NOSPC);
-#undef TRY
+	TRY(&p, VIO_E_NOSPC);
 }
 
 TEST("features come in words of 32, and beyond them is nothing",

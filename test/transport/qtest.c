@@ -54,10 +54,9 @@ static bool map_ram(struct qtest *q, const char *path)
 
 static void run_qemu(const struct qtest *q, const char *const *args)
 {
-	char object[160], size[32], sock[96], rom[80];
+	char object[160], size[32], sock[96], rom[80], machine[80];
 	const char *argv[ARGS_MAX] = {
-		"qemu-system-x86_64", "-M",
-		"microvm,memory-backend=ram,acpi=off", "-accel", "tcg",
+		"qemu-system-x86_64", "-M", machine, "-accel", "tcg",
 		"-nodefaults", "-display", "none", "-no-user-config",
 		"-object", object, "-m", size, "-bios", rom, "-qtest", sock,
 		"-qtest-log", "none", NULL };
@@ -65,6 +64,8 @@ static void run_qemu(const struct qtest *q, const char *const *args)
 
 	snprintf(object, sizeof(object), "memory-backend-file,id=ram,"
 		 "size=%zu,share=on,mem-path=%s/ram", q->ram_len, q->dir);
+	snprintf(machine, sizeof(machine), "%s,memory-backend=ram,acpi=off",
+		 q->machine);
 	snprintf(size, sizeof(size), "%zuM", q->ram_len >> 20);
 	snprintf(rom, sizeof(rom), "%s/rom", q->dir);
 	snprintf(sock, sizeof(sock), "unix:%s/s,server=on,wait=off", q->dir);
@@ -106,10 +107,17 @@ static int connect_qtest(struct qtest *q)
 
 int qtest_start(struct qtest *q, size_t ram_len, const char *const *args)
 {
+	return qtest_start_on(q, "microvm", ram_len, args);
+}
+
+int qtest_start_on(struct qtest *q, const char *machine, size_t ram_len,
+		   const char *const *args)
+{
 	char path[80];
 	int rc;
 
-	*q = (struct qtest){ .fd = -1, .ram_len = ram_len };
+	*q = (struct qtest){ .fd = -1, .ram_len = ram_len,
+			     .machine = machine };
 	strcpy(q->dir, "/dev/shm/vireo-qtest-XXXXXX");
 	if (!mkdtemp(q->dir)) {
 		q->dir[0] = '\0';
@@ -179,11 +187,12 @@ static char letter(unsigned len)
 	return len == 1 ? 'b' : len == 2 ? 'w' : 'l';
 }
 
-bool qtest_read(struct qtest *q, uint64_t addr, unsigned len, uint32_t *v)
+static bool get(struct qtest *q, const char *verb, uint64_t addr,
+		unsigned len, uint32_t *v)
 {
 	char line[64], answer[64];
 
-	snprintf(line, sizeof(line), "read%c 0x%llx\n", letter(len),
+	snprintf(line, sizeof(line), "%s%c 0x%llx\n", verb, letter(len),
 		 (unsigned long long)addr);
 	if (!ask(q, line, answer, sizeof(answer)))
 		return false;
@@ -191,11 +200,32 @@ bool qtest_read(struct qtest *q, uint64_t addr, unsigned len, uint32_t *v)
 	return true;
 }
 
-bool qtest_write(struct qtest *q, uint64_t addr, unsigned len, uint32_t v)
+static bool put(struct qtest *q, const char *verb, uint64_t addr,
+		unsigned len, uint32_t v)
 {
 	char line[64], answer[64];
 
-	snprintf(line, sizeof(line), "write%c 0x%llx 0x%x\n", letter(len),
+	snprintf(line, sizeof(line), "%s%c 0x%llx 0x%x\n", verb, letter(len),
 		 (unsigned long long)addr, v);
 	return ask(q, line, answer, sizeof(answer));
+}
+
+bool qtest_read(struct qtest *q, uint64_t addr, unsigned len, uint32_t *v)
+{
+	return get(q, "read", addr, len, v);
+}
+
+bool qtest_write(struct qtest *q, uint64_t addr, unsigned len, uint32_t v)
+{
+	return put(q, "write", addr, len, v);
+}
+
+bool qtest_in(struct qtest *q, uint64_t port, unsigned len, uint32_t *v)
+{
+	return get(q, "in", port, len, v);
+}
+
+bool qtest_out(struct qtest *q, uint64_t port, unsigned len, uint32_t v)
+{
+	return put(q, "out", port, len, v);
 }

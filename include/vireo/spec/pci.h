@@ -78,6 +78,8 @@
 
 /* -- PCI itself ---------------------------------------------------------- */
 
+enum vio_pci_space { VIO_PCI_CONFIG, VIO_PCI_IO, VIO_PCI_MEM };
+
 #define VIO_PCI_VENDOR			0x00	/* 16 */
 #define VIO_PCI_DEVICE			0x02	/* 16 */
 #define VIO_PCI_COMMAND			0x04	/* 16 */

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What lies behind a network device: what every kind has in common, and how
+ * each is opened. Above it lies the device's ops table (vireo/net.h); it
+ * knows no guest and no ring.
+ *
+ * Order: open, then perhaps enter a sandbox (nothing is opened later), then
+ * on each pair's own thread attach, traffic and detach, then close.
+ */
+#ifndef BACKEND_NETDEV_H
+#define BACKEND_NETDEV_H
+
+#include <vireo/net.h>
+
+#include "host/loop.h"
+
+struct netdev;
+
+struct netdev_ops {
+	struct vio_net_backend_ops io;	/* backend is the struct netdev */
+	/* Pair's thread, before its first packet. 0 or -errno. NULL: none. */
+	int (*attach)(struct netdev *d, unsigned pair, struct loop *loop);
+	/* Pair's thread; the opposite. NULL: none. */
+	void (*detach)(struct netdev *d, unsigned pair);
+	/* All pairs are detached. Frees the device. */
+	void (*close)(struct netdev *d);
+};
+
+struct netdev {
+	const struct netdev_ops *ops;
+	struct vio_net *net;	/* whoever opened it sets this */
+	const char *engine;	/* "slirp": for the log */
+	uint16_t mtu;		/* that it carries; 0: it does not care */
+};
+
+/* Takes all, gives nothing: -ENOMEM. */
+int netdev_null_open(struct netdev **d);
+
+/* Sends everything back as it came: -ENOMEM. */
+int netdev_echo_open(struct netdev **d);
+
+static inline void netdev_close(struct netdev *d)
+{
+	d->ops->close(d);
+}
+
+#endif

@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vireo-net: a network device behind a vhost-user socket. Here lies only the
+ * wiring: options, what the wire is, device.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <vireo/net.h>
+
+#include "backend/netdev.h"
+#include "host/daemon.h"
+#include "host/log.h"
+
+/* Packets taken at a time: as many as drivers hand over at once. */
+#define BUDGET 64u
+/* Segments of one packet: 64 KiB in pages, cut at regions, and some more. */
+#define SEG_MAX 64u
+
+struct net {
+	struct vio_net dev;
+	struct netdev *wire;
+	struct vio_queue *queues;
+	unsigned attached;	/* pairs */
+	struct loop *attach_loop;	/* arguments of attach() */
+	unsigned attach_pair;
+	int attach_rc;
+};
+
+static struct {
+	const char *backend, *mac;
+	unsigned mtu, queue_size;
+} o = { .queue_size = 1024 };
+
+static const struct opt options[] = {
+	{ .name = "backend", .type = OPT_STRING, .to = &o.backend,
+	  .arg = "null|echo",
+	  .help = "What the wire is: one that leads nowhere, or one that sends everything back; both are for measurements.",
+	},
+	{ .name = "mac", .type = OPT_STRING, .to = &o.mac,
+	  .arg = "xx:xx:xx:xx:xx:xx",
+	  .help = "The guest's Ethernet address. By default one is made from the process number.",
+	},
+	{ .name = "mtu", .type = OPT_UINT, .to = &o.mtu, .arg = "BYTES",
+	  .min = VIRTIO_NET_MTU_MIN, .max = 65535,
+	  .help = "Largest packet without its Ethernet header; the guest is told. By default what the back end says.",
+	},
+	{ .name = "queue-size", .type = OPT_UINT, .to = &o.queue_size,
+	  .arg = "NUMBER", .min = 2, .max = 32768,
+	  .help = "Largest ring that a front end may choose. Default 1024." },
+	{ 0 }
+};
+
+static const char *const capabilities[] = { NULL };
+
+#define FEATURE(name) { VIRTIO_NET_F_ ## name, "VIRTIO_NET_F_" #name }
+
+static const struct daemon_feature features[] = {
+	FEATURE(MTU), FEATURE(MAC), FEATURE(MRG_RXBUF), FEATURE(STATUS),
+	{ 0, NULL }
+};
+
+static const char *const syscalls[] = { NULL };
+
+static bool parse_mac(const char *text, uint8_t *mac)
+{
+	unsigned v[VIRTIO_NET_MAC_LEN], i;
+	char end;
+
+	if (sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%c", &v[0], &v[1], &v[2],
+		   &v[3], &v[4], &v[5], &end) != VIRTIO_NET_MAC_LEN)
+		return false;
+	for (i = 0; i < VIRTIO_NET_MAC_LEN; i++)
+		mac[i] = (uint8_t)v[i];
+	/* One host's address, and not nobody's. */
+	return !(mac[0] & 1) && (mac[0] | mac[1] | mac[2] | mac[3] | mac[4] |
+				 mac[5]);
+}
+
+static int check_options(struct vio_net_conf *conf)
+{
+	uint32_t pid = (uint32_t)getpid();
+
+	if (!o.backend) {
+		log_err("what is the wire? Give --backend=null or echo");
+		return -EINVAL;
+	}
+	if (o.queue_size & (o.queue_size - 1)) {
+		log_err("--queue-size: %u is no power of two", o.queue_size);
+		return -EINVAL;
+	}
+	if (o.mac && !parse_mac(o.mac, conf->mac)) {
+		log_err("--mac: '%s' is no address of one host, such as 02:00:00:00:00:01",
+			o.mac);
+		return -EINVAL;
+	}
+	if (!o.mac) {
+		conf->mac[0] = 0x52;	/* locally administered */
+		conf->mac[1] = 0x56;
+		memcpy(&conf->mac[2], &pid, sizeof(pid));
+	}
+	conf->mtu = (uint16_t)o.mtu;
+	return 0;
+}
+
+static int open_wire(struct net *n)
+{
+	if (!strcmp(o.backend, "null"))
+		return netdev_null_open(&n->wire);
+	if (!strcmp(o.backend, "echo"))
+		return netdev_echo_open(&n->wire);
+	log_err("--backend: there is no '%s'; there are null and echo",
+		o.backend);
+	return -EINVAL;
+}
+
+static int make_device(struct net *n, struct vio_net_conf *conf)
+{
+	const struct vio_queue_limits limits = {
+		.size_max = (uint16_t)o.queue_size, .seg_max = SEG_MAX,
+		.ctx_size = vio_net_ctx_size,
+	};
+	unsigned queues;
+	int rc;
+
+	conf->pairs = 1;
+	if (!conf->mtu)
+		conf->mtu = n->wire->mtu;
+	queues = vio_net_queues(conf->pairs);
+	n->queues = daemon_queues_make(&n->dev.dev, queues, &limits);
+	if (!n->queues)
+		return -ENOMEM;
+	rc = vio_net_init(&n->dev, conf, n->queues, &n->wire->ops->io,
+			  n->wire);
+	if (rc)
+		log_err("the network device refuses its configuration (%d)",
+			rc);
+	n->wire->net = &n->dev;
+	return rc ? -EINVAL : 0;
+}
+
+static void net_close(struct daemon *d)
+{
+	struct net *n = d->ctx;
+
+	if (n->wire)
+		netdev_close(n->wire);
+	daemon_queues_free(n->queues);
+}
+
+static int net_open(struct daemon *d)
+{
+	struct vio_net_conf conf = { .mtu = 0 };
+	struct net *n = d->ctx;
+	int rc;
+
+	rc = check_options(&conf);
+	if (!rc)
+		rc = open_wire(n);
+	if (!rc)
+		rc = make_device(n, &conf);
+	if (rc) {
+		net_close(d);
+		return rc;
+	}
+	d->dev = &n->dev.dev;
+	d->queues_together = 2;
+	log_debug("packets by %s", n->wire->engine);
+	return 0;
+}
+
+static void attach(void *arg)
+{
+	struct net *n = arg;
+
+	n->attach_rc = n->wire->ops->attach(n->wire, n->attach_pair,
+					    n->attach_loop);
+}
+
+static void detach(void *arg)
+{
+	struct net *n = arg;
+
+	n->wire->ops->detach(n->wire, n->attach_pair);
+}
+
+static void net_stop(struct daemon *d)
+{
+	struct net *n = d->ctx;
+
+	while (n->attached) {
+		n->attach_pair = --n->attached;
+		daemon_queue_run(d, 2 * n->attach_pair, detach, n);
+	}
+}
+
+static int net_start(struct daemon *d)
+{
+	struct net *n = d->ctx;
+
+	if (!n->wire->ops->attach)
+		return 0;
+	for (; n->attached < n->dev.conf.pairs; n->attached++) {
+		n->attach_pair = n->attached;
+		n->attach_loop = daemon_queue_loop(d, 2 * n->attached);
+		daemon_queue_run(d, 2 * n->attached, attach, n);
+		if (n->attach_rc) {
+			log_err("cannot start the back end: %s",
+				strerror(-n->attach_rc));
+			net_stop(d);
+			return n->attach_rc;
+		}
+	}
+	return 0;
+}
+
+static void net_drain(struct daemon *d, unsigned queue)
+{
+	struct net *n = d->ctx;
+
+	if (!(queue % 2))
+		vio_net_drain(&n->dev, queue / 2);
+}
+
+static uint64_t load(const uint64_t *p)
+{
+	return __atomic_load_n(p, __ATOMIC_RELAXED);
+}
+
+static void net_stats(struct daemon *d, struct stats_values *v)
+{
+	struct net *n = d->ctx;
+	unsigned i;
+
+	for (i = 0; i < n->dev.conf.pairs; i++) {
+		const struct vio_net_stats *s = &n->dev.pair[i].stats;
+
+		v->requests += load(&s->tx_packets) + load(&s->rx_packets);
+		v->bytes_read += load(&s->rx_bytes);
+		v->bytes_written += load(&s->tx_bytes);
+		v->errors += load(&s->tx_malformed) + load(&s->tx_dropped) +
+			     load(&s->rx_no_room) + load(&s->rx_too_long);
+	}
+}
+
+static const struct daemon_type net_type = {
+	.program = "vireo-net",
+	.summary = "Serve a virtio network device.",
+	.device = "net",
+	.capabilities = capabilities,
+	.opts = options,
+	.features = features,
+	.syscalls = syscalls,
+	.budget = BUDGET,
+	.open = net_open,
+	.start = net_start,
+	.stop = net_stop,
+	.close = net_close,
+	.drain = net_drain,
+	.stats = net_stats,
+};
+
+int main(int argc, char **argv)
+{
+	static struct net net;
+
+	return daemon_main(&net_type, &net, argc, argv);
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * bus_pci.h - what the files of the PCI transport's driver side ask of each
+ * other.
+ */
+#ifndef CORE_DRIVER_BUS_PCI_H
+#define CORE_DRIVER_BUS_PCI_H
+
+#include <vireo/bus_pci.h>
+
+/* A region, as its register says. */
+struct vio_pci_region {
+	uint64_t addr;
+	uint64_t size;		/* 0: there is none */
+	bool io;
+	bool wide;		/* its register takes two places */
+};
+
+/* Asks for the size: not while the region is in use. */
+struct vio_pci_region vio_pci_region(const struct vio_pci_machine *m,
+				     void *ctx, uint32_t function,
+				     unsigned bar);
+
+/* Method of the bus: shared memory region @id, at its bus address. */
+int vio_bus_pci_shm(void *bus, uint8_t id, struct vio_shm *shm);
+
+static inline uint32_t vio_bus_pci_read(const struct vio_bus_pci *b,
+					const struct vio_pci_place *p,
+					uint32_t off, unsigned len)
+{
+	return b->machine->read(b->ctx, p->space, p->addr + off, len);
+}
+
+static inline void vio_bus_pci_write(const struct vio_bus_pci *b,
+				     const struct vio_pci_place *p,
+				     uint32_t off, uint32_t v, unsigned len)
+{
+	b->machine->write(b->ctx, p->space, p->addr + off, v, len);
+}
+
+#endif

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vireo/driver_net.h - the network device's driver (standard: 5.1).
+ *
+ * Packets are sent from where they lie in shared memory, and received into
+ * buffers that the driver keeps there. Nothing is copied and nothing is
+ * waited for; each pair of queues belongs to one thread at a time.
+ */
+#ifndef VIREO_DRIVER_NET_H
+#define VIREO_DRIVER_NET_H
+
+#include <vireo/driver.h>
+#include <vireo/spec/net.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define VIO_NETDRV_PAIRS	16
+/* Segments of a packet to be sent, buffers that a received one fills. */
+#define VIO_NETDRV_SEGS		20
+
+/*
+ * What must lie free before the first byte of a packet that is sent, in
+ * shared memory: its header goes there.
+ */
+#define VIO_NETDRV_HEADROOM	VIRTIO_NET_HDR_LEN_TUNNEL
+
+struct vio_netdrv_conf {
+	struct vio_features wanted;	/* at most vio_netdrv_features() */
+	struct vio_vq_limits limits;
+	unsigned pairs;			/* wanted; 1 if 0 */
+	unsigned rx_buffers;		/* a pair; at most limits.size */
+	uint32_t rx_len;		/* bytes each, header included */
+};
+
+/* A packet that came: nr pieces of len bytes in all. */
+struct vio_netdrv_packet {
+	uint8_t flags;			/* VIRTIO_NET_HDR_F_* */
+	uint8_t gso_type;
+	uint16_t gso_size, csum_start, csum_offset;
+	uint32_t len;
+	unsigned nr;
+	struct vio_seg seg[VIO_NETDRV_SEGS];
+	void *buffer[VIO_NETDRV_SEGS];	/* for vio_netdrv_recycle() */
+};
+
+/* What the device is asked to do with a packet; all 0: nothing. */
+struct vio_netdrv_offload {
+	uint8_t flags;			/* VIRTIO_NET_HDR_F_NEEDS_CSUM */
+	uint8_t gso_type;
+	uint16_t hdr_len, gso_size, csum_start, csum_offset;
+};
+
+struct vio_netdrv_pair {
+	struct vio_vq rx, tx;
+	uint64_t bad;			/* packets whose header lied */
+};
+
+struct vio_netdrv {
+	struct vio_drv drv;
+	uint16_t hdr_len;		/* bytes before each packet */
+	bool mergeable;
+	uint8_t mac[VIRTIO_NET_MAC_LEN];	/* valid if has_mac */
+	bool has_mac;
+	bool link_up;
+	uint16_t mtu;			/* 0: the device does not say */
+	uint32_t rx_len;
+	unsigned nr_pairs;
+	struct vio_netdrv_pair pair[VIO_NETDRV_PAIRS];
+};
+
+/* The features this driver can use, ring features included. */
+struct vio_features vio_netdrv_features(void);
+
+/* Bytes that a driver takes from either arena, buffers included. */
+size_t vio_netdrv_shared_size(const struct vio_netdrv_conf *conf);
+size_t vio_netdrv_private_size(const struct vio_netdrv_conf *conf);
+
+/* Bring a device up; its receive queues are filled. VIO_OK or VIO_E_*. */
+int vio_netdrv_init(struct vio_netdrv *net, const struct vio_bus_ops *bus,
+		    void *bus_ctx, const struct vio_netdrv_conf *conf,
+		    struct vio_drv_mem *mem);
+
+/* Read what the configuration says, after it changed. */
+int vio_netdrv_refresh(struct vio_netdrv *net);
+
+/*
+ * vio_netdrv_send() - add a packet; the device sees it after
+ * vio_netdrv_commit(). Before seg[0] lie VIO_NETDRV_HEADROOM bytes that the
+ * header may take. @token, not NULL, comes back from vio_netdrv_sent().
+ * @off: NULL for a packet that is complete.
+ *
+ * Returns VIO_OK; VIO_E_NOSPC when the queue is full; VIO_E_UNSUPP for an
+ * offload that was not agreed on; VIO_E_RANGE for memory out of the window or
+ * a packet beyond the MTU; VIO_E_INVAL.
+ */
+int vio_netdrv_send(struct vio_netdrv *net, unsigned pair,
+		    const struct vio_seg *seg, unsigned nr,
+		    const struct vio_netdrv_offload *off, void *token);
+
+/* A packet that the device is through with: its token, or NULL. */
+void *vio_netdrv_sent(struct vio_netdrv *net, unsigned pair);
+
+/*
+ * vio_netdrv_receive() - a packet that came. Its bytes stay where they are
+ * until vio_netdrv_recycle(). False if there is none.
+ */
+bool vio_netdrv_receive(struct vio_netdrv *net, unsigned pair,
+			struct vio_netdrv_packet *pkt);
+void vio_netdrv_recycle(struct vio_netdrv *net, unsigned pair,
+			const struct vio_netdrv_packet *pkt);
+
+/* Show the device what was sent and recycled. */
+void vio_netdrv_commit(struct vio_netdrv *net, unsigned pair);
+
+/* Reset the device; all buffers are forgotten. */
+int vio_netdrv_reset(struct vio_netdrv *net);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vireo/net.h - the network device (standard: 5.1) and the door to the wire
+ * behind it.
+ *
+ * The device checks what the driver sends and hands packets on, in place; it
+ * copies what the wire delivers into the driver's buffers. A back end never
+ * sees a ring, a guest address or a header's wire format.
+ *
+ * Thread: both queues of a pair run on one thread, the pair's; different
+ * pairs may run on different ones. The back end calls vio_net_receive() of a
+ * pair on that pair's thread.
+ */
+#ifndef VIREO_NET_H
+#define VIREO_NET_H
+
+#include <vireo/dev.h>
+#include <vireo/spec/net.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define VIO_NET_PAIRS	16
+
+/* Ethernet header with a VLAN tag, and the largest IP packet. */
+#define VIO_NET_PACKET_MAX	(18u + 65535u)
+/* The shortest that is passed on: an Ethernet header. */
+#define VIO_NET_PACKET_MIN	14u
+
+/* What a packet's header says, in this machine's byte order. */
+struct vio_net_meta {
+	uint8_t flags;		/* VIRTIO_NET_HDR_F_NEEDS_CSUM, DATA_VALID */
+	uint8_t gso_type;	/* VIRTIO_NET_HDR_GSO_* */
+	uint16_t hdr_len;	/* a hint, never to be relied upon */
+	uint16_t gso_size;
+	uint16_t csum_start;
+	uint16_t csum_offset;
+};
+
+/* A packet from its Ethernet header on; the bytes may lie in guest memory. */
+struct vio_net_packet {
+	struct vio_net_meta meta;
+	const struct vio_seg *seg;
+	uint32_t len;		/* the sum of the segments */
+	uint16_t nr_seg;
+};
+
+/* The wire. Methods come on the pair's thread, and must not block. */
+struct vio_net_backend_ops {
+	/*
+	 * The driver sent these. The back end is through with them when it
+	 * returns; it may call vio_net_receive() from within. Returns how
+	 * many it sent; the rest counts as dropped.
+	 */
+	unsigned (*send)(void *backend, unsigned pair,
+			 const struct vio_net_packet *pkt, unsigned nr);
+	/*
+	 * The driver gave buffers, after vio_net_want_room(). NULL: the back
+	 * end never waits for room.
+	 */
+	void (*room)(void *backend, unsigned pair);
+};
+
+struct vio_net_conf {
+	uint8_t mac[VIRTIO_NET_MAC_LEN];	/* all 0: none is given */
+	uint16_t mtu;		/* MTU is offered if not 0; at least 68 */
+	uint16_t pairs;		/* of queues; 1 if 0 */
+	bool link_down;		/* at first */
+};
+
+/* Each has one writer, the pair's thread, and readers in any. */
+struct vio_net_stats {
+	uint64_t tx_packets, tx_bytes;	/* sent by the driver, passed on */
+	uint64_t tx_malformed;		/* header or length broke a rule */
+	uint64_t tx_dropped;		/* the back end did not take it */
+	uint64_t rx_packets, rx_bytes;	/* put into the driver's buffers */
+	uint64_t rx_no_room;		/* no buffers, given up */
+	uint64_t rx_too_long;		/* for the buffers, or the MTU */
+};
+
+/* Buffers that one packet may fill. */
+#define VIO_NET_MERGE_MAX	64
+
+struct vio_net_pair {
+	struct vio_net_stats stats;
+	bool wants_room;
+	/* Buffers popped and not filled yet, in the ring's order: too few for
+	 * the packet that waits. */
+	uint16_t nr_held;
+	struct vio_req *held[VIO_NET_MERGE_MAX];
+};
+
+struct vio_net {
+	struct vio_dev dev;
+	struct vio_net_conf conf;
+	struct virtio_net_config config;
+	const struct vio_net_backend_ops *backend;
+	void *backend_ctx;
+	uint16_t hdr_len;	/* bytes before each packet, as negotiated */
+	bool mergeable;
+	struct vio_net_pair pair[VIO_NET_PAIRS];
+};
+
+/* Context that each request needs, for vio_queue_limits. */
+extern const uint16_t vio_net_ctx_size;
+
+/* Queues that a device of @pairs pairs has. */
+static inline uint16_t vio_net_queues(uint16_t pairs)
+{
+	return (uint16_t)(2 * pairs);
+}
+
+/*
+ * vio_net_init() - make a network device on vio_net_queues() queues that the
+ * caller has initialised. Returns VIO_OK or VIO_E_INVAL.
+ */
+int vio_net_init(struct vio_net *net, const struct vio_net_conf *conf,
+		 struct vio_queue *queue,
+		 const struct vio_net_backend_ops *backend,
+		 void *backend_ctx);
+
+/*
+ * vio_net_receive() - packets from the wire for the driver. Returns how many
+ * were dealt with, in order: put into buffers, or dropped by the driver's own
+ * wish or for good reason. Those left over found no room: give them up with
+ * vio_net_gave_up(), or keep them and call vio_net_want_room().
+ */
+unsigned vio_net_receive(struct vio_net *net, unsigned pair,
+			 const struct vio_net_packet *pkt, unsigned nr);
+
+/* Can the driver receive on this pair at all, now? */
+bool vio_net_can_receive(const struct vio_net *net, unsigned pair);
+
+void vio_net_gave_up(struct vio_net *net, unsigned pair, unsigned nr);
+
+/*
+ * Put back the buffers that were taken in advance, so that nothing of the
+ * pair's queues is in flight. Pair's thread.
+ */
+void vio_net_drain(struct vio_net *net, unsigned pair);
+
+/* Call backend->room() when the driver has given buffers. */
+void vio_net_want_room(struct vio_net *net, unsigned pair);
+
+/* The link went up or down; the driver is told. Control thread. */
+void vio_net_link(struct vio_net *net, bool up);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

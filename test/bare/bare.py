@@ -1,0 +1,89 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Guests without an operating system (examples/bare) drive QEMU's disk,
+entropy and console, on each machine and in each shape those come in."""
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+
+SOURCE = sys.argv[1]
+WORD = b"written without an operating system"
+HELLO = "hello from a bare machine\n"
+COMMON = ["-m", "64", "-display", "none", "-nodefaults", "-no-reboot",
+          "-serial", "stdio"]
+QEMU = {
+    "riscv64": ["qemu-system-riscv64", "-M", "virt", "-bios", "none"],
+    "aarch64": ["qemu-system-aarch64", "-M", "virt", "-cpu", "cortex-a57"],
+}
+MMIO = ["-global", "virtio-mmio.force-legacy=false"]
+# machine, name, options, how devices end, what is said
+CASES = [(machine, "MMIO" + extra.replace(",", ", "), MMIO,
+          "-device" + extra, said)
+         for machine in QEMU
+         for extra, said in (("", "\ndisk ok\n"),
+                             (",packed=on", "\npacked disk ok\n"))]
+
+
+def devices(kind, folder):
+    dev, _, more = kind.partition(",")
+    more = "," + more if more else ""
+    return ["-drive", "if=none,id=d,format=raw,file=%s/disk" % folder,
+            "-chardev", "file,id=c,path=%s/console" % folder,
+            "-device", "virtio-blk%s,drive=d%s" % (dev, more),
+            "-device", "virtio-rng%s%s" % (dev, more),
+            "-device", "virtio-serial%s%s" % (dev, more),
+            "-device", "virtconsole,chardev=c"]
+
+
+def run_case(machine, options, kind, said, folder, programs):
+    """Gives what is wrong, or nothing."""
+    with open(folder + "/disk", "wb") as disk:
+        disk.truncate(1 << 20)
+    command = QEMU[machine] + COMMON + options + devices(kind, folder) + [
+        "-kernel", os.path.join(programs, machine + ".elf")]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, timeout=60,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    text = "\n" + done.stdout.decode(errors="replace").replace("\r", "")
+    wanted = [said, "\nentropy ok\n", "\nconsole ok\n",
+              "\n3 devices, 0 failed\n"]
+    if done.returncode or [w for w in wanted if w not in text]:
+        return "exit code %d, and it said: %s" % (done.returncode, text)
+    with open(folder + "/console") as console:
+        if console.read() != HELLO:
+            return "the console did not print the greeting"
+    with open(folder + "/disk", "rb") as disk:
+        if not disk.read(512).startswith(WORD):
+            return "the word is not on the disk"
+    return None
+
+
+def main():
+    print("1..%d" % len(CASES), flush=True)
+    missing = [m for m in QEMU if not shutil.which(QEMU[m][0])]
+    bad = 0
+    with tempfile.TemporaryDirectory(prefix="vireo-bare.") as programs:
+        built = subprocess.run(
+            [sys.executable, os.path.join(SOURCE, "scripts/bare"),
+             "--out", programs], stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, universal_newlines=True)
+        print("# " + built.stdout.strip().replace("\n", "\n# "))
+        for nr, (machine, name, options, kind, said) in enumerate(CASES, 1):
+            title = "%d - %s, %s" % (nr, machine, name)
+            if machine in missing:
+                print("ok %s # SKIP %s is not installed"
+                      % (title, QEMU[machine][0]), flush=True)
+                continue
+            with tempfile.TemporaryDirectory(prefix="vireo-bare.") as folder:
+                wrong = built.returncode and "it could not be built"
+                wrong = wrong or run_case(machine, options, kind, said,
+                                          folder, programs)
+            print("%sok %s" % ("not " if wrong else "", title), flush=True)
+            if wrong:
+                bad += 1
+                print("# " + wrong.replace("\n", "\n# "), flush=True)
+    sys.exit(1 if bad else 0)
+
+
+main()

@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The network driver against the network device, in memory: random packets
+ * in every set of ring features through a wire that sends them back, now and
+ * then late, checked byte by byte and in order.
+ */
+#include "loop.h"
+
+#include <vireo/driver_net.h>
+#include <vireo/net.h>
+
+#include <stdlib.h>
+
+#define SLOTS		32u	/* packets of ours in flight */
+#define ROOM		4096u	/* bytes of each, headroom included */
+#define WIRE		64u	/* packets on the way back */
+#define LONGEST		3000u
+
+struct fixture {
+	struct loop loop;
+	struct vio_net dev;
+	struct vio_netdrv drv;
+	struct vtest_rand rand;
+	bool late;		/* the wire keeps packets for a while */
+
+	/* What is on the wire, in order. */
+	struct { unsigned char byte[LONGEST]; uint32_t len; } wire[WIRE];
+	unsigned wire_first, wire_nr;
+	unsigned lost;		/* the wire was full */
+
+	unsigned char *slot[SLOTS];
+	bool busy[SLOTS];
+	uint32_t next_out, next_in;	/* numbers within packets */
+	unsigned got;
+};
+
+static void deliver(struct fixture *f)
+{
+	while (f->wire_nr) {
+		unsigned at = f->wire_first % WIRE;
+		struct vio_seg seg = { f->wire[at].byte, f->wire[at].len };
+		const struct vio_net_packet p = { .seg = &seg, .nr_seg = 1,
+						  .len = f->wire[at].len };
+
+		if (!vio_net_receive(&f->dev, 0, &p, 1)) {
+			vio_net_want_room(&f->dev, 0);
+			return;
+		}
+		f->wire_first++;
+		f->wire_nr--;
+	}
+}
+
+static unsigned wire_send(void *backend, unsigned pair,
+			  const struct vio_net_packet *pkt, unsigned nr)
+{
+	struct fixture *f = backend;
+
+	CHECK_EQ(pair, 0);
+	for (unsigned i = 0; i < nr; i++) {
+		unsigned at = (f->wire_first + f->wire_nr) % WIRE;
+		uint32_t len = 0;
+
+		if (f->wire_nr == WIRE)
+			return i;
+		CHECK_LE(pkt[i].len, LONGEST);
+		for (unsigned k = 0; k < pkt[i].nr_seg; k++) {
+			memcpy(f->wire[at].byte + len, pkt[i].seg[k].base,
+			       pkt[i].seg[k].len);
+			len += (uint32_t)pkt[i].seg[k].len;
+		}
+		f->wire[at].len = len;
+		f->wire_nr++;
+	}
+	if (!f->late)
+		deliver(f);
+	return nr;
+}
+
+static void wire_room(void *backend, unsigned pair)
+{
+	(void)pair;
+	deliver(backend);
+}
+
+static bool wire_step(void *ctx)
+{
+	struct fixture *f = ctx;
+	unsigned before = f->wire_nr;
+
+	deliver(f);
+	return f->wire_nr != before;
+}
+
+static const struct vio_net_backend_ops wire_ops = { wire_send, wire_room };
+
+static struct vio_netdrv_conf drv_conf(unsigned set, bool merge)
+{
+	static const uint8_t bits[] = {
+		VIRTIO_F_EVENT_IDX, VIRTIO_F_INDIRECT_DESC,
+		VIRTIO_F_IN_ORDER, VIRTIO_F_RING_PACKED,
+	};
+	struct vio_features ring = loop_features(set);
+	struct vio_netdrv_conf c = {
+		.wanted = vio_netdrv_features(),
+		.limits = { .size = 64, .indirect_max = 8 },
+		.rx_buffers = merge ? 40 : 12,
+		.rx_len = merge ? 500 : 4096,
+	};
+
+	for (unsigned i = 0; i < VIO_ARRAY_LEN(bits); i++)
+		if (!vio_has(&ring, bits[i]))
+			vio_feature_clear(&c.wanted, bits[i]);
+	if (!merge)
+		vio_feature_clear(&c.wanted, VIRTIO_NET_F_MRG_RXBUF);
+	return c;
+}
+
+static void setup(struct fixture *f, unsigned set, bool merge, bool late)
+{
+	const struct vio_net_conf conf = {
+		.mac = { 2, 0, 0, 0, 0, 9 }, .mtu = LONGEST,
+	};
+	struct vio_netdrv_conf c = drv_conf(set, merge);
+
+	memset(f, 0, sizeof(*f));
+	f->late = late;
+	f->rand = vtest_rand_init(vtest_seed() + set);
+	loop_init(&f->loop, 2, vio_net_ctx_size, vtest_seed() + set);
+	CHECK_EQ(vio_net_init(&f->dev, &conf, f->loop.queue, &wire_ops, f),
+		 VIO_OK);
+	loop_attach(&f->loop, &f->dev.dev);
+	f->loop.backend_step = wire_step;
+	f->loop.backend_ctx = f;
+	CHECK_EQ(vio_netdrv_init(&f->drv, &loop_bus, &f->loop, &c,
+				 &f->loop.drv_mem), VIO_OK);
+	CHECK_EQ(f->drv.mergeable, merge);
+	for (unsigned i = 0; i < SLOTS; i++)
+		f->slot[i] = loop_buffer(&f->loop, ROOM);
+}
+
+/* Byte @i of packet number @n, behind the number itself. */
+static unsigned char pattern(uint32_t n, uint32_t i)
+{
+	return (unsigned char)(n * 31 + i * 7 + i / 256);
+}
+
+static bool send_one(struct fixture *f)
+{
+	unsigned s = (unsigned)vtest_below(&f->rand, SLOTS), nr = 0;
+	uint32_t len = 14 + (uint32_t)vtest_below(&f->rand, 200), at = 0;
+	unsigned char *p = f->slot[s] + VIO_NETDRV_HEADROOM;
+	struct vio_seg seg[3];
+	int err;
+
+	if (f->busy[s])
+		return false;
+	if (vtest_below(&f->rand, 4) == 0)
+		len = 14 + (uint32_t)vtest_below(&f->rand, LONGEST - 13);
+	for (uint32_t i = 4; i < len; i++)
+		p[i] = pattern(f->next_out, i);
+	memcpy(p, &f->next_out, 4);
+	while (at < len) {
+		uint32_t n = 1 + (uint32_t)vtest_below(&f->rand, len - at);
+
+		n = nr == 2 ? len - at : n;
+		seg[nr++] = (struct vio_seg){ p + at, n };
+		at += n;
+	}
+	err = vio_netdrv_send(&f->drv, 0, seg, nr, NULL, &f->slot[s]);
+	if (err == VIO_E_NOSPC)
+		return false;
+	CHECK_EQ(err, VIO_OK);
+	f->busy[s] = true;
+	f->next_out++;
+	return true;
+}
+
+static void reclaim(struct fixture *f)
+{
+	unsigned char **slot;
+
+	while ((slot = vio_netdrv_sent(&f->drv, 0))) {
+		CHECK(f->busy[slot - f->slot]);
+		f->busy[slot - f->slot] = false;
+	}
+}
+
+static void check_packet(struct fixture *f,
+			 const struct vio_netdrv_packet *pkt)
+{
+	static unsigned char all[LONGEST];
+	uint32_t n, at = 0;
+
+	CHECK_LE(pkt->len, LONGEST);
+	for (unsigned i = 0; i < pkt->nr; i++) {
+		memcpy(all + at, pkt->seg[i].base, pkt->seg[i].len);
+		at += (uint32_t)pkt->seg[i].len;
+	}
+	CHECK_EQ(at, pkt->len);
+	memcpy(&n, all, 4);
+	/* In order; gaps only where the wire was full. */
+	CHECK_GE(n, f->next_in);
+	f->next_in = n + 1;
+	for (uint32_t i = 4; i < at; i++)
+		if (all[i] != pattern(n, i))
+			FAIL("packet %u differs at byte %u of %u", n, i, at);
+	f->got++;
+}
+
+static void receive(struct fixture *f)
+{
+	struct vio_netdrv_packet pkt;
+
+	while (vio_netdrv_receive(&f->drv, 0, &pkt)) {
+		check_packet(f, &pkt);
+		vio_netdrv_recycle(&f->drv, 0, &pkt);
+	}
+	CHECK(!f->drv.pair[0].rx.broken);
+	CHECK(!f->drv.pair[0].tx.broken);
+}
+
+static void run(unsigned set, bool merge, bool late)
+{
+	struct fixture *f = malloc(sizeof(*f));
+	const struct vio_net_stats *st;
+	unsigned i;
+
+	CHECK(f);
+	setup(f, set, merge, late);
+	for (i = 0; i < 4000; i++) {
+		switch (vtest_below(&f->rand, 6)) {
+		case 0: case 1: case 2:
+			send_one(f);
+			break;
+		case 3:
+			vio_netdrv_commit(&f->drv, 0);
+			break;
+		case 4:
+			loop_step(&f->loop);
+			break;
+		default:
+			reclaim(f);
+			receive(f);
+		}
+	}
+	/* All that is still under way comes in, by kicks alone. */
+	for (i = 0; i < 200; i++) {
+		vio_netdrv_commit(&f->drv, 0);
+		while (loop_step(&f->loop))
+			;
+		reclaim(f);
+		receive(f);
+	}
+	st = &f->dev.pair[0].stats;
+	CHECK_EQ(f->wire_nr, 0);
+	CHECK_GT(f->got, 500);
+	CHECK_EQ(f->drv.pair[0].bad, 0);
+	CHECK_EQ(f->got + st->tx_dropped, f->next_out);
+	CHECK_EQ(st->rx_packets, f->got);
+	CHECK_EQ(st->tx_malformed + st->rx_too_long + st->rx_no_room, 0);
+	for (i = 0; i < SLOTS; i++)
+		CHECK(!f->busy[i]);
+	loop_fini(&f->loop);
+	free(f);
+}
+
+TEST("net: packets come back whole and in order, every feature set",
+     "net.driver.packet-transmission.1 "
+     "net.driver.packet-transmission.2 "
+     "net.driver.setting-up-receive-buffers.2")
+{
+	for (unsigned set = 0; set < LOOP_SETS; set++)
+		run(set, false, false);
+}
+
+TEST("net: the same in buffers that are too short for most of them",
+     "net.driver.setting-up-receive-buffers.3 "
+     "net.device.processing-incoming-packets.4")
+{
+	for (unsigned set = 0; set < LOOP_SETS; set++)
+		run(set, true, false);
+}
+
+TEST("net: the same with a wire that keeps packets until there is room", "")
+{
+	for (unsigned set = 0; set < LOOP_SETS; set++)
+		run(set, set & 1, true);
+}
+
+TEST("net: the driver reads address, MTU and link, and hears of a change",
+     "net.driver.device-configuration-layout.2 "
+     "net.driver.device-configuration-layout.5 "
+     "net.driver.device-configuration-layout.6 "
+     "net.driver.device-configuration-layout.7")
+{
+	static struct fixture f;
+	struct vio_netdrv_conf c;
+	struct vio_netdrv small;
+
+	setup(&f, 0, false, false);
+	CHECK(f.drv.has_mac);
+	CHECK_EQ(f.drv.mac[5], 9);
+	CHECK_EQ(f.drv.mtu, LONGEST);
+	CHECK(f.drv.link_up);
+	vio_net_link(&f.dev, false);
+	CHECK_EQ(f.loop.config_changes, 1);
+	CHECK_EQ(vio_netdrv_refresh(&f.drv), VIO_OK);
+	CHECK(!f.drv.link_up);
+	/* Buffers that could not hold a packet of the MTU are refused. */
+	c = drv_conf(0, false);
+	c.rx_len = LONGEST + 25;
+	CHECK_EQ(vio_netdrv_init(&small, &loop_bus, &f.loop, &c,
+				 &f.loop.drv_mem), VIO_E_INVAL);
+	c.rx_len++;
+	CHECK_EQ(vio_netdrv_init(&small, &loop_bus, &f.loop, &c,
+				 &f.loop.drv_mem), VIO_OK);
+	loop_fini(&f.loop);
+}
+
+TEST("net: the driver refuses what it may not send",
+     "net.driver.device-configuration-layout.8 "
+     "net.driver.packet-transmission.3 net.driver.packet-transmission.5 "
+     "net.driver.packet-transmission.6 net.driver.packet-transmission.7 "
+     "net.driver.packet-transmission.8 net.driver.packet-transmission.21 "
+     "net.driver.packet-transmission.22 net.driver.packet-transmission.30 "
+     "net.driver.packet-transmission.33")
+{
+	static struct fixture f;
+	struct vio_netdrv_offload off = {
+		.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM, .csum_start = 34,
+		.csum_offset = 16,
+	};
+	static const uint8_t types[] = {
+		VIRTIO_NET_HDR_GSO_TCPV4, VIRTIO_NET_HDR_GSO_TCPV6,
+		VIRTIO_NET_HDR_GSO_UDP, VIRTIO_NET_HDR_GSO_UDP_L4,
+		VIRTIO_NET_HDR_GSO_TCPV4 | VIRTIO_NET_HDR_GSO_UDP_TUNNEL_IPV4,
+	};
+	struct vio_seg seg;
+	void *t = &f;
+
+	setup(&f, 0, false, false);
+	vio_feature_clear(&f.drv.drv.features, VIRTIO_NET_F_CSUM);
+	seg = (struct vio_seg){ f.slot[0] + VIO_NETDRV_HEADROOM, 100 };
+	CHECK_EQ(vio_netdrv_send(&f.drv, 0, &seg, 1, &off, t), VIO_E_UNSUPP);
+	vio_feature_set(&f.drv.drv.features, VIRTIO_NET_F_CSUM);
+	CHECK_EQ(vio_netdrv_send(&f.drv, 0, &seg, 1, &off, t), VIO_OK);
+	off.gso_size = 50;
+	for (unsigned i = 0; i < VIO_ARRAY_LEN(types); i++) {
+		off.gso_type = types[i];
+		for (unsigned b = 7; b < 15; b++)
+			vio_feature_clear(&f.drv.drv.features, b);
+		vio_feature_clear(&f.drv.drv.features, VIRTIO_NET_F_HOST_USO);
+		CHECK_EQ(vio_netdrv_send(&f.drv, 0, &seg, 1, &off, t),
+			 VIO_E_UNSUPP);
+	}
+	off.gso_type = VIRTIO_NET_HDR_GSO_TCPV4;
+	vio_feature_set(&f.drv.drv.features, VIRTIO_NET_F_HOST_TSO4);
+	off.gso_size = 0;
+	CHECK_EQ(vio_netdrv_send(&f.drv, 0, &seg, 1, &off, t), VIO_E_INVAL);
+	off.gso_size = 50;
+	off.flags = 0;
+	CHECK_EQ(vio_netdrv_send(&f.drv, 0, &seg, 1, &off, t), VIO_E_INVAL);
+	off = (struct vio_netdrv_offload){
+		.flags = VIRTIO_NET_HDR_F_DATA_VALID };
+	CHECK_EQ(vio_netdrv_send(&f.drv, 0, &seg, 1, &off, t), VIO_E_INVAL);
+	seg.len = LONGEST + 19;
+	CHECK_EQ(vio_netdrv_send(&f.drv, 0, &seg, 1, NULL, t), VIO_E_RANGE);
+	seg.base = f.loop.window.host + 4;	/* no room for a header */
+	seg.len = 100;
+	CHECK_EQ(vio_netdrv_send(&f.drv, 0, &seg, 1, NULL, t), VIO_E_RANGE);
+	loop_fini(&f.loop);
+}
