@@ -55,7 +55,7 @@ static bool check_kvm(void)
 static bool check_programs(void)
 {
 	static const char *const names[] = {
-		"vireo-blk", "vireo-console", "vireo-rng",
+		"vireo-blk", "vireo-console", "vireo-net", "vireo-rng",
 	};
 	char path[PATH_MAX];
 	bool good = true;
