@@ -6,6 +6,7 @@
  */
 #include <vireo/driver_blk.h>
 
+#include "core/driver/blk.h"
 #include "core/mem/access.h"
 
 #define LINE		64	/* bytes */
@@ -19,7 +20,9 @@ struct vio_features vio_blkdrv_features(void)
 		VIRTIO_BLK_F_BLK_SIZE, VIRTIO_BLK_F_FLUSH,
 		VIRTIO_BLK_F_TOPOLOGY, VIRTIO_BLK_F_CONFIG_WCE,
 		VIRTIO_BLK_F_MQ, VIRTIO_BLK_F_DISCARD,
-		VIRTIO_BLK_F_WRITE_ZEROES, VIRTIO_F_INDIRECT_DESC,
+		VIRTIO_BLK_F_WRITE_ZEROES, VIRTIO_BLK_F_LIFETIME,
+		VIRTIO_BLK_F_SECURE_ERASE, VIRTIO_BLK_F_ZONED,
+		VIRTIO_F_INDIRECT_DESC,
 		VIRTIO_F_EVENT_IDX, VIRTIO_F_VERSION_1, VIRTIO_F_IN_ORDER,
 	};
 	struct vio_features f = { { 0, 0 } };
@@ -44,6 +47,62 @@ size_t vio_blkdrv_private_size(const struct vio_vq_limits *limits,
 			 limits->size * sizeof(uint16_t));
 }
 
+static uint32_t le32_if(const struct vio_drv *drv, unsigned bit, vio_le32 v)
+{
+	return vio_drv_has(drv, bit) ? vio_from_le32(v) : 0;
+}
+
+static void read_zoned(struct vio_blkdrv *blk,
+		       const struct virtio_blk_zoned_characteristics *z)
+{
+	blk->zone_model = vio_drv_has(&blk->drv, VIRTIO_BLK_F_ZONED) ?
+			  z->model : VIRTIO_BLK_Z_NONE;
+	if (blk->zone_model == VIRTIO_BLK_Z_NONE)
+		return;
+	blk->zone_sectors = vio_from_le32(z->zone_sectors);
+	blk->max_open_zones = vio_from_le32(z->max_open_zones);
+	blk->max_active_zones = vio_from_le32(z->max_active_zones);
+	blk->max_append_sectors = vio_from_le32(z->max_append_sectors);
+	blk->write_granularity = vio_from_le32(z->write_granularity);
+}
+
+static void read_limits(struct vio_blkdrv *blk,
+			const struct virtio_blk_config *c)
+{
+	const struct vio_drv *drv = &blk->drv;
+
+	/* core.driver.device-configuration-space.2: ask the feature first */
+	blk->blk_size = le32_if(drv, VIRTIO_BLK_F_BLK_SIZE, c->blk_size);
+	blk->size_max = le32_if(drv, VIRTIO_BLK_F_SIZE_MAX, c->size_max);
+	blk->seg_max = le32_if(drv, VIRTIO_BLK_F_SEG_MAX, c->seg_max);
+	/* There are devices that offer a limit and leave it 0: none. */
+	if (!blk->blk_size)
+		blk->blk_size = VIRTIO_BLK_SECTOR_SIZE;
+	if (!blk->size_max)
+		blk->size_max = UINT32_MAX;
+	if (!blk->seg_max)
+		blk->seg_max = 1;
+	blk->max_discard_sectors = le32_if(drv, VIRTIO_BLK_F_DISCARD,
+					   c->max_discard_sectors);
+	blk->max_write_zeroes_sectors = le32_if(drv, VIRTIO_BLK_F_WRITE_ZEROES,
+						c->max_write_zeroes_sectors);
+	blk->max_secure_erase_sectors = le32_if(drv, VIRTIO_BLK_F_SECURE_ERASE,
+						c->max_secure_erase_sectors);
+}
+
+/*
+ * How much of the configuration space the agreed features make exist: older
+ * devices end before the newer fields.
+ */
+static uint32_t config_len(const struct vio_drv *drv)
+{
+	if (vio_drv_has(drv, VIRTIO_BLK_F_ZONED))
+		return sizeof(struct virtio_blk_config);
+	if (vio_drv_has(drv, VIRTIO_BLK_F_SECURE_ERASE))
+		return offsetof(struct virtio_blk_config, zoned);
+	return offsetof(struct virtio_blk_config, max_secure_erase_sectors);
+}
+
 /* @queues: how many the device says it has. */
 static int read_config(struct vio_blkdrv *blk, uint16_t *queues)
 {
@@ -51,38 +110,37 @@ static int read_config(struct vio_blkdrv *blk, uint16_t *queues)
 	struct virtio_blk_config c;
 	int err;
 
-	err = vio_drv_config_read(drv, 0, &c, offsetof(struct
-				  virtio_blk_config,
-				  max_secure_erase_sectors));
+	memset(&c, 0, sizeof(c));
+	err = vio_drv_config_read(drv, 0, &c, config_len(drv));
 	if (err)
 		return err;
 	blk->capacity_sectors = vio_from_le64(c.capacity);
-	blk->blk_size = VIRTIO_BLK_SECTOR_SIZE;
-	blk->size_max = UINT32_MAX;
-	blk->seg_max = 1;
+	read_limits(blk, &c);
+	read_zoned(blk, &c.zoned);
 	*queues = 1;
-	/* core.driver.device-configuration-space.2: ask the feature first */
-	if (vio_drv_has(drv, VIRTIO_BLK_F_BLK_SIZE))
-		blk->blk_size = vio_from_le32(c.blk_size);
-	if (vio_drv_has(drv, VIRTIO_BLK_F_SIZE_MAX))
-		blk->size_max = vio_from_le32(c.size_max);
-	if (vio_drv_has(drv, VIRTIO_BLK_F_SEG_MAX))
-		blk->seg_max = vio_from_le32(c.seg_max);
-	/* There are devices that offer a limit and leave it 0: none. */
-	if (!blk->size_max)
-		blk->size_max = UINT32_MAX;
-	if (!blk->seg_max)
-		blk->seg_max = 1;
 	if (vio_drv_has(drv, VIRTIO_BLK_F_MQ))
 		*queues = vio_from_le16(c.num_queues);
-	if (vio_drv_has(drv, VIRTIO_BLK_F_DISCARD))
-		blk->max_discard_sectors =
-			vio_from_le32(c.max_discard_sectors);
-	if (vio_drv_has(drv, VIRTIO_BLK_F_WRITE_ZEROES))
-		blk->max_write_zeroes_sectors =
-			vio_from_le32(c.max_write_zeroes_sectors);
 	blk->read_only = vio_drv_has(drv, VIRTIO_BLK_F_RO);
+	/* blk.driver.device-initialization.2 and .3 */
+	blk->writeback = vio_drv_has(drv, VIRTIO_BLK_F_CONFIG_WCE) ?
+			 c.writeback != 0 :
+			 vio_drv_has(drv, VIRTIO_BLK_F_FLUSH);
 	return VIO_OK;
+}
+
+int vio_blkdrv_set_writeback(struct vio_blkdrv *blk, bool on)
+{
+	uint8_t mode = on;
+	int err;
+
+	if (!vio_drv_has(&blk->drv, VIRTIO_BLK_F_CONFIG_WCE))
+		return VIO_E_UNSUPP;
+	err = blk->drv.bus->config_write(blk->drv.bus_ctx,
+					 offsetof(struct virtio_blk_config,
+						  writeback), &mode, 1);
+	if (!err)
+		blk->writeback = on;
+	return err;
 }
 
 int vio_blkdrv_refresh(struct vio_blkdrv *blk)
@@ -121,6 +179,33 @@ static int init_queue(struct vio_blkdrv *blk, uint16_t index,
 	return VIO_OK;
 }
 
+/*
+ * Features, by what the disk is: blk.driver.device-initialization.6, no
+ * DISCARD with host-managed zones; .8, no such disk without ZONED.
+ */
+static int settle(struct vio_blkdrv *blk, const struct vio_features *wanted)
+{
+	struct vio_features f = *wanted;
+	struct vio_drv *drv = &blk->drv;
+	uint8_t model = VIRTIO_BLK_Z_NONE;
+	int err = VIO_OK;
+
+	if (vio_drv_has(drv, VIRTIO_BLK_F_ZONED))
+		err = vio_drv_config_read(drv,
+			offsetof(struct virtio_blk_config, zoned.model),
+			&model, 1);
+	if (err)
+		return err;
+	if (model == VIRTIO_BLK_Z_HM) {
+		if (!vio_has(wanted, VIRTIO_BLK_F_ZONED)) {
+			vio_drv_give_up(drv);
+			return VIO_E_UNSUPP;
+		}
+		vio_feature_clear(&f, VIRTIO_BLK_F_DISCARD);
+	}
+	return vio_drv_agree(drv, &f);
+}
+
 int vio_blkdrv_init(struct vio_blkdrv *blk, const struct vio_bus_ops *bus,
 		    void *bus_ctx, const struct vio_features *wanted,
 		    const struct vio_vq_limits *limits, unsigned queues,
@@ -130,7 +215,9 @@ int vio_blkdrv_init(struct vio_blkdrv *blk, const struct vio_bus_ops *bus,
 	int err;
 
 	memset(blk, 0, sizeof(*blk));
-	err = vio_drv_begin(&blk->drv, bus, bus_ctx, wanted);
+	err = vio_drv_meet(&blk->drv, bus, bus_ctx);
+	if (!err)
+		err = settle(blk, wanted);
 	if (!err)
 		err = read_config(blk, &blk->nr_queues);
 	if (err)
@@ -149,91 +236,6 @@ int vio_blkdrv_init(struct vio_blkdrv *blk, const struct vio_bus_ops *bus,
 	return vio_drv_ready(&blk->drv);
 }
 
-/* Do these sectors exist? */
-static bool in_capacity(const struct vio_blkdrv *blk, uint64_t sector,
-			uint64_t nr)
-{
-	return sector <= blk->capacity_sectors &&
-	       nr <= blk->capacity_sectors - sector;
-}
-
-/* Data of IN and OUT: lengths, limits, capacity. */
-static int check_data(const struct vio_blkdrv *blk,
-		      const struct vio_blkdrv_req *req)
-{
-	uint64_t len = 0;
-	unsigned i;
-
-	if (!req->nr_seg || req->nr_seg > VIO_BLKDRV_SEGS ||
-	    req->nr_seg > blk->seg_max)
-		return VIO_E_INVAL;
-	for (i = 0; i < req->nr_seg; i++) {
-		if (req->seg[i].len > blk->size_max)
-			return VIO_E_INVAL;
-		len += req->seg[i].len;
-	}
-	/* blk.driver.device-operation.6 */
-	if (len % VIRTIO_BLK_SECTOR_SIZE)
-		return VIO_E_INVAL;
-	/* blk.driver.device-operation.2 */
-	if (!in_capacity(blk, req->sector, len / VIRTIO_BLK_SECTOR_SIZE))
-		return VIO_E_RANGE;
-	return VIO_OK;
-}
-
-static int check_range(const struct vio_blkdrv *blk,
-		       const struct vio_blkdrv_req *req, uint32_t max_sectors)
-{
-	if (!req->num_sectors || req->num_sectors > max_sectors)
-		return VIO_E_INVAL;
-	if (!in_capacity(blk, req->sector, req->num_sectors))
-		return VIO_E_RANGE;
-	return VIO_OK;
-}
-
-/* May this request be sent, by what was agreed and what the disk is? */
-static int check(const struct vio_blkdrv *blk,
-		 const struct vio_blkdrv_req *req)
-{
-	const struct vio_drv *drv = &blk->drv;
-
-	switch (req->type) {
-	case VIRTIO_BLK_T_OUT:
-		if (blk->read_only)
-			return VIO_E_UNSUPP;
-		return check_data(blk, req);
-	case VIRTIO_BLK_T_IN:
-		return check_data(blk, req);
-	case VIRTIO_BLK_T_FLUSH:
-		/* blk.driver.device-operation.4 and .5 */
-		if (req->sector || req->nr_seg)
-			return VIO_E_INVAL;
-		return vio_drv_has(drv, VIRTIO_BLK_F_FLUSH) ? VIO_OK
-							    : VIO_E_UNSUPP;
-	case VIRTIO_BLK_T_DISCARD:
-		/* blk.driver.device-operation.14 */
-		if (!vio_drv_has(drv, VIRTIO_BLK_F_DISCARD))
-			return VIO_E_UNSUPP;
-		if (req->nr_seg || req->unmap)
-			return VIO_E_INVAL;
-		return check_range(blk, req, blk->max_discard_sectors);
-	case VIRTIO_BLK_T_WRITE_ZEROES:
-		if (!vio_drv_has(drv, VIRTIO_BLK_F_WRITE_ZEROES))
-			return VIO_E_UNSUPP;
-		if (req->nr_seg)
-			return VIO_E_INVAL;
-		return check_range(blk, req, blk->max_write_zeroes_sectors);
-	case VIRTIO_BLK_T_GET_ID:
-		/* blk.driver.device-operation.8 */
-		if (req->nr_seg != 1 ||
-		    req->seg[0].len != VIRTIO_BLK_ID_BYTES)
-			return VIO_E_INVAL;
-		return VIO_OK;
-	default:
-		return VIO_E_UNSUPP;
-	}
-}
-
 /* The range of a discard or write zeroes; the header's sector stays 0. */
 static void fill_range(struct vio_blkdrv_slot *s,
 		       const struct vio_blkdrv_req *req)
@@ -250,7 +252,14 @@ static void fill_range(struct vio_blkdrv_slot *s,
 static bool has_range(uint32_t type)
 {
 	return type == VIRTIO_BLK_T_DISCARD ||
-	       type == VIRTIO_BLK_T_WRITE_ZEROES;
+	       type == VIRTIO_BLK_T_WRITE_ZEROES ||
+	       type == VIRTIO_BLK_T_SECURE_ERASE;
+}
+
+/* Does the device read the data of such a request? */
+static bool is_write(uint32_t type)
+{
+	return type == VIRTIO_BLK_T_OUT || type == VIRTIO_BLK_T_ZONE_APPEND;
 }
 
 static int add(struct vio_blkdrv_queue *q, struct vio_blkdrv_slot *s,
@@ -268,9 +277,14 @@ static int add(struct vio_blkdrv_queue *q, struct vio_blkdrv_slot *s,
 	}
 	for (i = 0; i < req->nr_seg; i++)
 		seg[nr++] = req->seg[i];
-	nr_read = req->type == VIRTIO_BLK_T_OUT || range ? nr : 1;
-	seg[nr].base = &s->status;
-	seg[nr++].len = sizeof(s->status);
+	nr_read = is_write(req->type) || range ? nr : 1;
+	if (req->type == VIRTIO_BLK_T_ZONE_APPEND) {
+		seg[nr].base = &s->tail;
+		seg[nr++].len = sizeof(s->tail);
+	} else {
+		seg[nr].base = &s->tail.status;
+		seg[nr++].len = sizeof(s->tail.status);
+	}
 	return vio_vq_add(&q->vq, seg, nr_read, nr - nr_read, req);
 }
 
@@ -284,7 +298,7 @@ int vio_blkdrv_submit(struct vio_blkdrv *blk, unsigned queue,
 
 	if (queue >= blk->nr_queues)
 		return VIO_E_INVAL;
-	err = check(blk, req);
+	err = vio_blkdrv_check(blk, req);
 	if (err)
 		return err;
 	q = &blk->queue[queue];
@@ -297,7 +311,7 @@ int vio_blkdrv_submit(struct vio_blkdrv *blk, unsigned queue,
 	else
 		hdr.sector = vio_to_le64(req->sector);
 	s->hdr = hdr;
-	s->status = NOT_WRITTEN;
+	s->tail.status = NOT_WRITTEN;
 	err = add(q, s, req);
 	if (!err)
 		q->nr_free--;
@@ -311,12 +325,22 @@ void vio_blkdrv_commit(struct vio_blkdrv *blk, unsigned queue)
 			     &blk->queue[queue].vq);
 }
 
-static void finish(struct vio_blkdrv_queue *q, struct vio_blkdrv_req *req)
+static void finish(const struct vio_blkdrv *blk, struct vio_blkdrv_queue *q,
+		   struct vio_blkdrv_req *req)
 {
-	vio_copy_in(&req->status, &q->slot[req->slot].status, 1);
+	const struct vio_blkdrv_slot *s = &q->slot[req->slot];
+	uint8_t max = blk->zone_model == VIRTIO_BLK_Z_NONE ?
+		      VIRTIO_BLK_S_UNSUPP : VIRTIO_BLK_S_ZONE_ACTIVE_RESOURCE;
+	vio_le64 at;
+
+	vio_copy_in(&req->status, &s->tail.status, 1);
 	/* What is no status at all cannot have gone well. */
-	if (req->status > VIRTIO_BLK_S_UNSUPP)
+	if (req->status > max)
 		req->status = VIRTIO_BLK_S_IOERR;
+	if (req->type == VIRTIO_BLK_T_ZONE_APPEND) {
+		vio_copy_in(&at, &s->tail.append_sector, sizeof(at));
+		req->append_sector = vio_from_le64(at);
+	}
 	q->free[q->nr_free++] = req->slot;
 }
 
@@ -351,7 +375,7 @@ struct vio_blkdrv_req *vio_blkdrv_poll(struct vio_blkdrv *blk, unsigned queue)
 		return NULL;
 	req = q->ready[q->ready_first++];
 	q->ready_nr--;
-	finish(q, req);
+	finish(blk, q, req);
 	return req;
 }
 
@@ -369,7 +393,7 @@ int vio_blkdrv_sync(struct vio_blkdrv *blk, unsigned queue,
 	if (vio_drv_wait_used(&blk->drv, (uint16_t)queue, &q->vq, &len) != req)
 		return VIO_E_IO;
 	req->used_len = len;
-	finish(q, req);
+	finish(blk, q, req);
 	if (req->status == VIRTIO_BLK_S_OK)
 		return VIO_OK;
 	return req->status == VIRTIO_BLK_S_UNSUPP ? VIO_E_UNSUPP : VIO_E_IO;

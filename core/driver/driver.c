@@ -48,13 +48,10 @@ int vio_drv_reset(struct vio_drv *drv)
 
 static int negotiate(struct vio_drv *drv, const struct vio_features *wanted)
 {
-	struct vio_features offered;
+	const struct vio_features offered = drv->features;
 	uint32_t status;
 	int err;
 
-	err = drv->bus->get_features(drv->bus_ctx, &offered);
-	if (err)
-		return err;
 	drv->features.w[0] = offered.w[0] & wanted->w[0];
 	drv->features.w[1] = offered.w[1] & wanted->w[1];
 	/* What the bus must do something for, it says itself. */
@@ -81,8 +78,8 @@ static int negotiate(struct vio_drv *drv, const struct vio_features *wanted)
 	return status & VIRTIO_STATUS_FEATURES_OK ? VIO_OK : VIO_E_UNSUPP;
 }
 
-int vio_drv_begin(struct vio_drv *drv, const struct vio_bus_ops *bus,
-		  void *bus_ctx, const struct vio_features *wanted)
+int vio_drv_meet(struct vio_drv *drv, const struct vio_bus_ops *bus,
+		 void *bus_ctx)
 {
 	int err;
 
@@ -94,12 +91,31 @@ int vio_drv_begin(struct vio_drv *drv, const struct vio_bus_ops *bus,
 		err = add_status(drv, VIRTIO_STATUS_ACKNOWLEDGE);
 	if (!err)
 		err = add_status(drv, VIRTIO_STATUS_DRIVER);
-	if (err)
-		return err;
-	err = negotiate(drv, wanted);
-	if (err == VIO_E_UNSUPP)
-		add_status(drv, VIRTIO_STATUS_FAILED);
+	if (!err)
+		err = bus->get_features(bus_ctx, &drv->features);
 	return err;
+}
+
+void vio_drv_give_up(struct vio_drv *drv)
+{
+	add_status(drv, VIRTIO_STATUS_FAILED);
+}
+
+int vio_drv_agree(struct vio_drv *drv, const struct vio_features *wanted)
+{
+	int err = negotiate(drv, wanted);
+
+	if (err == VIO_E_UNSUPP)
+		vio_drv_give_up(drv);
+	return err;
+}
+
+int vio_drv_begin(struct vio_drv *drv, const struct vio_bus_ops *bus,
+		  void *bus_ctx, const struct vio_features *wanted)
+{
+	int err = vio_drv_meet(drv, bus, bus_ctx);
+
+	return err ? err : vio_drv_agree(drv, wanted);
 }
 
 int vio_drv_queue(struct vio_drv *drv, uint16_t index, struct vio_vq *vq,

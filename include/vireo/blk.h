@@ -21,10 +21,24 @@ enum vio_blk_op {
 	VIO_BLK_FLUSH,		/* all completed writes become durable */
 	VIO_BLK_DISCARD,	/* contents become undefined */
 	VIO_BLK_WRITE_ZEROES,
+	VIO_BLK_SECURE_ERASE,	/* nobody will read it again, ever */
+	/*
+	 * Zoned disks. Of one zone: offset is its start, len 0. Reset all: of
+	 * none. Append: offset is the zone's start; when done, where the data
+	 * lie.
+	 */
+	VIO_BLK_ZONE_OPEN,
+	VIO_BLK_ZONE_CLOSE,
+	VIO_BLK_ZONE_FINISH,
+	VIO_BLK_ZONE_RESET,
+	VIO_BLK_ZONE_RESET_ALL,
+	VIO_BLK_ZONE_APPEND,
+	VIO_BLK_OPS
 };
 
 enum vio_blk_io_flags {
-	VIO_BLK_FUA	= 1,	/* durable before done: write, write zeroes */
+	/* durable before done: write, write zeroes, append */
+	VIO_BLK_FUA	= 1,
 	VIO_BLK_UNMAP	= 2,	/* write zeroes may deallocate */
 };
 
@@ -38,13 +52,30 @@ struct vio_blk_io {
 	uint8_t flags;		/* enum vio_blk_io_flags */
 	uint16_t nr_seg;
 	uint16_t queue;		/* index of the queue it came from */
-	const struct vio_seg *seg;	/* of read and write: len bytes */
+	/* of read, write, append: len bytes */
+	const struct vio_seg *seg;
 	uint64_t offset;	/* bytes, a multiple of 512 */
 	uint64_t len;		/* bytes, a multiple of 512 */
-	/* @result: VIO_OK, VIO_E_IO, VIO_E_UNSUPP */
+	/* @result: VIO_OK, VIO_E_IO, VIO_E_UNSUPP, and of a zoned disk a
+	 * VIRTIO_BLK_S_ZONE_* */
 	void (*done)(struct vio_blk_io *io, int result);
 
 	uint64_t scratch[4];	/* the back end's own */
+};
+
+/* A zone, in sectors of 512 bytes. */
+struct vio_blk_zone {
+	uint64_t start;
+	uint64_t capacity;	/* that can be written, from the start on */
+	uint64_t wp;		/* of states that have a write pointer */
+	uint8_t type;		/* VIRTIO_BLK_ZT_* */
+	uint8_t state;		/* VIRTIO_BLK_ZS_* */
+};
+
+/* How worn the storage is: the numbers of JESD84-B50, 0 for unknown. */
+struct vio_blk_wear {
+	uint8_t pre_eol;	/* VIRTIO_BLK_PRE_EOL_INFO_* */
+	uint8_t slc, mlc;	/* tenths of the lifetime, begun; 11: over */
 };
 
 /* Storage. All methods are called on the thread of the queue given. */
@@ -57,6 +88,24 @@ struct vio_blk_backend_ops {
 	/* Wait until nothing submitted on @queue is left undone; done() is
 	 * called from within. NULL: submit always finishes at once. */
 	void (*drain)(void *backend, unsigned queue);
+	/*
+	 * Tell of the zones from the one that holds @sector on, at most @max.
+	 * Returns how many; 0 past the end. Any queue's thread. NULL where
+	 * the disk has no zones.
+	 */
+	unsigned (*zone_report)(void *backend, uint64_t sector,
+				struct vio_blk_zone *zone, unsigned max);
+	/* VIO_OK or VIO_E_IO. Any queue's thread. NULL: cannot tell. */
+	int (*wear)(void *backend, struct vio_blk_wear *wear);
+};
+
+/* Zones, all alike but for the last, which may be smaller. */
+struct vio_blk_zones {
+	uint8_t model;			/* VIRTIO_BLK_Z_* */
+	uint32_t zone_sectors;
+	uint32_t max_open, max_active;	/* 0: no limit */
+	uint32_t max_append_sectors;	/* 0: no append */
+	uint32_t write_granularity;	/* bytes */
 };
 
 /* What the disk is like. Zero means: no limit, or not offered. */
@@ -83,10 +132,18 @@ struct vio_blk_conf {
 	uint32_t max_write_zeroes_sectors;	/* WRITE_ZEROES likewise */
 	uint32_t max_write_zeroes_seg;
 	bool write_zeroes_may_unmap;
+	uint32_t max_secure_erase_sectors;	/* SECURE_ERASE likewise */
+	uint32_t max_secure_erase_seg;
+	uint32_t secure_erase_sector_alignment;
+	bool lifetime;			/* offered; needs ops->wear */
+	/* Offer ZONED. Host-managed disks have neither DISCARD nor
+	 * WRITE_ZEROES. */
+	bool zoned;
+	struct vio_blk_zones zones;
 	char serial[VIRTIO_BLK_ID_BYTES];	/* NUL-padded, no terminator */
 };
 
-/* Ranges that one discard or write zeroes request may name. */
+/* Ranges that one discard, secure erase or write zeroes may name. */
 #define VIO_BLK_RANGES_MAX	16
 
 struct vio_blk_stats {

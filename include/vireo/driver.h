@@ -92,6 +92,17 @@ int vio_drv_begin(struct vio_drv *drv, const struct vio_bus_ops *bus,
 		  void *bus_ctx, const struct vio_features *wanted);
 
 /*
+ * The same in two steps, for a driver that looks at the configuration before
+ * it chooses: vio_drv_meet() resets, acknowledges and leaves what is offered
+ * in drv->features; vio_drv_agree() settles those of @wanted, and
+ * vio_drv_give_up() says FAILED instead.
+ */
+int vio_drv_meet(struct vio_drv *drv, const struct vio_bus_ops *bus,
+		 void *bus_ctx);
+int vio_drv_agree(struct vio_drv *drv, const struct vio_features *wanted);
+void vio_drv_give_up(struct vio_drv *drv);
+
+/*
  * vio_drv_queue() - make queue @index and tell the device where it lies.
  * limits->size is cut to what the device permits.
  */

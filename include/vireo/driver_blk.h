@@ -4,6 +4,10 @@
  *
  * Requests are submitted and polled for, queue by queue; vio_blkdrv_sync()
  * does one and waits. A status that the device did not write is an error.
+ *
+ * Zoned disks: the driver holds requests to what the configuration says of
+ * all zones. It keeps no table of them: write_granularity is asked of every
+ * write, and where the write pointers are is the caller's to know.
  */
 #ifndef VIREO_DRIVER_BLK_H
 #define VIREO_DRIVER_BLK_H
@@ -24,14 +28,15 @@ struct vio_blkdrv_req {
 	uint32_t nr_seg;
 	uint64_t sector;
 	/*
-	 * Data, in the window: for IN, OUT, GET_ID. A request of any other
-	 * type may have segments too; they are read by the device.
+	 * Data, in the window: of IN, OUT, GET_ID, GET_LIFETIME, ZONE_REPORT,
+	 * ZONE_APPEND.
 	 */
 	const struct vio_seg *seg;
-	uint32_t num_sectors;		/* DISCARD, WRITE_ZEROES */
+	uint32_t num_sectors;	/* DISCARD, WRITE_ZEROES, SECURE_ERASE */
 	bool unmap;			/* WRITE_ZEROES */
 	uint8_t status;			/* out: VIRTIO_BLK_S_* */
 	uint32_t used_len;		/* out: as the device says */
+	uint64_t append_sector;		/* out: where an append went */
 	uint16_t slot;			/* the driver's */
 	void *user;			/* the caller's */
 };
@@ -40,8 +45,8 @@ struct vio_blkdrv_req {
 struct vio_blkdrv_slot {
 	struct virtio_blk_req_hdr hdr;
 	struct virtio_blk_discard_write_zeroes range;
-	uint8_t status;
-	uint8_t pad[31];
+	struct virtio_blk_za_tail tail;	/* only an append has all of it */
+	uint8_t pad[23];
 };
 
 VIO_STATIC_ASSERT(sizeof(struct vio_blkdrv_slot) == 64, "one cache line");
@@ -67,8 +72,16 @@ struct vio_blkdrv {
 	uint32_t seg_max;		/* data segments in a request */
 	uint32_t max_discard_sectors;
 	uint32_t max_write_zeroes_sectors;
+	uint32_t max_secure_erase_sectors;
+	/* All 0, model VIRTIO_BLK_Z_NONE, where ZONED was not agreed on. */
+	uint8_t zone_model;
+	uint32_t zone_sectors;
+	uint32_t max_open_zones, max_active_zones;	/* 0: no limit */
+	uint32_t max_append_sectors;
+	uint32_t write_granularity;	/* bytes */
 	uint16_t nr_queues;
 	bool read_only;
+	bool writeback;		/* a completed write waits for a flush */
 	struct vio_blkdrv_queue queue[VIO_BLKDRV_QUEUES];
 };
 
@@ -90,6 +103,12 @@ int vio_blkdrv_init(struct vio_blkdrv *blk, const struct vio_bus_ops *bus,
 		    void *bus_ctx, const struct vio_features *wanted,
 		    const struct vio_vq_limits *limits, unsigned queues,
 		    struct vio_drv_mem *mem);
+
+/*
+ * Switch the cache: off, each write is stable when it completes; those that
+ * completed before still need a flush. VIO_E_UNSUPP without CONFIG_WCE.
+ */
+int vio_blkdrv_set_writeback(struct vio_blkdrv *blk, bool on);
 
 /* Read what the configuration says, after it changed. */
 int vio_blkdrv_refresh(struct vio_blkdrv *blk);

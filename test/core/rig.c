@@ -111,6 +111,24 @@ void rig_start_plain(struct rig *r, struct vio_dev *dev)
 	rig_start(r, dev, &f);
 }
 
+void rig_start_legacy(struct rig *r, struct vio_dev *dev)
+{
+	const struct vio_log log = { on_log, r };
+	struct vio_features f = *vio_dev_offered(dev);
+
+	f.w[0] &= 0xffffff;
+	f.w[1] = 0;
+	r->dev = dev;
+	vio_dev_attach(dev, &transport, r, &log);
+	vio_dev_set_status(dev, 3);
+	CHECK_EQ(vio_dev_set_features(dev, &f), VIO_OK);
+	CHECK_EQ(vio_queue_start(&r->queue[0], &r->mem, &r->layout,
+				 VIO_QUEUE_NEW_SPLIT, VIO_QUEUE_NEW_SPLIT),
+		 VIO_OK);
+	vio_dev_set_status(dev, 7);
+	CHECK_EQ(vio_dev_status(dev), 7);
+}
+
 void *rig_at(struct rig *r, uint64_t addr)
 {
 	if (addr >= RIG_HIGH)

@@ -55,6 +55,10 @@ void rig_start_at(struct rig *r, struct vio_dev *dev,
 /* As rig_start() with all that is offered, less the event index. */
 void rig_start_plain(struct rig *r, struct vio_dev *dev);
 
+/* As a driver from before VERSION_1: the device's own features, no
+ * FEATURES_OK. */
+void rig_start_legacy(struct rig *r, struct vio_dev *dev);
+
 /* Host pointer of a guest address in either region. */
 void *rig_at(struct rig *r, uint64_t addr);
 

@@ -27,7 +27,10 @@
 
 #define VIRTIO_BLK_T_IN			0
 #define VIRTIO_BLK_T_OUT		1
+#define VIRTIO_BLK_T_SCSI_CMD		2	/* legacy */
+#define VIRTIO_BLK_T_SCSI_CMD_OUT	3	/* legacy */
 #define VIRTIO_BLK_T_FLUSH		4
+#define VIRTIO_BLK_T_FLUSH_OUT		5	/* legacy */
 #define VIRTIO_BLK_T_GET_ID		8
 #define VIRTIO_BLK_T_GET_LIFETIME	10
 #define VIRTIO_BLK_T_DISCARD		11
@@ -40,10 +43,41 @@
 #define VIRTIO_BLK_T_ZONE_FINISH	22
 #define VIRTIO_BLK_T_ZONE_RESET		24
 #define VIRTIO_BLK_T_ZONE_RESET_ALL	26
+#define VIRTIO_BLK_T_BARRIER		0x80000000u	/* legacy */
 
 #define VIRTIO_BLK_S_OK			0
 #define VIRTIO_BLK_S_IOERR		1
 #define VIRTIO_BLK_S_UNSUPP		2
+/* only where VIRTIO_BLK_F_ZONED was negotiated */
+#define VIRTIO_BLK_S_ZONE_INVALID_CMD		3
+#define VIRTIO_BLK_S_ZONE_UNALIGNED_WP		4
+#define VIRTIO_BLK_S_ZONE_OPEN_RESOURCE		5
+#define VIRTIO_BLK_S_ZONE_ACTIVE_RESOURCE	6
+
+/* struct virtio_blk_zoned_characteristics, model */
+#define VIRTIO_BLK_Z_NONE		0
+#define VIRTIO_BLK_Z_HM			1
+#define VIRTIO_BLK_Z_HA			2
+
+/* struct virtio_blk_zone_descriptor, z_type and z_state */
+#define VIRTIO_BLK_ZT_CONV		1
+#define VIRTIO_BLK_ZT_SWR		2
+#define VIRTIO_BLK_ZT_SWP		3
+#define VIRTIO_BLK_ZS_NOT_WP		0
+#define VIRTIO_BLK_ZS_EMPTY		1
+#define VIRTIO_BLK_ZS_IOPEN		2
+#define VIRTIO_BLK_ZS_EOPEN		3
+#define VIRTIO_BLK_ZS_CLOSED		4
+#define VIRTIO_BLK_ZS_RDONLY		13
+#define VIRTIO_BLK_ZS_FULL		14
+#define VIRTIO_BLK_ZS_OFFLINE		15
+
+/* struct virtio_blk_lifetime; larger values are reserved */
+#define VIRTIO_BLK_PRE_EOL_INFO_UNDEFINED	0
+#define VIRTIO_BLK_PRE_EOL_INFO_NORMAL		1
+#define VIRTIO_BLK_PRE_EOL_INFO_WARNING		2
+#define VIRTIO_BLK_PRE_EOL_INFO_URGENT		3
+#define VIRTIO_BLK_LIFETIME_EST_MAX		11
 
 #define VIRTIO_BLK_ID_BYTES		20
 #define VIRTIO_BLK_SECTOR_SIZE		512
@@ -127,5 +161,39 @@ struct virtio_blk_discard_write_zeroes {
 
 VIO_STATIC_ASSERT(sizeof(struct virtio_blk_discard_write_zeroes) == 16,
 		  "5.2.6");
+
+struct virtio_blk_lifetime {
+	vio_le16 pre_eol_info;
+	vio_le16 device_lifetime_est_typ_a;
+	vio_le16 device_lifetime_est_typ_b;
+};
+
+VIO_STATIC_ASSERT(sizeof(struct virtio_blk_lifetime) == 6, "5.2.6");
+
+/* A zone report: this, then descriptors. */
+struct virtio_blk_zone_report {
+	vio_le64 nr_zones;
+	uint8_t reserved[56];
+};
+
+struct virtio_blk_zone_descriptor {
+	vio_le64 z_cap;
+	vio_le64 z_start;
+	vio_le64 z_wp;
+	uint8_t z_type;
+	uint8_t z_state;
+	uint8_t reserved[38];
+};
+
+VIO_STATIC_ASSERT(sizeof(struct virtio_blk_zone_report) == 64, "5.2.6");
+VIO_STATIC_ASSERT(sizeof(struct virtio_blk_zone_descriptor) == 64, "5.2.6");
+
+/* The writable end of a zone append. */
+struct virtio_blk_za_tail {
+	vio_le64 append_sector;
+	uint8_t status;
+} __attribute__((packed));
+
+VIO_STATIC_ASSERT(sizeof(struct virtio_blk_za_tail) == 9, "5.2.6");
 
 #endif
