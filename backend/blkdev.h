@@ -63,6 +63,7 @@ struct file_sys;
 struct blkdev_file_conf {
 	const char *path;
 	bool read_only;
+	bool no_lock;		/* others may write to the file, too */
 	bool direct;		/* bypass the page cache */
 	enum blkdev_aio aio;
 	unsigned num_queues;

@@ -203,7 +203,7 @@ static int lock_file(const struct file *f, const char *path)
 	}
 	log_err("--blk-file: %s is in use by another program%s", path,
 		f->read_only ? " that writes to it" :
-		"; to share it, serve it everywhere with --read-only");
+		"; to share it, serve it everywhere with --read-only, or see --no-lock");
 	return -EBUSY;
 }
 
@@ -239,7 +239,7 @@ static int open_path(struct file *f, const struct blkdev_file_conf *conf)
 	/* io_uring would answer EAGAIN instead of waiting. */
 	if (fcntl(f->buffered_fd, F_SETFL, 0))
 		rc = -errno;
-	if (!rc)
+	if (!rc && !conf->no_lock)
 		rc = lock_file(f, conf->path);
 	f->fd = f->buffered_fd;
 	if (!rc && conf->direct)

@@ -42,7 +42,7 @@ static struct {
 	const char *file, *serial;
 	unsigned kind, aio, num_queues, queue_size, threads;
 	uint64_t size;
-	bool read_only, direct, in_order;
+	bool read_only, no_lock, direct, in_order;
 } o = { .num_queues = 16, .queue_size = 1024, .serial = "vireo" };
 
 static const struct opt options[] = {
@@ -52,6 +52,9 @@ static const struct opt options[] = {
 	},
 	{ .name = "read-only", .type = OPT_FLAG, .to = &o.read_only,
 	  .help = "Open it for reading only and refuse all changes." },
+	{ .name = "no-lock", .type = OPT_FLAG, .to = &o.no_lock,
+	  .help = "Do not lock it: something else sees to it that one program at a time writes, as when a guest migrates.",
+	},
 	{ .name = "backend", .type = OPT_CHOICE, .to = &o.kind,
 	  .arg = "file|null|mem", .choices = kinds,
 	  .help = "What lies behind the disk: --blk-file (default); nothing, for measurements; memory, gone at exit.",
@@ -145,6 +148,7 @@ static int open_disk(struct blk *b)
 	const struct blkdev_file_conf conf = {
 		.path = o.file,
 		.read_only = o.read_only,
+		.no_lock = o.no_lock,
 		.direct = o.direct,
 		.aio = (enum blkdev_aio)o.aio,
 		.num_queues = o.num_queues,

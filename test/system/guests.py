@@ -86,10 +86,10 @@ class Scratch:
         return subprocess.Popen([str(w) for w in words], env=self.env,
                                 start_new_session=True, **how)
 
-    def guest(self, *words):
+    def guest(self, *words, **how):
         """A hypervisor: User Mode Linux must not keep its memory in our
         scratch folder."""
-        return self.popen("env", "-u", "TMPDIR", *words)
+        return self.popen("env", "-u", "TMPDIR", *words, **how)
 
     def vireo(self, *words, timeout=120, text=None):
         """Gives (exit code, what it printed)."""

@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: MIT
+"""A guest of QEMU moves to another QEMU, back, and there again, while it
+writes to its disk and reads from it; each QEMU has a daemon of its own, and
+both daemons serve one image.
+
+What the disk writes into the guest's memory arrives only if it stands in the
+dirty log. So the guest has files read into its emptied caches again and again,
+and looks a second later what came of it; in between it may have moved."""
+import json
+import os
+import re
+import socket
+import subprocess
+import time
+
+from guests import BIN, Lines, Suite, expect, need_qemu, tool, wait_for
+from disks import Machine
+
+suite = Suite()
+# Slow enough that the guest reads a lot meanwhile.
+BANDWIDTH = 60 << 20
+
+# Files that never change, to be read, each time into other pages; and others
+# that come and go.
+LOAD = """
+mount -t ext4 /dev/vda /mnt && cd /mnt || exit 1
+for i in 1 2 3 4 5 6; do dd if=/dev/urandom of=still$i bs=64k count=12; done 2>/dev/null
+sha256sum still* > /sums; sync
+(n=0; while [ ! -e /stop ]; do
+	dd if=/dev/urandom of=new bs=32k count=10 conv=fsync 2>/dev/null
+	sha256sum < new > newsum; mv new kept; mv newsum keptsum
+done; touch /stopped) &
+(read asked; touch /asked) < /dev/ttyS0 &
+n=0
+echo loaded
+while [ $n -lt 1000 ]; do
+	echo 3 > /proc/sys/vm/drop_caches
+	head -c $((n * 123457 % 900000)) /dev/zero > /junk
+	for i in 1 2 3 4 5 6; do cat still$(((i + n) % 6 + 1)); done > /dev/null
+	sleep 1
+	sha256sum -c /sums > /checked 2>&1 || { cat /checked; exit 2; }
+	n=$((n + 1)); echo round $n done
+	[ -e /asked ] && break
+done
+touch /stop; until [ -e /stopped ]; do sleep 0.1; done
+echo 3 > /proc/sys/vm/drop_caches
+sha256sum < kept | cmp - keptsum || exit 3
+cd / && umount /mnt && exit 4
+"""
+
+
+class Qmp:
+    """The monitor of one QEMU."""
+
+    def __init__(self, path):
+        self.sock = socket.socket(socket.AF_UNIX)
+        wait_for(lambda: os.path.exists(path), 10, "no monitor")
+        self.sock.settimeout(30)
+        self.sock.connect(path)
+        self.file = self.sock.makefile("rw")
+        self.file.readline()
+        self.do("qmp_capabilities")
+
+    def do(self, command, **arguments):
+        self.file.write(json.dumps({"execute": command,
+                                    "arguments": arguments}) + "\n")
+        self.file.flush()
+        while True:
+            answer = json.loads(self.file.readline())
+            expect("error" not in answer, command, answer)
+            if "return" in answer:
+                return answer["return"]
+
+
+class Place:
+    """A daemon and the QEMU that comes to it."""
+
+    def __init__(self, s, machine, name, image):
+        self.s = s
+        self.name = name
+        self.machine = machine
+        self.socket = s.path(name + ".sock")
+        self.monitor = s.path(name + ".qmp")
+        self.log = s.path(name + ".log")
+        self.daemon = s.popen(
+            os.path.join(BIN, "vireo-blk"), "--socket-path=" + self.socket,
+            "--blk-file=" + image, "--no-lock", "--verbose",
+            stdout=subprocess.DEVNULL, stderr=open(self.log, "ab"))
+        wait_for(lambda: os.path.exists(self.socket), 5, "no socket")
+
+    def start(self, todo, *more):
+        if os.path.exists(self.monitor):
+            os.unlink(self.monitor)
+        # Pages that the kernel clears first would be sent again anyway.
+        command = [w.replace(self.machine.socket, self.socket)
+                   .replace("panic=0", "panic=0 init_on_alloc=0")
+                   for w in self.machine.command(todo)]
+        self.qemu = self.s.guest(
+            *command, "-qmp", "unix:%s,server=on,wait=off" % self.monitor,
+            *more, stdin=subprocess.PIPE)
+        self.lines = Lines(self.qemu.stdout.fileno())
+        self.qmp = Qmp(self.monitor)
+
+    def leave(self):
+        self.qmp.do("quit")
+        self.qemu.communicate(timeout=20)
+
+    def end(self):
+        self.daemon.terminate()
+        code = self.daemon.wait(timeout=10)
+        expect(code == 0, self.name, "ends with", code)
+
+
+def move(here, there, todo, number):
+    path = here.s.path("move%d" % number)
+    there.start(todo, "-incoming", "unix:" + path)
+    wait_for(lambda: os.path.exists(path), 10, "nobody waits for the guest")
+    for qmp in here.qmp, there.qmp:
+        qmp.do("migrate-set-capabilities", capabilities=[
+            {"capability": "events", "state": True}])
+    here.qmp.do("migrate-set-parameters", **{"max-bandwidth": BANDWIDTH,
+                                             "downtime-limit": 300})
+    here.qmp.do("migrate", uri="unix:" + path)
+
+    def through():
+        state = here.qmp.do("query-migrate")
+        expect(state.get("status") != "failed", state)
+        # It completes a moment before its times are known.
+        return state.get("status") == "completed" and \
+            state.get("total-time") and state
+    state = wait_for(through, 40, lambda: here.qmp.do("query-migrate"))
+    print("# move %d: %d ms, of which the guest stood still %d" % (
+        number, state["total-time"], state["downtime"]), flush=True)
+    wait_for(lambda: there.qmp.do("query-status")["status"] == "running", 10,
+             lambda: there.qmp.do("query-status"))
+    here.leave()
+
+
+def migrates(s, device, moves):
+    need_qemu()
+    image = s.ext4(mib=32)
+    machine = Machine(s, "qemu", "", device)
+    places = [Place(s, machine, name, image) for name in ("one", "two")]
+    places[0].start(LOAD)
+    places[0].lines.until("loaded", 60)
+    for number in range(moves):
+        here, there = places[number % 2], places[(number + 1) % 2]
+        here.lines.until("round", 30)
+        move(here, there, LOAD, number)
+        there.lines.until("done", 30)
+        there.lines.until("done", 30)
+    last = places[moves % 2]
+    last.qemu.stdin.write(b"stop\n")
+    last.qemu.stdin.flush()
+    last.lines.until("@T exit ", 60)
+    text = last.lines.until("\n")
+    last.qemu.communicate(timeout=20)
+    code = re.search(r"@T exit (\d+)", text).group(1)
+    expect(code == "4" and "FAILED" not in text, text[-2000:])
+    for place in places:
+        place.end()
+        with open(place.log) as log:
+            text = log.read()
+        if place in places[:moves]:
+            expect("SET_LOG_BASE" in text, "nothing is logged at", place.name)
+        expect("error:" not in text, text[-2000:])
+    tool("e2fsck", "-fn", image)
+
+
+@suite.case
+def guest_moves_there_and_back_and_there(s):
+    migrates(s, "", 3)
+
+
+@suite.case
+def guest_with_a_packed_disk_moves(s):
+    migrates(s, ",packed=on", 1)
+
+
+suite.main()
