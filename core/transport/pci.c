@@ -10,7 +10,7 @@
 /* -- the device's own configuration -------------------------------------- */
 
 /* It has fields of every width, and is little-endian. */
-static uint64_t read_config(struct vio_pci *p, uint64_t off, unsigned len)
+uint64_t vio_pci_device_read(struct vio_pci *p, uint64_t off, unsigned len)
 {
 	uint32_t now = __atomic_load_n(&p->dev->generation, __ATOMIC_ACQUIRE);
 	unsigned char b[8] = { 0 };
@@ -31,8 +31,8 @@ static uint64_t read_config(struct vio_pci *p, uint64_t off, unsigned len)
 	return v;
 }
 
-static void write_config(struct vio_pci *p, uint64_t off, uint64_t v,
-			 unsigned len)
+void vio_pci_device_write(struct vio_pci *p, uint64_t off, uint64_t v,
+			  unsigned len)
 {
 	unsigned char b[8];
 
@@ -64,7 +64,7 @@ static void notify(struct vio_pci *p, uint64_t off, uint32_t v, unsigned len)
 	if (len == 4 && vio_dev_has(p->dev, VIRTIO_F_NOTIFICATION_DATA))
 		vio_dev_notified(p->dev, (uint32_t)index | (v & 0xffff0000),
 				 &p->queue[index].next);
-	if (vio_pci_config_16(p, VIO_PCI_COMMAND) & VIO_PCI_COMMAND_MASTER)
+	if (vio_pci_is_master(p))
 		p->ops->serve(p->ctx, &p->dev->queue[index]);
 }
 
@@ -75,7 +75,7 @@ static uint64_t read_regs(struct vio_pci *p, uint64_t off, unsigned len)
 	if (off >= VIO_PCI_AT_NOTIFY)
 		return 0;
 	if (off >= VIO_PCI_AT_DEVICE)
-		return read_config(p, off - VIO_PCI_AT_DEVICE, len);
+		return vio_pci_device_read(p, off - VIO_PCI_AT_DEVICE, len);
 	if (off >= VIO_PCI_AT_ISR)
 		return off == VIO_PCI_AT_ISR ? vio_pci_isr_read(p) : 0;
 	return vio_pci_common_read(p, (unsigned)off, len);
@@ -87,7 +87,7 @@ static void write_regs(struct vio_pci *p, uint64_t off, uint64_t v,
 	if (off >= VIO_PCI_AT_NOTIFY)
 		notify(p, off - VIO_PCI_AT_NOTIFY, (uint32_t)v, len);
 	else if (off >= VIO_PCI_AT_DEVICE)
-		write_config(p, off - VIO_PCI_AT_DEVICE, v, len);
+		vio_pci_device_write(p, off - VIO_PCI_AT_DEVICE, v, len);
 	else if (off < VIO_PCI_AT_ISR)
 		vio_pci_common_write(p, (unsigned)off, (uint32_t)v, len);
 }
@@ -108,6 +108,8 @@ uint64_t vio_pci_bar_read(struct vio_pci *p, unsigned bar, uint64_t off,
 		return 0;
 	if (bar == VIO_PCI_BAR_REGS)
 		return read_regs(p, off, len);
+	if (bar == VIO_PCI_BAR_LEGACY)
+		return vio_pci_legacy_read(p, off, len);
 	if (bar != VIO_PCI_BAR_MSIX)
 		return 0;
 	/* PCI permits 64 bits at a multiple of that */
@@ -126,6 +128,8 @@ void vio_pci_bar_write(struct vio_pci *p, unsigned bar, uint64_t off,
 		value &= ((uint64_t)1 << 8 * len) - 1;
 	if (bar == VIO_PCI_BAR_REGS) {
 		write_regs(p, off, value, len);
+	} else if (bar == VIO_PCI_BAR_LEGACY) {
+		vio_pci_legacy_write(p, off, value, len);
 	} else if (bar == VIO_PCI_BAR_MSIX && len == 8 && !(off % 8)) {
 		vio_pci_msix_write(p, off, (uint32_t)value, 4);
 		vio_pci_msix_write(p, off + 4, (uint32_t)(value >> 32), 4);
@@ -176,7 +180,9 @@ int vio_pci_init(struct vio_pci *p, const struct vio_pci_conf *conf,
 
 	if (conf->vectors > VIO_PCI_MSIX_VECTORS_MAX || mult < 4 ||
 	    mult > 4096 || mult & (mult - 1) ||
-	    dev->config_len > VIO_PCI_DEVICE_MAX)
+	    dev->config_len > VIO_PCI_DEVICE_MAX ||
+	    (conf->flavour != VIO_PCI_MODERN &&
+	     !vio_pci_transitional_id(dev->ops->id)))
 		return VIO_E_INVAL;
 	memset(p, 0, sizeof(*p));
 	p->dev = dev;
@@ -187,6 +193,8 @@ int vio_pci_init(struct vio_pci *p, const struct vio_pci_conf *conf,
 	p->vector = vector;
 	p->nr_vectors = conf->vectors;
 	p->notify_multiplier = mult;
+	if (conf->flavour != VIO_PCI_MODERN)
+		vio_dev_transitional(dev);
 	err = vio_pci_config_init(p, conf);
 	if (err)
 		return err;

@@ -9,6 +9,7 @@
 #include <vireo/pci.h>
 
 /* Which region is where. */
+#define VIO_PCI_BAR_LEGACY	0	/* ports */
 #define VIO_PCI_BAR_MSIX	1	/* 32 bits */
 #define VIO_PCI_BAR_SHM		2	/* 64 bits, prefetchable */
 #define VIO_PCI_BAR_REGS	4	/* 64 bits */
@@ -44,6 +45,34 @@ void vio_pci_common_write(struct vio_pci *p, unsigned off, uint32_t v,
 void vio_pci_set_status(struct vio_pci *p, uint32_t status);
 /* All registers of virtio as they are at the beginning. */
 void vio_pci_registers_reset(struct vio_pci *p);
+/* Start a queue's ring; false, and the device needs a reset, if it cannot. */
+bool vio_pci_queue_begin(struct vio_pci *p, uint16_t index,
+			 const struct vio_queue_layout *layout);
+void vio_pci_map_vector(struct vio_pci *p, uint16_t *where, uint32_t vector);
+
+/* -- pci.c: the device's own configuration -------------------------------- */
+
+uint64_t vio_pci_device_read(struct vio_pci *p, uint64_t off, unsigned len);
+void vio_pci_device_write(struct vio_pci *p, uint64_t off, uint64_t v,
+			  unsigned len);
+
+/* -- pci_legacy.c -------------------------------------------------------- */
+
+uint16_t vio_pci_transitional_id(uint32_t type);
+uint64_t vio_pci_legacy_bar_size(const struct vio_pci *p);
+uint64_t vio_pci_legacy_read(struct vio_pci *p, uint64_t off, unsigned len);
+void vio_pci_legacy_write(struct vio_pci *p, uint64_t off, uint64_t v,
+			  unsigned len);
+
+/*
+ * May it write to memory? Legacy drivers do not all know of that bit, and
+ * those of old could do without.
+ */
+static inline bool vio_pci_is_master(const struct vio_pci *p)
+{
+	return p->dev->transitional ||
+	       p->config[VIO_PCI_COMMAND] & VIO_PCI_COMMAND_MASTER;
+}
 
 /* -- pci_irq.c ----------------------------------------------------------- */
 

@@ -25,7 +25,7 @@ static struct vio_queue *selected_queue(struct vio_pci *p)
  * pci.device.msi-x-vector-configuration.6 and .9: what reads back is the
  * vector, or that there is none.
  */
-static void map_vector(struct vio_pci *p, uint16_t *where, uint32_t vector)
+void vio_pci_map_vector(struct vio_pci *p, uint16_t *where, uint32_t vector)
 {
 	uint16_t v = vector < p->nr_vectors ? (uint16_t)vector :
 					      VIRTIO_MSI_NO_VECTOR;
@@ -40,35 +40,41 @@ static void queue_defaults(struct vio_pci *p, unsigned i)
 	r->desc = r->driver = r->device = 0;
 	r->size = p->dev->queue[i].limits.size_max;
 	r->enabled = r->resetting = false;
-	map_vector(p, &r->vector, VIRTIO_MSI_NO_VECTOR);
+	vio_pci_map_vector(p, &r->vector, VIRTIO_MSI_NO_VECTOR);
+}
+
+bool vio_pci_queue_begin(struct vio_pci *p, uint16_t index,
+			 const struct vio_queue_layout *l)
+{
+	uint16_t base = vio_dev_has(p->dev, VIRTIO_F_RING_PACKED) ?
+			VIO_QUEUE_NEW_PACKED : VIO_QUEUE_NEW_SPLIT;
+	struct vio_queue *q = &p->dev->queue[index];
+
+	if (vio_queue_start(q, p->mem, l, base, base) != VIO_OK) {
+		vio_dev_log(p->dev, VIO_LOG_ERROR, "driver enables a queue "
+			    "that cannot be: size, alignment or address",
+			    (const struct vio_named[]){
+				{ "queue", index }, { "size", l->size },
+				{ "desc", l->desc.v },
+				{ "driver", l->driver.v },
+				{ "device", l->device.v } }, 5);
+		vio_dev_needs_reset(p->dev);
+		return false;
+	}
+	p->queue[index].enabled = true;
+	p->queue[index].resetting = false;
+	/* Buffers may be there already, and the kick have come too early. */
+	p->ops->serve(p->ctx, q);
+	return true;
 }
 
 static void queue_enable(struct vio_pci *p, struct vio_pci_queue *r)
 {
-	uint16_t base = vio_dev_has(p->dev, VIRTIO_F_RING_PACKED) ?
-			VIO_QUEUE_NEW_PACKED : VIO_QUEUE_NEW_SPLIT;
 	const struct vio_queue_layout layout = {
 		r->size, { r->desc }, { r->driver }, { r->device } };
-	int err;
 
-	if (r->enabled)
-		return;
-	err = vio_queue_start(selected_queue(p), p->mem, &layout, base, base);
-	if (err) {
-		vio_dev_log(p->dev, VIO_LOG_ERROR, "driver enables a queue "
-			    "that cannot be: size, alignment or address",
-			    (const struct vio_named[]){
-				{ "queue", p->queue_select },
-				{ "size", r->size }, { "desc", r->desc },
-				{ "driver", r->driver },
-				{ "device", r->device } }, 5);
-		vio_dev_needs_reset(p->dev);
-		return;
-	}
-	r->enabled = true;
-	r->resetting = false;
-	/* Buffers may be there already, and the kick have come too early. */
-	p->ops->serve(p->ctx, selected_queue(p));
+	if (!r->enabled)
+		vio_pci_queue_begin(p, p->queue_select, &layout);
 }
 
 /* pci.device.common-configuration-structure-layout.11: 2.6.1 for one queue */
@@ -95,7 +101,7 @@ void vio_pci_registers_reset(struct vio_pci *p)
 	for (unsigned i = 0; i < p->dev->nr_queues; i++)
 		queue_defaults(p, i);
 	/* pci.device.msi-x-vector-configuration.7 */
-	map_vector(p, &p->config_vector, VIRTIO_MSI_NO_VECTOR);
+	vio_pci_map_vector(p, &p->config_vector, VIRTIO_MSI_NO_VECTOR);
 	p->driver = (struct vio_features){ { 0, 0 } };
 	p->device_feature_select = 0;
 	p->driver_feature_select = 0;
@@ -123,6 +129,16 @@ void vio_pci_set_status(struct vio_pci *p, uint32_t status)
 static uint32_t features_word(const struct vio_features *f, uint32_t sel)
 {
 	return sel < 4 ? (uint32_t)(f->w[sel / 2] >> 32 * (sel % 2)) : 0;
+}
+
+/* What belongs to the legacy interface is offered there alone. */
+static uint32_t offered(const struct vio_pci *p)
+{
+	struct vio_features f = p->dev->offered;
+
+	vio_feature_clear(&f, VIRTIO_F_NOTIFY_ON_EMPTY);
+	vio_feature_clear(&f, VIRTIO_F_ANY_LAYOUT);
+	return features_word(&f, p->device_feature_select);
 }
 
 static void set_features_word(struct vio_features *f, uint32_t sel, uint32_t v)
@@ -206,8 +222,7 @@ uint32_t vio_pci_common_read(struct vio_pci *p, unsigned off, unsigned len)
 	case VIRTIO_PCI_COMMON_DEVICE_FEATURE_SELECT:
 		return p->device_feature_select;
 	case VIRTIO_PCI_COMMON_DEVICE_FEATURE:
-		return features_word(&p->dev->offered,
-				     p->device_feature_select);
+		return offered(p);
 	case VIRTIO_PCI_COMMON_DRIVER_FEATURE_SELECT:
 		return p->driver_feature_select;
 	case VIRTIO_PCI_COMMON_DRIVER_FEATURE:
@@ -258,7 +273,7 @@ static void write_queue(struct vio_pci *p, unsigned off, uint32_t v)
 		return;
 	switch (off) {
 	case VIRTIO_PCI_COMMON_QUEUE_MSIX_VECTOR:
-		map_vector(p, &r->vector, v);
+		vio_pci_map_vector(p, &r->vector, v);
 		return;
 	case VIRTIO_PCI_COMMON_QUEUE_ENABLE:
 		/* A driver must not write 0; a queue is stopped by reset. */
@@ -290,7 +305,7 @@ void vio_pci_common_write(struct vio_pci *p, unsigned off, uint32_t v,
 		set_features_word(&p->driver, p->driver_feature_select, v);
 		return;
 	case VIRTIO_PCI_COMMON_CONFIG_MSIX_VECTOR:
-		map_vector(p, &p->config_vector, v);
+		vio_pci_map_vector(p, &p->config_vector, v);
 		return;
 	case VIRTIO_PCI_COMMON_DEVICE_STATUS:
 		vio_pci_set_status(p, v & 0xff);

@@ -299,21 +299,25 @@ static uint32_t class_of(uint32_t id)
 
 static void make_header(struct vio_pci *p, const struct vio_pci_conf *conf)
 {
+	bool modern = conf->flavour == VIO_PCI_MODERN;
 	uint32_t id = p->dev->ops->id;
+	uint32_t subsystem = conf->subsystem ? conf->subsystem : 0x40;
 
 	set(p, VIO_PCI_VENDOR, VIRTIO_PCI_VENDOR_ID, 2);
-	set(p, VIO_PCI_DEVICE, VIRTIO_PCI_ID_BASE + id, 2);
+	set(p, VIO_PCI_DEVICE, modern ? VIRTIO_PCI_ID_BASE + id :
+	    vio_pci_transitional_id(id), 2);
 	may_write(p, VIO_PCI_COMMAND, VIO_PCI_COMMAND_IO |
 		  VIO_PCI_COMMAND_MEM | VIO_PCI_COMMAND_MASTER |
 		  VIO_PCI_COMMAND_NO_INTX, 2);
 	set(p, VIO_PCI_STATUS, VIO_PCI_STATUS_CAPS, 2);
-	p->config[VIO_PCI_REVISION] = 1;
+	/* pci.other.legacy-interfaces-pci-device-discovery.1 and .2 */
+	p->config[VIO_PCI_REVISION] = modern;
 	set(p, VIO_PCI_CLASS, conf->class_code ? conf->class_code :
 	    class_of(id), 3);
 	may_write(p, VIO_PCI_CACHE_LINE, 0xff, 1);
 	set(p, VIO_PCI_SUBSYS_VENDOR, conf->subsystem_vendor ?
 	    conf->subsystem_vendor : VIRTIO_PCI_VENDOR_ID, 2);
-	set(p, VIO_PCI_SUBSYS, conf->subsystem ? conf->subsystem : 0x40, 2);
+	set(p, VIO_PCI_SUBSYS, modern ? subsystem : id, 2);
 	may_write(p, VIO_PCI_INT_LINE, 0xff, 1);
 	p->config[VIO_PCI_INT_PIN] = 1;		/* INTA */
 }
@@ -337,10 +341,15 @@ int vio_pci_config_init(struct vio_pci *p, const struct vio_pci_conf *conf)
 	    conf->vendor_id == VIRTIO_PCI_VENDOR_ID || conf->vendor_len > 128)
 		return VIO_E_INVAL;
 	make_header(p, conf);
-	add_bar(p, VIO_PCI_BAR_REGS, regs_size(p), VIO_PCI_BAR_64);
+	if (conf->flavour != VIO_PCI_MODERN)
+		add_bar(p, VIO_PCI_BAR_LEGACY, vio_pci_legacy_bar_size(p),
+			VIO_PCI_BAR_IO);
 	if (p->nr_vectors)
 		add_msix(&c);
-	add_registers(&c);
+	if (conf->flavour != VIO_PCI_LEGACY) {
+		add_bar(p, VIO_PCI_BAR_REGS, regs_size(p), VIO_PCI_BAR_64);
+		add_registers(&c);
+	}
 	add_power_and_reset(&c);
 	add_shm(&c, conf->shm_bar_size);
 	if (conf->vendor_id)
@@ -366,7 +375,7 @@ static bool in_window(const struct vio_pci *p, unsigned off, unsigned len)
 {
 	unsigned data = p->cap_cfg + VIRTIO_PCI_CFG_CAP_DATA;
 
-	return off + len > data && off < data + 4;
+	return p->cap_cfg && off + len > data && off < data + 4;
 }
 
 static void window_read(struct vio_pci *p)

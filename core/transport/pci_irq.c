@@ -227,8 +227,7 @@ static uint32_t mode_of(const struct vio_pci *p)
 		return asleep || command & VIO_PCI_COMMAND_NO_INTX ?
 		       0 : VIO_PCI_IRQ_LINE;
 	/* A message is a write to memory, by a master of the bus. */
-	if (asleep || control & VIO_PCI_MSIX_MASK_ALL ||
-	    !(command & VIO_PCI_COMMAND_MASTER))
+	if (asleep || control & VIO_PCI_MSIX_MASK_ALL || !vio_pci_is_master(p))
 		return VIO_PCI_IRQ_MSIX;
 	return VIO_PCI_IRQ_MSIX | VIO_PCI_IRQ_SEND;
 }

@@ -44,11 +44,19 @@ struct vio_pci_ops {
 	void (*bar_changed)(void *ctx, unsigned bar, uint64_t addr, bool on);
 };
 
+/*
+ * Which drivers it serves: those since version 1.0 of the standard; also older
+ * ones, through a block of ports in BAR 0; or only these. The last two are for
+ * the types that had devices then (4.1.2.1).
+ */
+enum vio_pci_flavour { VIO_PCI_MODERN, VIO_PCI_TRANSITIONAL, VIO_PCI_LEGACY };
+
 struct vio_pci_conf {
+	enum vio_pci_flavour flavour;
 	uint16_t vectors;	/* MSI-X, to 2048; 0: INTx only. Best is one
 				 * more than there are queues. */
 	uint16_t subsystem_vendor;	/* 0: as the vendor */
-	uint16_t subsystem;	/* 0: 0x40 */
+	uint16_t subsystem;	/* 0: 0x40. Modern only: else it is the type */
 	uint32_t class_code;	/* 24 bits; 0: as the type has it */
 	/* Distance of the queues' notification addresses: a power of two from
 	 * 4 to 4096; 0: 4. */
