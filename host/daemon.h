@@ -42,6 +42,7 @@ struct daemon_type {
 	const struct daemon_feature *features;	/* ends with a NULL name */
 	const char *const *syscalls;	/* for the sandbox, ends with NULL */
 	const unsigned long *ioctls;	/* likewise, ends with 0; or NULL */
+	unsigned budget;		/* requests taken at a time; 16 if 0 */
 
 	/*
 	 * Check options, open everything, set daemon->dev. Errors have been
@@ -107,6 +108,7 @@ struct daemon {
 	/* Set by type->open. */
 	struct vio_dev *dev;
 	unsigned num_workers;		/* 0: all queues on the main loop */
+	unsigned queues_together;	/* that share a worker; 1 if 0 */
 	int unlink_dir_fd;		/* for the sandbox, or -1 */
 
 	struct worker main;		/* no thread of its own */

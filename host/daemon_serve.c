@@ -17,8 +17,9 @@
 #include "host/log.h"
 
 /*
- * Requests taken at a time. The driver sees a batch when it is over, so a
- * longer one leaves it idle meanwhile; a shorter one costs notifications.
+ * Requests taken at a time, where the device type does not say. The driver
+ * sees a batch when it is over, so a longer one leaves it idle meanwhile; a
+ * shorter one costs notifications.
  */
 #define SERVE_BUDGET 16u
 /* A ring whose driver cannot kick is looked at this often, at least. */
@@ -41,6 +42,13 @@ static const struct daemon_feature ring_features[] = {
 
 /* -- queues, each on its thread ------------------------------------------ */
 
+static unsigned budget(const struct daemon_queue *q)
+{
+	unsigned n = q->daemon->type->budget;
+
+	return n ? n : SERVE_BUDGET;
+}
+
 static struct loop *queue_loop(const struct daemon_queue *q)
 {
 	return &q->worker->loop;
@@ -62,7 +70,7 @@ static void queue_serve(void *ctx)
 	enum vio_service r;
 
 	q->daemon->dev->queue[q->index].now_ms = now_ms();
-	r = vhu_queue_service(q->daemon->server, q->index, SERVE_BUDGET);
+	r = vhu_queue_service(q->daemon->server, q->index, budget(q));
 	q->waiting = r == VIO_SERVICE_WAIT;
 	if (r == VIO_SERVICE_MORE)
 		loop_defer(queue_loop(q), &q->again);
@@ -115,7 +123,7 @@ static bool queue_poll(void *ctx)
 	if (!vq || !vio_queue_pending(vq))
 		return false;
 	vq->now_ms = now_ms();
-	q->waiting = vio_queue_poll(vq, SERVE_BUDGET) == VIO_SERVICE_WAIT;
+	q->waiting = vio_queue_poll(vq, budget(q)) == VIO_SERVICE_WAIT;
 	q->kicks_off = true;
 	/* Tells the front end of it. */
 	if (vio_unlikely(vq->state == VIO_QUEUE_BROKEN))
@@ -470,14 +478,22 @@ out:
 	return rc;
 }
 
+static struct worker *worker_of(struct daemon *d, unsigned queue)
+{
+	unsigned group = d->queues_together ? queue / d->queues_together :
+					      queue;
+
+	return d->num_workers ? &d->workers[group % d->num_workers] :
+		&d->main;
+}
+
 int daemon_serve_start(struct daemon *d)
 {
 	unsigned i;
 	int fd;
 
 	for (i = 0; i < d->dev->nr_queues; i++)
-		d->queues[i].worker = d->num_workers ?
-			&d->workers[i % d->num_workers] : &d->main;
+		d->queues[i].worker = worker_of(d, i);
 	if (d->sock.connected) {
 		fd = d->sock.fd;
 		d->sock.fd = -1;	/* the server's from now on */
@@ -508,12 +524,6 @@ void daemon_serve_fini(struct daemon *d)
 }
 
 /* -- for the program ----------------------------------------------------- */
-
-static struct worker *worker_of(struct daemon *d, unsigned queue)
-{
-	return d->num_workers ? &d->workers[queue % d->num_workers] :
-		&d->main;
-}
 
 struct loop *daemon_queue_loop(struct daemon *d, unsigned queue)
 {
