@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vireo-tap between our driver and our disk: what it sees is what happened,
+ * and it finds a ring that was made to be stuck. And its record's format.
+ */
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <vireo/spec/virtio.h>
+
+#include "host/ringdiag.h"
+#include "host/tapfile.h"
+#include "test/host/peer.h"
+#include "vtest.h"
+
+static struct peer disk, tap;
+static struct front_disk d;
+static char record[128];
+
+static void begin(void)
+{
+	char back[128], to[160];
+
+	peer_init(&disk);
+	peer_init(&tap);
+	PEER_START(&disk, "vireo-blk", "--backend=mem", "--size=4M",
+		   "--num-queues=1");
+	snprintf(back, sizeof(back), "--back-path=%s", disk.socket);
+	snprintf(record, sizeof(record), "%s/record", tap.dir);
+	snprintf(to, sizeof(to), "--write=%s", record);
+	PEER_START(&tap, "vireo-tap", back, to, "--stuck-ms=200");
+}
+
+static void end(void)
+{
+	CHECK_EQ(peer_end(&tap, SIGTERM), 0);
+	CHECK_EQ(peer_end(&disk, SIGTERM), 0);
+	peer_fini(&tap);
+	peer_fini(&disk);
+}
+
+/* How many events of a kind, or notes with a text, are in the record. */
+static unsigned count(uint8_t kind, const char *text)
+{
+	static struct tap_event e;
+	struct tap_reader r;
+	unsigned n = 0;
+
+	CHECK_EQ(tap_reader_open(&r, record), 0);
+	while (tap_reader_next(&r, &e) > 0)
+		n += e.kind == kind && (!text || strstr(e.text, text));
+	tap_reader_close(&r);
+	return n;
+}
+
+static bool comes(const char *note)
+{
+	for (unsigned i = 0; i < 100; i++) {
+		if (count(TAP_NOTE, note))
+			return true;
+		poll(NULL, 0, 50);
+	}
+	return false;
+}
+
+static void expect_message(uint32_t request, unsigned fds)
+{
+	static struct tap_event e;
+	struct tap_reader r;
+	bool found = false;
+
+	CHECK_EQ(tap_reader_open(&r, record), 0);
+	while (tap_reader_next(&r, &e) > 0)
+		found |= e.kind == TAP_MESSAGE && !e.from_back &&
+			e.msg.hdr.request == request && e.msg.nr_fds == fds;
+	tap_reader_close(&r);
+	CHECK(found);
+}
+
+TEST("every message, kick, call and buffer is in the record, with its age", "")
+{
+	static struct tap_event e;
+	struct tap_reader r;
+	unsigned i, used = 0;
+	void *data;
+
+	begin();
+	disk_open(&d, tap.socket, 1);
+	data = front_data(&d.front, 4096);
+	for (i = 0; i < 20; i++) {
+		CHECK_EQ(disk_run(&d, 0, VIRTIO_BLK_T_OUT, i, data, 4096),
+			 VIO_OK);
+		CHECK_EQ(disk_run(&d, 0, VIRTIO_BLK_T_IN, i, data, 4096),
+			 VIO_OK);
+	}
+	disk_close(&d);
+	CHECK_EQ(peer_end(&tap, SIGTERM), 0);
+	expect_message(VHOST_USER_SET_MEM_TABLE, 1);
+	expect_message(VHOST_USER_SET_VRING_KICK, 1);
+	expect_message(VHOST_USER_SET_VRING_CALL, 1);
+	CHECK_EQ(count(TAP_USED, NULL), 40);
+	CHECK_GE(count(TAP_KICK, NULL), 1);
+	CHECK_GE(count(TAP_CALL, NULL), 1);
+	CHECK_EQ(count(TAP_NOTE, "STUCK"), 0);
+	CHECK_EQ(count(TAP_BEGIN, NULL), 1);
+	CHECK_EQ(count(TAP_END, "the front end left"), 1);
+	CHECK_EQ(tap_reader_open(&r, record), 0);
+	while (tap_reader_next(&r, &e) > 0) {
+		if (e.kind != TAP_USED)
+			continue;
+		/* Writes and reads in turn: status alone, or data and it. */
+		CHECK_EQ(e.used_len, used++ % 2 ? 4097 : 1);
+	}
+	tap_reader_close(&r);
+	peer_fini(&tap);
+	CHECK_EQ(peer_end(&disk, SIGTERM), 0);
+	peer_fini(&disk);
+}
+
+static struct vio_blkdrv_req req;
+static struct vio_seg seg;
+
+static void submit(void)
+{
+	seg = (struct vio_seg){ front_data(&d.front, 512), 512 };
+	req = (struct vio_blkdrv_req){
+		.type = VIRTIO_BLK_T_IN, .seg = &seg, .nr_seg = 1,
+	};
+	CHECK_EQ(vio_blkdrv_submit(&d.blk, 0, &req), VIO_OK);
+}
+
+static bool completes(void)
+{
+	for (unsigned i = 0; i < 200; i++) {
+		if (vio_blkdrv_poll(&d.blk, 0))
+			return true;
+		poll(NULL, 0, 10);
+	}
+	return false;
+}
+
+TEST("a driver that does not kick is found out, and heals", "")
+{
+	struct vio_vq *vq;
+
+	begin();
+	disk_open(&d, tap.socket, 1);
+	vq = &d.blk.queue[0].vq;
+	CHECK_EQ(disk_run(&d, 0, VIRTIO_BLK_T_IN, 0,
+			  front_data(&d.front, 512), 512), VIO_OK);
+	/* Until the device has stopped polling and wants kicks. */
+	poll(NULL, 0, 100);
+	submit();
+	CHECK(vio_vq_publish(vq));
+	CHECK(comes("STUCK: kick missing"));
+	CHECK_EQ(vio_blkdrv_poll(&d.blk, 0) == NULL, 1);
+	vhu_client_bus.notify(d.front.client, 0, 0);
+	CHECK(completes());
+	CHECK(comes("gets on"));
+	disk_close(&d);
+	end();
+}
+
+TEST("a back end that does not get on is told from a driver's fault", "")
+{
+	begin();
+	disk_open(&d, tap.socket, 1);
+	poll(NULL, 0, 100);
+	kill(disk.pid, SIGSTOP);
+	submit();
+	vio_blkdrv_commit(&d.blk, 0);
+	CHECK(comes("waits: 1 buffers were kicked for and not used"));
+	CHECK_EQ(count(TAP_NOTE, "STUCK"), 0);
+	kill(disk.pid, SIGCONT);
+	CHECK(completes());
+	CHECK(comes("gets on"));
+	disk_close(&d);
+	end();
+}
+
+/* -- rules ---------------------------------------------------------------- */
+
+/* A split ring that is idle, as one in between sees it. */
+static struct ring_state idle(void)
+{
+	return (struct ring_state){
+		.connected = true, .configured = true, .started = true,
+		.enabled = true, .event_idx = true, .size = 64,
+		.kick = RING_WAY_FD, .call = RING_WAY_FD,
+		.want_kick = VIO_WANT_AT, .want_call = VIO_WANT_AT,
+		.kick_at = 10, .call_at = 9, .untaken = -1,
+		.sees_signals = true, .kicked = true, .called = true,
+		.avail_at_kick = 10, .avail_now = 10, .used_at_call = 10,
+		.used_now = 10,
+	};
+}
+
+static void expect(const struct ring_state *r, enum ring_grade grade,
+		   const char *text)
+{
+	char why[256];
+
+	CHECK_EQ(ring_diagnose(r, 100, why, sizeof(why)), grade);
+	if (!strstr(why, text))
+		printf("# %s\n", why);
+	CHECK(strstr(why, text));
+}
+
+TEST("why a ring is stuck: one rule each", "")
+{
+	struct ring_state r = idle();
+
+	expect(&r, RING_FINE, "idle");
+	r.pending = 1;
+	r.oldest_ms = 99;
+	r.avail_now = 11;
+	expect(&r, RING_FINE, "working");
+	r.oldest_ms = 100;
+	expect(&r, RING_STUCK, "kick missing: the driver passed entry 10");
+	r.kick_at = 11;
+	expect(&r, RING_STUCK, "suppressed by event index");
+	r.want_kick = VIO_WANT_NONE;
+	expect(&r, RING_STUCK, "turned kicks off and does not look");
+	r.want_kick = VIO_WANT_ALL;
+	expect(&r, RING_STUCK, "the device wants every kick");
+	r.avail_at_kick = 11;
+	expect(&r, RING_WAITS, "kicked for and not used");
+	r.kick = RING_WAY_NONE;
+	expect(&r, RING_STUCK, "no way to kick");
+	r = idle();
+	r.used_now = 11;
+	r.used_more = true;
+	expect(&r, RING_FINE, "idle");
+	r.call_at = 10;
+	expect(&r, RING_STUCK, "call missing: buffers were used");
+	r.call = RING_WAY_NONE;
+	expect(&r, RING_STUCK, "SET_VRING_CALL did not come");
+	r = idle();
+	r.enabled = false;
+	expect(&r, RING_FINE, "disabled");
+	r.pending = 1;
+	expect(&r, RING_STUCK, "disabled");
+	r.broken = true;
+	expect(&r, RING_STUCK, "broken");
+	r = idle();
+	r.overrun = true;
+	expect(&r, RING_STUCK, "further ahead");
+}
+
+TEST("what the device itself knows: entries not taken, requests in flight", "")
+{
+	struct ring_state r = idle();
+
+	r.sees_signals = false;
+	r.untaken = 0;
+	r.pending = 3;
+	r.oldest_ms = 5000;
+	r.oldest_head = 7;
+	expect(&r, RING_WAITS, "3 requests in flight, head 7 for 5000 ms");
+	r.untaken = 2;
+	expect(&r, RING_STUCK, "2 entries not taken though kicks are on");
+	r.want_kick = VIO_WANT_NONE;
+	expect(&r, RING_STUCK, "the queue's thread does not get to it");
+}
+
+TEST("why a packed ring is stuck, over the end of the ring", "")
+{
+	struct ring_state r = idle();
+
+	r.packed = true;
+	r.pending = 1;
+	r.oldest_ms = 500;
+	r.avail_at_kick = 63;
+	r.avail_now = 65;
+	r.kick_at = 0x8000 | 63;
+	expect(&r, RING_STUCK, "kick missing");
+	r.kick_at = 1;		/* next round, wrap counter 0 */
+	expect(&r, RING_STUCK, "suppressed");
+}
+
+/* -- the record ----------------------------------------------------------- */
+
+TEST("a message with descriptors survives the record", "")
+{
+	static struct tap_event in, out;
+	static unsigned char bytes[TAP_BYTES_MAX];
+	size_t len;
+
+	vhu_msg_init(&in.msg, VHOST_USER_SET_VRING_ADDR, VHU_NEED_REPLY,
+		     sizeof(in.msg.p.addr));
+	in.kind = TAP_MESSAGE;
+	in.queue = TAP_NO_QUEUE;
+	in.session = 3;
+	in.msg.p.addr.desc = 0x123456789abcdef0;
+	in.msg.nr_fds = 2;
+	strcpy(in.fd_name[0], "/memfd:guest");
+	strcpy(in.fd_name[1], "anon_inode:[eventfd]");
+	len = tap_encode(&in, bytes);
+	CHECK_EQ(len, 16 + 12 + 40 + 64);
+	CHECK(tap_decode(&out, bytes, len));
+	CHECK_EQ(out.session, 3);
+	CHECK_EQ(out.msg.hdr.request, VHOST_USER_SET_VRING_ADDR);
+	CHECK_EQ(out.msg.p.addr.desc, 0x123456789abcdef0);
+	CHECK_STREQ(out.fd_name[1], "anon_inode:[eventfd]");
+	/* Cut off anywhere, it is no event. */
+	while (len--)
+		CHECK(!tap_decode(&out, bytes, len));
+}
+
+TEST("a ring's state survives the record", "")
+{
+	struct tap_event in = { .kind = TAP_STATE, .queue = 5 };
+	static struct tap_event out;
+	static unsigned char bytes[TAP_BYTES_MAX];
+
+	in.state = idle();
+	in.state.pending = 70000;
+	in.state.oldest_ms = 1234567;
+	in.state.packed = true;
+	CHECK(tap_decode(&out, bytes, tap_encode(&in, bytes)));
+	CHECK_EQ(out.queue, 5);
+	CHECK_EQ(memcmp(&in.state, &out.state, sizeof(in.state)), 0);
+}
+
+TEST("a file that is no record, and one that is cut off", "")
+{
+	char path[] = "/tmp/vireo-tap.XXXXXX";
+	static struct tap_event e = { .kind = TAP_NOTE, .queue = 1 };
+	struct tap_reader r;
+	int fd = mkstemp(path);
+	FILE *f = fdopen(fd, "wb");
+
+	CHECK(f != NULL);
+	CHECK_EQ(tap_reader_open(&r, "/nonexistent"), -2);
+	CHECK_EQ(tap_reader_open(&r, path), -84);
+	CHECK(tap_file_begin(f));
+	strcpy(e.text, "one");
+	CHECK(tap_file_put(f, &e));
+	CHECK(tap_file_put(f, &e));
+	fflush(f);
+	CHECK_EQ(ftruncate(fd, ftell(f) - 8), 0);
+	CHECK_EQ(tap_reader_open(&r, path), 0);
+	CHECK_EQ(tap_reader_next(&r, &e), 1);
+	CHECK_STREQ(e.text, "one");
+	CHECK_EQ(tap_reader_next(&r, &e), -84);
+	tap_reader_close(&r);
+	fclose(f);
+	unlink(path);
+}
