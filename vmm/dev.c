@@ -100,7 +100,11 @@ void dev_kick(struct dev *d, unsigned queue)
 
 void dev_run(struct dev *d, void (*fn)(void *arg), void *arg)
 {
-	worker_run(&d->worker, fn, arg);
+	/* Without its thread, before and after a run, it is the caller's. */
+	if (d->running)
+		worker_run(&d->worker, fn, arg);
+	else
+		fn(arg);
 }
 
 /* -- life cycle ---------------------------------------------------------- */

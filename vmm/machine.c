@@ -8,6 +8,7 @@
 #include "host/log.h"
 #include "vmm/acpi.h"
 #include "vmm/slot_mmio.h"
+#include "vmm/slot_pci.h"
 
 enum { NOT_YET = -1 };
 
@@ -74,17 +75,31 @@ int machine_open(struct machine *m, const struct machine_conf *conf,
 			      &serial_bus, &m->serial);
 	if (!err)
 		err = power_init(&m->power, &m->ports, on_power, m);
+	if (!err)
+		err = pci_host_init(&m->pci, &m->mmio, &m->ports);
 	if (err)
 		machine_close(m);
 	return err;
 }
 
-int machine_add(struct machine *m, struct dev *d)
+static int open_slot(struct machine *m, struct dev *d, struct slot *s)
 {
-	struct slot_mmio_conf conf = {
+	const struct slot_mmio_conf mmio = {
 		.dev = d, .nr = m->nr_devs, .vm = &m->vm, .bus = &m->mmio,
 		.irq = &m->irq, .ram = &m->ram,
 	};
+	const struct slot_pci_conf pci = {
+		.dev = d, .nr = m->nr_devs, .vm = &m->vm, .host = &m->pci,
+		.irq = &m->irq, .ram = &m->ram,
+	};
+
+	if (m->conf.transport == MACHINE_MMIO)
+		return slot_mmio_open(&s->mmio, &mmio);
+	return slot_pci_open(&s->pci, &pci);
+}
+
+int machine_add(struct machine *m, struct dev *d)
+{
 	int err;
 
 	if (m->nr_devs == VMM_DEVICES_MAX) {
@@ -92,7 +107,7 @@ int machine_add(struct machine *m, struct dev *d)
 		dev_close(d);
 		return -E2BIG;
 	}
-	err = slot_mmio_open(&m->slot[m->nr_devs], &conf);
+	err = open_slot(m, d, &m->slot[m->nr_devs]);
 	if (err)
 		dev_close(d);
 	else
@@ -121,7 +136,8 @@ static int load(struct machine *m)
 {
 	const struct acpi_conf acpi = {
 		.cpus = m->conf.cpus,
-		.nr_mmio = m->nr_devs,
+		.nr_mmio = m->conf.transport == MACHINE_MMIO ? m->nr_devs : 0,
+		.pci = m->conf.transport != MACHINE_MMIO,
 	};
 	uint64_t entry;
 	int err = boot_load(&m->ram, &m->conf.boot, &entry);
@@ -177,9 +193,11 @@ void machine_close(struct machine *m)
 	while (m->nr_vcpus)
 		vcpu_close(&m->vcpu[--m->nr_vcpus]);
 	while (m->nr_devs) {
-		slot_mmio_close(m->slot[--m->nr_devs]);
+		slot_mmio_close(m->slot[--m->nr_devs].mmio);
+		slot_pci_close(m->slot[m->nr_devs].pci);
 		dev_close(m->dev[m->nr_devs]);
 	}
+	pci_host_fini(&m->pci);
 	serial_fini(&m->serial);
 	irq_fini(&m->irq);
 	vm_close(&m->vm);

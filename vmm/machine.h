@@ -15,12 +15,14 @@
 #include "vmm/dev.h"
 #include "vmm/layout.h"
 #include "vmm/line.h"
+#include "vmm/pci_host.h"
 #include "vmm/power.h"
 #include "vmm/serial.h"
 #include "vmm/vcpu.h"
 
 enum machine_transport {
-	MACHINE_MMIO,		/* announced by ACPI */
+	MACHINE_PCI,		/* functions on a PCI bus */
+	MACHINE_MMIO,		/* registers in memory, announced by ACPI */
 };
 
 enum machine_end {
@@ -37,7 +39,11 @@ struct machine_conf {
 	struct boot_conf boot;
 };
 
-struct slot_mmio;
+/* What stands in front of a device: one of these. */
+struct slot {
+	struct slot_mmio *mmio;
+	struct slot_pci *pci;
+};
 
 struct machine {
 	struct machine_conf conf;
@@ -48,8 +54,9 @@ struct machine {
 	struct bus mmio, ports;
 	struct serial serial;
 	struct power power;
+	struct pci_host pci;
 	struct dev *dev[VMM_DEVICES_MAX];
-	struct slot_mmio *slot[VMM_DEVICES_MAX];
+	struct slot slot[VMM_DEVICES_MAX];
 	unsigned nr_devs;
 	struct vcpu_env env;
 	struct vcpu vcpu[VMM_CPUS_MAX];

@@ -21,6 +21,7 @@ static const struct {
 	{ KVM_CAP_PIT2, "a timer in the kernel" },
 	{ KVM_CAP_USER_MEMORY, "memory of the user's" },
 	{ KVM_CAP_IOEVENTFD, "ioeventfd" },
+	{ KVM_CAP_IOEVENTFD_ANY_LENGTH, "ioeventfd for stores of any width" },
 	{ KVM_CAP_IRQFD, "irqfd" },
 	{ KVM_CAP_IRQ_ROUTING, "routing of interrupts" },
 	{ KVM_CAP_SIGNAL_MSI, "message signalled interrupts" },
@@ -161,6 +162,17 @@ int vm_ioeventfd(struct vm *vm, const struct vm_store *s, int fd, bool add)
 	};
 
 	return ioctl(vm->fd, KVM_IOEVENTFD, &e) < 0 ? -errno : 0;
+}
+
+void vm_msi(struct vm *vm, uint64_t addr, uint32_t data)
+{
+	struct kvm_msi m = {
+		.address_lo = (uint32_t)addr,
+		.address_hi = (uint32_t)(addr >> 32), .data = data,
+	};
+
+	/* A guest may write nonsense there: it then misses an interrupt. */
+	ioctl(vm->fd, KVM_SIGNAL_MSI, &m);
 }
 
 int vm_irqfd(struct vm *vm, int fd, unsigned gsi, bool add)

@@ -47,6 +47,9 @@ struct vm_store {
 int vm_ioeventfd(struct vm *vm, const struct vm_store *store, int fd,
 		 bool add);
 
+/* Send a message-signalled interrupt. */
+void vm_msi(struct vm *vm, uint64_t addr, uint32_t data);
+
 /* Have the eventfd @fd raise interrupt @gsi. 0 or -errno. */
 int vm_irqfd(struct vm *vm, int fd, unsigned gsi, bool add);
 

@@ -32,7 +32,9 @@ static const char *const consoles[] = {
 	[CHARDEV_SOCKET] = "socket", [CHARDEV_FILE] = "file",
 	[CHARDEV_FILE + 1] = "none", NULL
 };
-static const char *const transports[] = { [MACHINE_MMIO] = "mmio", NULL };
+static const char *const transports[] = {
+	[MACHINE_PCI] = "pci", [MACHINE_MMIO] = "mmio", NULL
+};
 
 enum { CONSOLE_NONE = CHARDEV_FILE + 1 };
 
@@ -62,8 +64,8 @@ static const struct opt options[] = {
 	  .min = 1, .max = VMM_CPUS_MAX,
 	  .help = "Processors of the guest. Default 1." },
 	{ .name = "transport", .type = OPT_CHOICE, .to = &o.transport,
-	  .arg = "mmio", .choices = transports,
-	  .help = "How the guest finds its devices." },
+	  .arg = "pci|mmio", .choices = transports,
+	  .help = "How the guest finds its devices. Default pci." },
 	{ .name = "disk", .type = OPT_LIST, .to = &o.disks,
 	  .arg = "FILE[,ro]",
 	  .help = "A disk from a raw image or block device; may be given several times.",

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: MIT */
+/* A device as a PCI function: see slot_pci.h. */
+#include "vmm/slot_pci.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/log.h"
+
+struct slot_pci {
+	struct slot_pci_conf conf;
+	struct vio_pci pci;
+	struct vio_pci_queue *queue;
+	struct vio_pci_vector *vector;
+	struct irq_line line;
+	unsigned slot;
+	bool kicks;		/* the eventfds are in place, at: */
+	uint64_t kicks_at;
+	unsigned kicks_bar;
+};
+
+/* -- what the function asks for ------------------------------------------ */
+
+static void on_intx(void *ctx, bool level)
+{
+	struct slot_pci *s = ctx;
+
+	irq_set(s->conf.irq, &s->line, level);
+}
+
+static void on_msi(void *ctx, unsigned vector, uint64_t addr, uint32_t data)
+{
+	struct slot_pci *s = ctx;
+
+	(void)vector;
+	vm_msi(s->conf.vm, addr, data);
+}
+
+static void on_serve(void *ctx, struct vio_queue *q)
+{
+	struct slot_pci *s = ctx;
+
+	dev_kick(s->conf.dev, q->index);
+}
+
+/* A store of any width and value at a queue's address is its kick. */
+static void set_kicks(struct slot_pci *s, bool on)
+{
+	const struct dev *d = s->conf.dev;
+
+	for (unsigned i = 0; i < d->vio->nr_queues; i++) {
+		struct vm_store store = { 0 };
+		unsigned bar;
+		uint64_t off;
+		int err;
+
+		vio_pci_notify_where(&s->pci, (uint16_t)i, &bar, &off);
+		store.addr = s->kicks_at + off;
+		err = vm_ioeventfd(s->conf.vm, &store, d->queue[i].kick, on);
+		/* It works without: by an exit to this program. */
+		if (err && on)
+			log_warn("queue %u has no eventfd: %s", i,
+				 strerror(-err));
+	}
+	s->kicks = on;
+}
+
+static void on_bar(void *ctx, unsigned bar, uint64_t addr, bool on)
+{
+	struct slot_pci *s = ctx;
+	bool port = s->pci.config[0x10 + 4 * bar] & 1;
+
+	pci_region(s->conf.host, s->slot, bar, port, addr,
+		   on ? s->pci.bar[bar].size : 0);
+	if (bar != s->kicks_bar)
+		return;
+	if (s->kicks)
+		set_kicks(s, false);
+	s->kicks_at = addr;
+	if (on)
+		set_kicks(s, true);
+}
+
+static const struct vio_pci_ops ops = {
+	.intx = on_intx, .msi = on_msi, .serve = on_serve,
+	.bar_changed = on_bar,
+};
+
+/* -- accesses, each on the device's thread ------------------------------- */
+
+struct access {
+	struct slot_pci *slot;
+	unsigned bar;
+	uint64_t off, value;
+	unsigned len;
+};
+
+static void config_read_here(void *arg)
+{
+	struct access *a = arg;
+
+	a->value = vio_pci_config_read(&a->slot->pci, (unsigned)a->off,
+				       a->len);
+}
+
+static void config_write_here(void *arg)
+{
+	struct access *a = arg;
+
+	vio_pci_config_write(&a->slot->pci, (unsigned)a->off,
+			     (uint32_t)a->value, a->len);
+}
+
+static void bar_read_here(void *arg)
+{
+	struct access *a = arg;
+
+	a->value = vio_pci_bar_read(&a->slot->pci, a->bar, a->off, a->len);
+}
+
+static void bar_write_here(void *arg)
+{
+	struct access *a = arg;
+
+	vio_pci_bar_write(&a->slot->pci, a->bar, a->off, a->value, a->len);
+}
+
+static uint32_t config_read(void *ctx, unsigned off, unsigned len)
+{
+	struct access a = { .slot = ctx, .off = off, .len = len };
+
+	dev_run(a.slot->conf.dev, config_read_here, &a);
+	return (uint32_t)a.value;
+}
+
+static void config_write(void *ctx, unsigned off, uint32_t value,
+			 unsigned len)
+{
+	struct access a = {
+		.slot = ctx, .off = off, .value = value, .len = len,
+	};
+
+	dev_run(a.slot->conf.dev, config_write_here, &a);
+}
+
+static uint64_t bar_read(void *ctx, unsigned bar, uint64_t off, unsigned len)
+{
+	struct access a = {
+		.slot = ctx, .bar = bar, .off = off, .len = len,
+	};
+
+	dev_run(a.slot->conf.dev, bar_read_here, &a);
+	return a.value;
+}
+
+static void bar_write(void *ctx, unsigned bar, uint64_t off, uint64_t value,
+		      unsigned len)
+{
+	struct access a = { ctx, bar, off, value, len };
+
+	dev_run(a.slot->conf.dev, bar_write_here, &a);
+}
+
+static const struct pci_function function = {
+	config_read, config_write, bar_read, bar_write,
+};
+
+/* -- life cycle ---------------------------------------------------------- */
+
+static int make(struct slot_pci *s)
+{
+	const struct vio_log log = { log_core, NULL };
+	struct vio_dev *vio = s->conf.dev->vio;
+	/* A message for each queue, and one for changes of configuration. */
+	const struct vio_pci_conf conf = {
+		.vectors = (uint16_t)(vio->nr_queues + 1),
+	};
+	uint64_t off;
+
+	s->queue = calloc(vio->nr_queues, sizeof(*s->queue));
+	s->vector = calloc(conf.vectors, sizeof(*s->vector));
+	if (!s->queue || !s->vector)
+		return -ENOMEM;
+	if (vio_pci_init(&s->pci, &conf, vio, &s->conf.ram->mem, s->queue,
+			 s->vector, &ops, s, &log)) {
+		log_err("the %s device does not fit a PCI function",
+			s->conf.dev->type->name);
+		return -EINVAL;
+	}
+	dev_withhold(s->conf.dev);
+	vio_pci_notify_where(&s->pci, 0, &s->kicks_bar, &off);
+	return pci_host_add(s->conf.host, &function, s, s->line.gsi,
+			    &s->slot);
+}
+
+int slot_pci_open(struct slot_pci **out, const struct slot_pci_conf *conf)
+{
+	struct slot_pci *s = calloc(1, sizeof(*s));
+	int err;
+
+	*out = NULL;
+	if (!s)
+		return -ENOMEM;
+	s->conf = *conf;
+	s->line.gsi = irq_of_device(conf->nr);
+	err = make(s);
+	if (err)
+		slot_pci_close(s);
+	else
+		*out = s;
+	return err;
+}
+
+void slot_pci_close(struct slot_pci *s)
+{
+	if (!s)
+		return;
+	if (s->kicks)
+		set_kicks(s, false);
+	free(s->queue);
+	free(s->vector);
+	free(s);
+}
