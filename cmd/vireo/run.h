@@ -55,6 +55,7 @@ struct run_options {
 	enum console_choice console;
 	const char *console_path;
 	enum vmm_choice vmm;
+	const char *transport;	/* of our machine's devices; NULL: its choice */
 	enum run_mode mode;
 	bool keep;
 	bool verbose;

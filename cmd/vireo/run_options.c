@@ -44,6 +44,7 @@ static const char usage[] =
 "  --console WHAT       stdio, serial, pty, file:PATH or socket:PATH\n"
 "  --vmm NAME           kvm (our own machine), qemu-kvm, uml or qemu\n"
 "                       (software emulation)\n"
+"  --transport NAME     of our machine's devices: pci or mmio\n"
 "  --timeout SECONDS    stop the guest after that time\n"
 "  --keep               keep the folder with the guest's files\n"
 "  -v, --verbose        show what is started and what the guest prints\n"
@@ -100,6 +101,19 @@ static int set_vmm(struct run_options *o, const char *text)
 			return 0;
 		}
 	complain("--vmm %s: it is kvm, qemu-kvm, uml or qemu", text);
+	return -EINVAL;
+}
+
+static int set_transport(struct run_options *o, const char *text)
+{
+	static const char *const names[] = { "pci", "mmio" };
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		if (!strcmp(text, names[i])) {
+			o->transport = names[i];
+			return 0;
+		}
+	complain("--transport %s: it is pci or mmio", text);
 	return -EINVAL;
 }
 
@@ -226,6 +240,10 @@ static int check_all(const struct run_options *o)
 			 "program, another for a PC kernel");
 		return -EINVAL;
 	}
+	if (o->transport && o->vmm != VMM_KVM) {
+		complain("--transport is for our own machine: add --vmm kvm");
+		return -EINVAL;
+	}
 	if (o->command && o->initrd) {
 		complain("a command runs in our initramfs, not in yours: "
 			 "leave out --initrd or the command");
@@ -278,6 +296,8 @@ static int parse_one(struct run_options *o, int c)
 		return set_console(o, optarg);
 	case 'V':
 		return set_vmm(o, optarg);
+	case 'T':
+		return set_transport(o, optarg);
 	case 't':
 		return set_number(&o->limit_s, "timeout", optarg, 1, 1 << 20);
 	case 'K':
@@ -303,6 +323,7 @@ int run_options_parse(struct run_options *o, int argc, char **argv)
 		{ "cpus", required_argument, NULL, 'c' },
 		{ "console", required_argument, NULL, 'o' },
 		{ "vmm", required_argument, NULL, 'V' },
+		{ "transport", required_argument, NULL, 'T' },
 		{ "timeout", required_argument, NULL, 't' },
 		{ "keep", no_argument, NULL, 'K' },
 		{ "verbose", no_argument, NULL, 'v' },

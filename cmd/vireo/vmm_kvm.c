@@ -79,6 +79,8 @@ static void kvm_command(const struct run *r, struct args *a)
 	args_add(a, "--cpus=%u", r->opt.cpus);
 	/* The log is our standard error, or the user sits at the port. */
 	args_add(a, r->serial ? "--serial=stdio" : "--serial=stderr");
+	if (r->opt.transport)
+		args_add(a, "--transport=%s", r->opt.transport);
 	args_add(a, "--stats-dir=%s", r->dir);
 	for (unsigned int i = 0; i < r->n_devs; i++)
 		add_device(r, &r->dev[i], a);
