@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * aarch64.c - QEMU's machine "virt": a PL011 at 0x09000000, 32 places for
- * MMIO devices from 0x0a000000, PSCI to end QEMU. The MMU stays off.
+ * MMIO devices from 0x0a000000, PCI with its configuration at 0x4010000000,
+ * PSCI to end QEMU. The MMU stays off, and there is no firmware.
  */
 #include "bare.h"
 
@@ -26,7 +27,11 @@ void machine_put(char c)
 
 unsigned machine_devices(void)
 {
-	return bare_mmio(0x0a000000, 0x200, 32);
+	struct bare_pci pci = {
+		.ecam = 0x4010000000, .ports = 0x3eff0000,
+		.windows = { 0x10000000, 0x3eff0000, 0x1000, 0x10000 } };
+
+	return bare_mmio(0x0a000000, 0x200, 32) + bare_pci(&pci);
 }
 
 /* SYSTEM_OFF */

@@ -6,7 +6,7 @@
 #ifndef BARE_H
 #define BARE_H
 
-#include <vireo/driver.h>
+#include <vireo/bus_pci.h>
 
 /* -- the machine (riscv64.c, aarch64.c, ...) ------------------------------- */
 
@@ -28,5 +28,14 @@ void bare_main(void);
 
 /* Devices in a row of MMIO registers, each @step bytes from the one before. */
 unsigned bare_mmio(uintptr_t base, uintptr_t step, unsigned nr);
+
+/* A PCI bus. */
+struct bare_pci {
+	uintptr_t ecam;			/* 0: configuration by ports */
+	uintptr_t ports;		/* where I/O space lies in memory */
+	struct vio_pci_windows windows;	/* mem_end 0: firmware was here */
+};
+
+unsigned bare_pci(struct bare_pci *p);
 
 #endif

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * riscv64.c - QEMU's machine "virt": a 16550 at 0x10000000, eight places for
- * MMIO devices from 0x10001000, a register that ends QEMU at 0x100000.
+ * MMIO devices from 0x10001000, PCI with its configuration at 0x30000000, a
+ * register that ends QEMU at 0x100000. There is no firmware.
  */
 #include "bare.h"
 
@@ -28,7 +29,11 @@ void machine_put(char c)
 
 unsigned machine_devices(void)
 {
-	return bare_mmio(0x10001000, 0x1000, 8);
+	struct bare_pci pci = {
+		.ecam = 0x30000000, .ports = 0x3000000,
+		.windows = { 0x40000000, 0x80000000, 0x1000, 0x10000 } };
+
+	return bare_mmio(0x10001000, 0x1000, 8) + bare_pci(&pci);
 }
 
 void machine_off(void)
