@@ -6,7 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "backend/netdev.h"
+#include "backend/netdev_kinds.h"
 
 static unsigned echo_send(void *backend, unsigned pair,
 			  const struct vio_net_packet *pkt, unsigned nr)
@@ -29,10 +29,11 @@ static const struct netdev_ops echo_ops = {
 	.close = echo_close,
 };
 
-int netdev_echo_open(struct netdev **d)
+int netdev_echo_open(struct netdev **d, const struct netdev_conf *conf)
 {
 	struct netdev *n = calloc(1, sizeof(*n));
 
+	(void)conf;
 	if (!n)
 		return -ENOMEM;
 	n->ops = &echo_ops;

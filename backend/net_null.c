@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "backend/netdev.h"
+#include "backend/netdev_kinds.h"
 
 static unsigned null_send(void *backend, unsigned pair,
 			  const struct vio_net_packet *pkt, unsigned nr)
@@ -24,10 +24,11 @@ static const struct netdev_ops null_ops = {
 	.close = null_close,
 };
 
-int netdev_null_open(struct netdev **d)
+int netdev_null_open(struct netdev **d, const struct netdev_conf *conf)
 {
 	struct netdev *n = calloc(1, sizeof(*n));
 
+	(void)conf;
 	if (!n)
 		return -ENOMEM;
 	n->ops = &null_ops;

@@ -31,13 +31,26 @@ struct netdev {
 	struct vio_net *net;	/* whoever opened it sets this */
 	const char *engine;	/* "slirp": for the log */
 	uint16_t mtu;		/* that it carries; 0: it does not care */
+
+	/* What the sandbox must leave it; lists end with NULL and 0. */
+	const char *const *syscalls;
+	const unsigned long *ioctls;
+	bool network;		/* sockets of its own */
+	const char *read_file;	/* looked at now and then */
 };
 
-/* Takes all, gives nothing: -ENOMEM. */
-int netdev_null_open(struct netdev **d);
+struct netdev_conf {
+	const char *kind;	/* "user", "tap=NAME" */
+	const char *argument;	/* netdev_open() sets this: NAME */
+	unsigned mtu;		/* 0: its own */
+	/* of user */
+	const char *hostfwd;	/* rules with commas between; or NULL */
+	bool host_loopback;	/* the guest reaches 127.0.0.1 as 10.0.2.2 */
+	bool restricted;	/* it reaches nothing but forwarded ports */
+};
 
-/* Sends everything back as it came: -ENOMEM. */
-int netdev_echo_open(struct netdev **d);
+/* Open a back end. 0, or -errno after an error line. */
+int netdev_open(struct netdev **d, const struct netdev_conf *conf);
 
 static inline void netdev_close(struct netdev *d)
 {

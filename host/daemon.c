@@ -153,6 +153,10 @@ static int enter_sandbox(struct daemon *d)
 			d->sock.dir_fd, d->unlink_dir_fd,
 			o.control_path ? d->control.sock.dir_fd : -1,
 		},
+		.more_syscalls = d->more_syscalls,
+		.more_ioctls = d->more_ioctls,
+		.network = d->network,
+		.read_file = d->read_file,
 		.trace = o.verbose,
 	};
 

@@ -110,6 +110,11 @@ struct daemon {
 	unsigned num_workers;		/* 0: all queues on the main loop */
 	unsigned queues_together;	/* that share a worker; 1 if 0 */
 	int unlink_dir_fd;		/* for the sandbox, or -1 */
+	/* What this run needs beside the type's lists: see sandbox.h. */
+	const char *const *more_syscalls;
+	const unsigned long *more_ioctls;
+	bool network;
+	const char *read_file;
 
 	struct worker main;		/* no thread of its own */
 	struct worker *workers;

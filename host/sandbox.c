@@ -6,6 +6,7 @@
 #include "host/sandbox.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/landlock.h>
 #include <sched.h>
@@ -111,6 +112,23 @@ struct ruleset_attr {
 	uint64_t fs, net, scoped;
 };
 
+/* The one file, if it exists. */
+static int landlock_file(int set, const char *path)
+{
+	struct landlock_path_beneath_attr rule = {
+		.allowed_access = LANDLOCK_ACCESS_FS_READ_FILE,
+		.parent_fd = open(path, O_PATH | O_CLOEXEC),
+	};
+	long rc;
+
+	if (rule.parent_fd < 0)
+		return 0;
+	rc = syscall(SYS_landlock_add_rule, set, LANDLOCK_RULE_PATH_BENEATH,
+		     &rule, 0);
+	close(rule.parent_fd);
+	return (int)rc;
+}
+
 static int landlock_rules(int set, const struct sandbox *sb)
 {
 	unsigned i;
@@ -126,10 +144,12 @@ static int landlock_rules(int set, const struct sandbox *sb)
 			    LANDLOCK_RULE_PATH_BENEATH, &path, 0))
 			return -errno;
 	}
+	if (sb->read_file && landlock_file(set, sb->read_file))
+		return -errno;
 	return syscall(SYS_landlock_restrict_self, set, 0) ? -errno : 0;
 }
 
-static int landlock(const struct sandbox *sb)
+static int landlock(const struct sandbox *sb, bool *done)
 {
 	struct ruleset_attr attr = { 0 };
 	size_t size = sizeof(attr.fs);
@@ -145,13 +165,15 @@ static int landlock(const struct sandbox *sb)
 	}
 	attr.fs = landlock_fs_rights((int)abi);
 	if (abi >= 4) {
-		attr.net = 3;		/* bind and connect of TCP */
+		/* bind and connect of TCP */
+		attr.net = sb->network ? 0 : 3;
 		size = 2 * sizeof(attr.fs);
 	}
 	if (abi >= 6) {
 		attr.scoped = 3;	/* abstract sockets, signals */
 		size = sizeof(attr);
 	}
+	*done = true;
 	set = syscall(SYS_landlock_create_ruleset, &attr, size, 0);
 	rc = set < 0 ? -errno : landlock_rules((int)set, sb);
 	if (set >= 0)
@@ -253,7 +275,7 @@ static int allow_unlink(scmp_filter_ctx ctx, const struct sandbox *sb)
 }
 
 /* Calls that are allowed with some arguments only. */
-static int allow_some(scmp_filter_ctx ctx)
+static int allow_some(scmp_filter_ctx ctx, bool open)
 {
 	int rc = 0;
 #if !SANDBOX_SANITIZED
@@ -274,8 +296,11 @@ static int allow_some(scmp_filter_ctx ctx)
 		rc = allow_masked(ctx, &rules[i]);
 	/* glibc looks into files now and then: let it fail softly. */
 	if (!rc)
-		rc = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EACCES),
+		rc = seccomp_rule_add(ctx, open ? SCMP_ACT_ALLOW :
+				      SCMP_ACT_ERRNO(EACCES),
 				      SCMP_SYS(openat), 0);
+#else
+	(void)open;
 #endif
 	/* glibc falls back to clone() where clone3(), whose flags a filter
 	 * cannot see, is missing. */
@@ -285,7 +310,7 @@ static int allow_some(scmp_filter_ctx ctx)
 	return rc;
 }
 
-static int seccomp(const struct sandbox *sb)
+static int seccomp(const struct sandbox *sb, bool landlocked)
 {
 	struct sigaction sa = { .sa_sigaction = on_sys,
 				.sa_flags = SA_SIGINFO };
@@ -306,11 +331,15 @@ static int seccomp(const struct sandbox *sb)
 	if (!rc)
 		rc = allow(ctx, sb->syscalls);
 	if (!rc)
-		rc = allow_some(ctx);
+		rc = allow(ctx, sb->more_syscalls);
+	if (!rc)
+		rc = allow_some(ctx, sb->read_file && landlocked);
 	if (!rc)
 		rc = allow_unlink(ctx, sb);
 	if (!rc && !SANDBOX_SANITIZED)
 		rc = allow_ioctls(ctx, sb->ioctls);
+	if (!rc && !SANDBOX_SANITIZED)
+		rc = allow_ioctls(ctx, sb->more_ioctls);
 	if (!rc)
 		rc = seccomp_load(ctx);
 	seccomp_release(ctx);
@@ -322,14 +351,15 @@ static int seccomp(const struct sandbox *sb)
 
 int sandbox_enter(const struct sandbox *sb)
 {
+	bool landlocked = false;
 	int rc;
 
 	rc = no_new_privs();
 	if (!rc)
 		rc = drop_capabilities();
 	if (!rc)
-		rc = landlock(sb);
+		rc = landlock(sb, &landlocked);
 	if (!rc)
-		rc = seccomp(sb);
+		rc = seccomp(sb, landlocked);
 	return rc;
 }

@@ -21,6 +21,15 @@ struct sandbox {
 	const unsigned long *ioctls;
 	/* O_PATH folders from which names may be removed at exit, or -1. */
 	int unlink_dir_fd[SANDBOX_DIRS];
+	/*
+	 * A further list, and what a program on the network needs: TCP, and
+	 * one file that it may open for reading (where Landlock guards all
+	 * others). NULL, false: nothing.
+	 */
+	const char *const *more_syscalls;
+	const unsigned long *more_ioctls;
+	bool network;
+	const char *read_file;
 	bool trace;		/* log each layer at info level */
 };
 

@@ -30,14 +30,25 @@ struct net {
 };
 
 static struct {
-	const char *backend, *mac;
+	const char *backend, *mac, *hostfwd;
 	unsigned mtu, queue_size;
+	bool host_loopback, restricted;
 } o = { .queue_size = 1024 };
 
 static const struct opt options[] = {
 	{ .name = "backend", .type = OPT_STRING, .to = &o.backend,
-	  .arg = "null|echo",
-	  .help = "What the wire is: one that leads nowhere, or one that sends everything back; both are for measurements.",
+	  .arg = "user|null|echo",
+	  .help = "What the wire is: a network of the user's own, which needs no privilege; nothing, or a mirror, both for measurements.",
+	},
+	{ .name = "hostfwd", .type = OPT_STRING, .to = &o.hostfwd,
+	  .arg = "tcp:[ADDRESS]:PORT-[ADDRESS]:PORT,...",
+	  .help = "With user: what connects to the first address and port, on this host, reaches the second, in the guest. Also udp.",
+	},
+	{ .name = "host-loopback", .type = OPT_FLAG, .to = &o.host_loopback,
+	  .help = "With user: let the guest reach services on this host's 127.0.0.1, at 10.0.2.2.",
+	},
+	{ .name = "restrict", .type = OPT_FLAG, .to = &o.restricted,
+	  .help = "With user: the guest reaches nothing; only forwarded ports reach it.",
 	},
 	{ .name = "mac", .type = OPT_STRING, .to = &o.mac,
 	  .arg = "xx:xx:xx:xx:xx:xx",
@@ -84,7 +95,7 @@ static int check_options(struct vio_net_conf *conf)
 	uint32_t pid = (uint32_t)getpid();
 
 	if (!o.backend) {
-		log_err("what is the wire? Give --backend=null or echo");
+		log_err("what is the wire? Give --backend=user, for one");
 		return -EINVAL;
 	}
 	if (o.queue_size & (o.queue_size - 1)) {
@@ -107,13 +118,18 @@ static int check_options(struct vio_net_conf *conf)
 
 static int open_wire(struct net *n)
 {
-	if (!strcmp(o.backend, "null"))
-		return netdev_null_open(&n->wire);
-	if (!strcmp(o.backend, "echo"))
-		return netdev_echo_open(&n->wire);
-	log_err("--backend: there is no '%s'; there are null and echo",
-		o.backend);
-	return -EINVAL;
+	const struct netdev_conf conf = {
+		.kind = o.backend, .mtu = o.mtu, .hostfwd = o.hostfwd,
+		.host_loopback = o.host_loopback,
+		.restricted = o.restricted,
+	};
+
+	if (strcmp(o.backend, "user") &&
+	    (o.hostfwd || o.host_loopback || o.restricted)) {
+		log_err("--hostfwd, --host-loopback and --restrict are for --backend=user");
+		return -EINVAL;
+	}
+	return netdev_open(&n->wire, &conf);
 }
 
 static int make_device(struct net *n, struct vio_net_conf *conf)
@@ -167,6 +183,10 @@ static int net_open(struct daemon *d)
 	}
 	d->dev = &n->dev.dev;
 	d->queues_together = 2;
+	d->more_syscalls = n->wire->syscalls;
+	d->more_ioctls = n->wire->ioctls;
+	d->network = n->wire->network;
+	d->read_file = n->wire->read_file;
 	log_debug("packets by %s", n->wire->engine);
 	return 0;
 }

@@ -62,6 +62,8 @@ int devices_plan(struct run *r)
 	if (!err && !r->serial)
 		err = add_device(r, DEVICE_CONSOLE, "vireo-console",
 				 "console");
+	if (!err && r->opt.net)
+		err = add_device(r, DEVICE_NET, "vireo-net", "network");
 	return err ? err :
 	       add_device(r, DEVICE_ENTROPY, "vireo-rng", "entropy");
 }
@@ -95,6 +97,15 @@ static void console_words(const struct run *r, struct args *a)
 		args_add(a, "--path=%s", r->opt.console_path);
 }
 
+static void net_words(const struct run *r, struct args *a)
+{
+	args_add(a, "--backend=%s", r->opt.net);
+	if (r->opt.hostfwd)
+		args_add(a, "--hostfwd=%s", r->opt.hostfwd);
+	if (r->opt.host_loopback)
+		args_add(a, "--host-loopback");
+}
+
 static void device_words(const struct run *r, const struct device *d,
 			 struct args *a)
 {
@@ -102,6 +113,8 @@ static void device_words(const struct run *r, const struct device *d,
 	args_add(a, "--stats-file=%s", d->stats);
 	if (d->kind == DEVICE_CONSOLE)
 		console_words(r, a);
+	if (d->kind == DEVICE_NET)
+		net_words(r, a);
 	if (d->kind != DEVICE_BLOCK)
 		return;
 	args_add(a, "--blk-file=%s", d->disk->path);

@@ -24,7 +24,7 @@ struct cpio {
 /* The drivers for what we give; load order comes from their dependencies. */
 static const char *const wanted[] = {
 	"virtio_pci", "virtio_mmio", "virtio_blk", "virtio_console",
-	"virtio_rng", "ext4",
+	"virtio_rng", "virtio_net", "ext4",
 };
 
 static void cpio_pad(struct cpio *c)

@@ -66,6 +66,9 @@ static int choose_vmm(struct run *r)
 	}
 	for (choice = VMM_KVM; choice <= VMM_QEMU; choice++) {
 		r->vmm = all[choice];
+		/* Our own machine has no network card yet. */
+		if (choice == VMM_KVM && r->opt.net)
+			continue;
 		if (!r->vmm->usable(mib, why, sizeof(why))) {
 			if (r->opt.verbose)
 				complain("not %s: %s", r->vmm->name, why);
@@ -133,11 +136,13 @@ static int make_cmdline(struct run *r)
 	 */
 	n = snprintf(r->cmdline, sizeof(r->cmdline),
 		     "panic=0 quiet %sconsole=%s%s%s vireo.mode=%s "
-		     "vireo.console=%s vireo.size=%ux%u vireo.token=%s%s%s",
+		     "vireo.console=%s vireo.size=%ux%u vireo.token=%s%s%s%s",
 		     r->vmm->append, r->vmm->serial,
 		     r->opt.mode == MODE_FOREIGN ? " console=" : "",
 		     r->opt.mode == MODE_FOREIGN ? sits_at : "",
 		     modes[r->opt.mode], sits_at, rows, cols, r->token,
+		     !r->opt.net ? "" : !strcmp(r->opt.net, "user") ?
+		     " vireo.net=dhcp" : " vireo.net=local",
 		     r->opt.append ? " " : "",
 		     r->opt.append ? r->opt.append : "");
 	if (n < (int)sizeof(r->cmdline))

@@ -16,7 +16,7 @@
 
 enum {
 	RUN_DISKS_MAX = 16,
-	RUN_DEVICES_MAX = RUN_DISKS_MAX + 2,
+	RUN_DEVICES_MAX = RUN_DISKS_MAX + 3,
 };
 
 /* In the order in which they are tried. */
@@ -54,6 +54,9 @@ struct run_options {
 	unsigned int limit_s;	/* 0: none */
 	enum console_choice console;
 	const char *console_path;
+	const char *net;	/* vireo-net's --backend; NULL: no network */
+	const char *hostfwd;	/* its option of that name */
+	bool host_loopback;
 	enum vmm_choice vmm;
 	const char *transport;	/* of our machine's devices; NULL: its choice */
 	enum run_mode mode;
@@ -70,6 +73,7 @@ int run_options_parse(struct run_options *o, int argc, char **argv);
 
 /* Device ids of the standard. */
 enum device_kind {
+	DEVICE_NET = 1,
 	DEVICE_BLOCK = 2,
 	DEVICE_CONSOLE = 3,
 	DEVICE_ENTROPY = 4,

@@ -39,6 +39,9 @@ static const char usage[] =
 "  --kernel FILE        boot this kernel\n"
 "  --initrd FILE        with this initramfs instead of ours\n"
 "  --append WORDS       add these to the kernel's command line\n"
+"  --net WHAT           a network: user, switch=NAME, tap=NAME; see vireo-net(1)\n"
+"  --hostfwd RULES      with user: ports of this host that lead to the guest's\n"
+"  --host-loopback      with user: the guest reaches 127.0.0.1 at 10.0.2.2\n"
 "  --mem MIB            memory of the guest (128)\n"
 "  --cpus N             processors of the guest (1)\n"
 "  --console WHAT       stdio, serial, pty, file:PATH or socket:PATH\n"
@@ -244,6 +247,16 @@ static int check_all(const struct run_options *o)
 		complain("--transport is for our own machine: add --vmm kvm");
 		return -EINVAL;
 	}
+	if ((o->hostfwd || o->host_loopback) &&
+	    (!o->net || strcmp(o->net, "user"))) {
+		complain("--hostfwd and --host-loopback need --net user");
+		return -EINVAL;
+	}
+	if (o->net && o->vmm == VMM_KVM) {
+		complain("our own machine has no network card yet: leave out "
+			 "--vmm kvm");
+		return -EINVAL;
+	}
 	if (o->command && o->initrd) {
 		complain("a command runs in our initramfs, not in yours: "
 			 "leave out --initrd or the command");
@@ -287,6 +300,15 @@ static int parse_one(struct run_options *o, int c)
 	case 'a':
 		o->append = optarg;
 		return 0;
+	case 'n':
+		o->net = optarg;
+		return 0;
+	case 'f':
+		o->hostfwd = optarg;
+		return 0;
+	case 'l':
+		o->host_loopback = true;
+		return 0;
 	case 'm':
 		return set_number(&o->mem_mib, "mem", optarg, MEM_MIN_MIB,
 				  MEM_MAX_MIB);
@@ -319,6 +341,9 @@ int run_options_parse(struct run_options *o, int argc, char **argv)
 		{ "kernel", required_argument, NULL, 'k' },
 		{ "initrd", required_argument, NULL, 'i' },
 		{ "append", required_argument, NULL, 'a' },
+		{ "net", required_argument, NULL, 'n' },
+		{ "hostfwd", required_argument, NULL, 'f' },
+		{ "host-loopback", no_argument, NULL, 'l' },
 		{ "mem", required_argument, NULL, 'm' },
 		{ "cpus", required_argument, NULL, 'c' },
 		{ "console", required_argument, NULL, 'o' },

@@ -35,7 +35,7 @@ static const unsigned long ioctls[] = { FIONREAD, 0 };
 static int child(const char *const *syscalls, int (*body)(void))
 {
 	struct sandbox sb = { .syscalls = syscalls, .ioctls = ioctls,
-				.unlink_dir_fd = { -1, -1 } };
+				.unlink_dir_fd = { -1, -1, -1 } };
 	int status, quiet;
 	pid_t pid = fork();
 
