@@ -206,6 +206,28 @@ int vhu_on_set_config(struct vhu_server *s, struct vhu_msg *msg)
 	return -EINVAL;
 }
 
+/* -- of net devices ------------------------------------------------------- */
+
+int vhu_on_mtu(struct vhu_server *s, struct vhu_msg *msg)
+{
+	uint64_t mtu = msg->p.u64;
+	int err = mtu && mtu <= UINT16_MAX ? 0 : -EINVAL;
+
+	if (!err)
+		err = s->conf.env->set_mtu(s->conf.env_ctx, (uint16_t)mtu);
+	if (err)
+		vhu_say(s, VIO_LOG_ERROR, "the device refuses this MTU",
+			{ "mtu", mtu }, { "errno", (uint64_t)-err });
+	return err;
+}
+
+int vhu_on_rarp(struct vhu_server *s, struct vhu_msg *msg)
+{
+	return s->conf.env->send_rarp(s->conf.env_ctx, msg->p.bytes);
+}
+
+/* -- the channel for our own requests -------------------------------------- */
+
 int vhu_on_set_back_fd(struct vhu_server *s, struct vhu_msg *msg)
 {
 	vhu_back_close(s);

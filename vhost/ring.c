@@ -309,10 +309,22 @@ bool vhu_ring_locate(const struct vhu_ring *r, const struct vio_mem *mem,
 	uint64_t extra = r->s->features >> VIRTIO_F_EVENT_IDX & 1 ? 2 : 0;
 	uint64_t avail = 4 + 2ull * r->num + extra;
 	uint64_t used = 4 + 8ull * r->num + extra;
+	unsigned hint = 0;
 
 	if (is_packed(r))
 		avail = used = sizeof(struct pvirtq_event_suppress);
 	layout->size = r->num;
+	if (r->s->protocol & VHU_PF(GPA_ADDRESSES)) {
+		layout->desc.v = r->addr.desc;
+		layout->driver.v = r->addr.avail;
+		layout->device.v = r->addr.used;
+		return vio_mem_at(mem, &hint, layout->desc, 16ull * r->num,
+				  VIO_PERM_READ) &&
+			vio_mem_at(mem, &hint, layout->driver, avail,
+				   VIO_PERM_READ) &&
+			vio_mem_at(mem, &hint, layout->device, used,
+				   VIO_PERM_WRITE);
+	}
 	return vio_mem_from_user(mem, r->addr.desc, 16ull * r->num,
 				 &layout->desc) &&
 		vio_mem_from_user(mem, r->addr.avail, avail,
@@ -541,6 +553,33 @@ int vhu_on_vring_enable(struct vhu_server *s, struct vhu_msg *msg)
 	if (on && vhu_ring_waits_for_memory(r))
 		vhu_map_missing(s);
 	return vhu_ring_event(r, on ? VHU_EV_ENABLE : VHU_EV_DISABLE);
+}
+
+/*
+ * The guest has one byte order, and each ring is told of it; others may run
+ * already when it is told again.
+ */
+int vhu_on_vring_endian(struct vhu_server *s, struct vhu_msg *msg)
+{
+	struct vhu_ring *r = ring_of(s, msg, msg->p.state.index);
+	uint32_t big = msg->p.state.num;
+	bool started = false;
+
+	if (!r)
+		return -EINVAL;
+	if (big == s->dev->guest_big)
+		return 0;
+	for (unsigned i = 0; i < s->nr_rings; i++)
+		started |= vhu_ring_started(&s->ring[i]);
+	if (big > 1 || started) {
+		vhu_say(s, VIO_LOG_ERROR,
+			"byte order is 0 (little) or 1 (big), and told before rings start",
+			{ "queue", r->index }, { "value", big },
+			{ "started", started });
+		return -EINVAL;
+	}
+	vio_dev_set_guest_endian(s->dev, big);
+	return 0;
 }
 
 /*

@@ -243,6 +243,7 @@ void vhu_server_detach(struct vhu_server *s)
 	vhu_inflight_drop(s);
 	vhu_back_close(s);
 	vhu_sock_fini(&s->sock);
+	vio_dev_set_guest_endian(s->dev, VIO_MACHINE_BIG);
 	s->features = 0;
 	s->protocol = 0;
 	s->protocol_set = false;

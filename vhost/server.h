@@ -101,7 +101,9 @@ struct vhu_server {
 
 /* The protocol features that we have; all else is refused. */
 #define VHU_PROTOCOL_OFFERED \
-	(VHU_PF(MQ) | VHU_PF(LOG_SHMFD) | VHU_PF(REPLY_ACK) | \
+	(VHU_PF(MQ) | VHU_PF(LOG_SHMFD) | VHU_PF(RARP) | \
+	 VHU_PF(REPLY_ACK) | VHU_PF(MTU) | VHU_PF(CROSS_ENDIAN) | \
+	 VHU_PF(GPA_ADDRESSES) | \
 	 VHU_PF(BACKEND_REQ) | VHU_PF(CONFIG) | VHU_PF(INFLIGHT_SHMFD) | \
 	 VHU_PF(RESET_DEVICE) | VHU_PF(INBAND_NOTIFICATIONS) | \
 	 VHU_PF(CONFIGURE_MEM_SLOTS) | VHU_PF(STATUS))
@@ -112,9 +114,15 @@ struct vhu_server {
 /* QEMU warns of CONFIG where it knows that the device type has none. */
 static inline uint64_t vhu_offered_protocol(const struct vhu_server *s)
 {
-	uint64_t config = s->dev->config_len ? 0 : VHU_PF(CONFIG);
+	uint64_t off = s->conf.protocol_off;
 
-	return VHU_PROTOCOL_OFFERED & ~(s->conf.protocol_off | config);
+	if (!s->dev->config_len)
+		off |= VHU_PF(CONFIG);
+	if (!s->conf.env->set_mtu)
+		off |= VHU_PF(MTU);
+	if (!s->conf.env->send_rarp)
+		off |= VHU_PF(RARP);
+	return VHU_PROTOCOL_OFFERED & ~off;
 }
 
 /* -- handlers: 0 done, VHU_REPLIED, or -errno (logged): refused ------------ */
@@ -132,7 +140,8 @@ vhu_handler vhu_on_mem_table, vhu_on_mem_slots, vhu_on_mem_add, vhu_on_mem_rem;
 vhu_handler vhu_on_vring_num, vhu_on_vring_addr, vhu_on_vring_set_base;
 vhu_handler vhu_on_vring_get_base, vhu_on_vring_enable;
 vhu_handler vhu_on_vring_kick_fd, vhu_on_vring_call_fd, vhu_on_vring_err_fd;
-vhu_handler vhu_on_vring_kick;
+vhu_handler vhu_on_vring_kick, vhu_on_vring_endian;
+vhu_handler vhu_on_mtu, vhu_on_rarp;
 vhu_handler vhu_on_get_inflight, vhu_on_set_inflight;
 vhu_handler vhu_on_log_base, vhu_on_log_fd;
 

@@ -60,6 +60,14 @@ struct vhu_env_ops {
 	void (*queue_wake)(void *env, unsigned queue);
 
 	/*
+	 * A net device's: the guest's MTU is to be @mtu; 0 or -errno if that
+	 * cannot be. Tell the network that the address @mac is here now.
+	 * NULL: no net device, and the protocol feature is not offered.
+	 */
+	int (*set_mtu)(void *env, uint16_t mtu);
+	int (*send_rarp)(void *env, const uint8_t mac[6]);
+
+	/*
 	 * @len bytes at @ptr were mapped, and may disappear under us if the
 	 * front end truncates the file (@add), or are about to be unmapped.
 	 * Any thread. NULL: nobody cares.

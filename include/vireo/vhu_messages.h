@@ -121,15 +121,15 @@ X(GET_QUEUE_NUM, 17, NONE, 0, 0, U64, MQ, ANY, ALWAYS, \
 X(SET_VRING_ENABLE, 18, STATE, 0, 0, NONE, ANY, ANY, ALWAYS, \
   vhu_on_vring_enable, "enable or disable a ring") \
 X(SEND_RARP, 19, U64, 0, 0, NONE, RARP, ANY, ALWAYS, \
-  NULL, "tell the network that this MAC address is here now") \
+  vhu_on_rarp, "tell the network that this MAC address is here now") \
 X(NET_SET_MTU, 20, U64, 0, 0, NONE, MTU, ANY, ALWAYS, \
-  NULL, "the MTU that the guest is shown") \
+  vhu_on_mtu, "the MTU that the guest is shown") \
 X(SET_BACKEND_REQ_FD, 21, SPARE, 1, 1, NONE, BACKEND_REQ, ANY, ALWAYS, \
   vhu_on_set_back_fd, "the channel for the back end's own requests") \
 X(IOTLB_MSG, 22, IOTLB, 0, 0, U64, ANY, ACCESS_PLATFORM, ALWAYS, \
   NULL, "a translation, or the end of one") \
 X(SET_VRING_ENDIAN, 23, STATE, 0, 0, NONE, CROSS_ENDIAN, ANY, ALWAYS, \
-  NULL, "the byte order of a legacy ring") \
+  vhu_on_vring_endian, "the byte order of a legacy ring") \
 X(GET_CONFIG, 24, CONFIG, 0, 0, CONFIG, CONFIG, ANY, ALWAYS, \
   vhu_on_get_config, "read the configuration space") \
 X(SET_CONFIG, 25, CONFIG, 0, 0, NONE, CONFIG, ANY, ALWAYS, \
