@@ -205,16 +205,70 @@ int vio_dev_set_features(struct vio_dev *dev, const struct vio_features *f)
 
 /* -- configuration space ------------------------------------------------- */
 
+/*
+ * A legacy guest in the other byte order: where byte @at of its sight is in
+ * the little-endian one, which is the same place in the mirrored field.
+ * @first, @width: of that field.
+ */
+static uint32_t mirrored(const struct vio_dev *dev, uint32_t at,
+			 uint32_t *first, uint32_t *width)
+{
+	const char *f = dev->ops->config_fields;
+
+	*first = 0;
+	*width = 1;
+	if (!f)
+		return at;
+	for (; *f; f++) {
+		*width = (uint32_t)(*f - '0');
+		if (at - *first < *width)
+			return *first + *width - 1 - (at - *first);
+		*first += *width;
+	}
+	*first = at;
+	*width = 1;
+	return at;
+}
+
 void vio_dev_config_read(const struct vio_dev *dev, uint32_t off,
 			 void *dst, uint32_t len)
 {
 	uint32_t have = off < dev->config_len ? dev->config_len - off : 0;
+	unsigned char *out = dst;
+	uint32_t first, width;
 
 	if (have > len)
 		have = len;
-	if (have)
+	if (vio_unlikely(vio_dev_big_endian(dev)))
+		for (uint32_t i = 0; i < have; i++)
+			out[i] = dev->config[mirrored(dev, off + i, &first,
+						      &width)];
+	else if (have)
 		memcpy(dst, dev->config + off, have);
-	memset((unsigned char *)dst + have, 0, len - have);
+	memset(out + have, 0, len - have);
+}
+
+/* Field by field, each turned around; a piece of a field is none. */
+static int config_write_big(struct vio_dev *dev, uint32_t off,
+			    const unsigned char *src, uint32_t len)
+{
+	int err = VIO_OK;
+
+	while (len && !err) {
+		uint32_t first, width;
+		unsigned char b[8];
+
+		mirrored(dev, off, &first, &width);
+		if (off != first || width > len || width > sizeof(b))
+			return VIO_E_PEER;
+		for (uint32_t i = 0; i < width; i++)
+			b[i] = src[width - 1 - i];
+		err = dev->ops->config_write(dev, off, b, width);
+		off += width;
+		src += width;
+		len -= width;
+	}
+	return err;
 }
 
 int vio_dev_config_write(struct vio_dev *dev, uint32_t off,
@@ -223,6 +277,8 @@ int vio_dev_config_write(struct vio_dev *dev, uint32_t off,
 	if (off > dev->config_len || len > dev->config_len - off ||
 	    !dev->ops->config_write)
 		return VIO_E_PEER;
+	if (vio_unlikely(vio_dev_big_endian(dev)))
+		return config_write_big(dev, off, src, len);
 	return dev->ops->config_write(dev, off, src, len);
 }
 

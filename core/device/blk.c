@@ -300,6 +300,8 @@ static const struct vio_dev_ops blk_ops = {
 	.service = blk_service,
 	.queue_stop = blk_queue_stop,
 	.reset = blk_reset,
+	.config_fields = "844" "211" "4" "1124" "112" "44444" "1111"
+			 "444" "44444",
 	.config_write = blk_config_write,
 };
 

@@ -140,6 +140,7 @@ static const struct vio_dev_ops console_ops = {
 	.service = console_service,
 	.queue_stop = console_queue_stop,
 	.reset = console_reset,
+	.config_fields = "2244",
 	.config_write = console_config_write,
 };
 

@@ -4,10 +4,10 @@
  * of the device core (standard: 4.2.2). It knows no device type and no ring
  * layout.
  */
-#include <vireo/mmio.h>
 #include <vireo/spec/mmio.h>
 #include <vireo/spec/virtio.h>
 #include "core/base/string.h"
+#include "core/transport/common_mmio.h"
 
 static struct vio_mmio_queue *selected(struct vio_mmio *m)
 {
@@ -22,30 +22,14 @@ static struct vio_queue *selected_queue(struct vio_mmio *m)
 
 /* -- interrupts ---------------------------------------------------------- */
 
-/*
- * mmio.device.mmio-device-register-layout.3: an event stands in
- * InterruptStatus from when it takes place until it is acknowledged.
- */
 static void raise_event(struct vio_mmio *m, uint32_t bit)
 {
-	uint32_t old = __atomic_fetch_or(&m->interrupt_status, bit,
-					 __ATOMIC_ACQ_REL);
-
-	if (!old)
-		m->ops->interrupt(m->ctx, true);
+	vio_mmio_raise(&m->interrupt_status, bit, m->ops, m->ctx);
 }
 
 static void acknowledge(struct vio_mmio *m, uint32_t bits)
 {
-	uint32_t old = __atomic_fetch_and(&m->interrupt_status, ~bits,
-					  __ATOMIC_ACQ_REL);
-
-	if (!old || old & ~bits)
-		return;
-	m->ops->interrupt(m->ctx, false);
-	/* An event in between saw the line still up, and left it alone. */
-	if (__atomic_load_n(&m->interrupt_status, __ATOMIC_ACQUIRE))
-		m->ops->interrupt(m->ctx, true);
+	vio_mmio_ack(&m->interrupt_status, bits, m->ops, m->ctx);
 }
 
 static void on_notify(void *ctx, struct vio_queue *q)
@@ -254,29 +238,13 @@ static uint32_t read_register(struct vio_mmio *m, uint64_t off)
 	}
 }
 
-/* Configuration has fields of every width; it is little-endian. */
-static uint64_t read_config(struct vio_mmio *m, uint64_t off, unsigned len)
-{
-	unsigned char b[8] = { 0 };
-	uint64_t v = 0;
-
-	vio_dev_config_read(m->dev, (uint32_t)off, b, len);
-	for (unsigned i = 0; i < len; i++)
-		v |= (uint64_t)b[i] << 8 * i;
-	return v;
-}
-
-static bool width_ok(unsigned len)
-{
-	return len == 1 || len == 2 || len == 4 || len == 8;
-}
-
 uint64_t vio_mmio_read(struct vio_mmio *m, uint64_t off, unsigned len)
 {
-	if (!width_ok(len) || off > UINT32_MAX)
+	if (!vio_mmio_width_ok(len) || off > UINT32_MAX)
 		return 0;
 	if (off >= VIRTIO_MMIO_CONFIG)
-		return read_config(m, off - VIRTIO_MMIO_CONFIG, len);
+		return vio_mmio_config_read(m->dev, off - VIRTIO_MMIO_CONFIG,
+					    len);
 	return len == 4 && !(off % 4) ? read_register(m, off) : 0;
 }
 
@@ -361,23 +329,14 @@ static void write_register(struct vio_mmio *m, uint64_t off, uint32_t v)
 	}
 }
 
-static void write_config(struct vio_mmio *m, uint64_t off, uint64_t v,
-			 unsigned len)
-{
-	unsigned char b[8];
-
-	for (unsigned i = 0; i < len; i++)
-		b[i] = (unsigned char)(v >> 8 * i);
-	vio_dev_config_write(m->dev, (uint32_t)off, b, len);
-}
-
 void vio_mmio_write(struct vio_mmio *m, uint64_t off, uint64_t value,
 		    unsigned len)
 {
-	if (!width_ok(len) || off > UINT32_MAX)
+	if (!vio_mmio_width_ok(len) || off > UINT32_MAX)
 		return;
 	if (off >= VIRTIO_MMIO_CONFIG)
-		write_config(m, off - VIRTIO_MMIO_CONFIG, value, len);
+		vio_mmio_config_write(m->dev, off - VIRTIO_MMIO_CONFIG, value,
+				      len);
 	else if (len == 4 && !(off % 4))
 		write_register(m, off, (uint32_t)value);
 }

@@ -58,7 +58,15 @@ struct vio_dev_ops {
 	/* Back to the state before initialisation; the queues are stopped. */
 	void (*reset)(struct vio_dev *dev);
 
-	/* The driver wrote configuration bytes; the range is inside. Return
+	/*
+	 * The widths of the fields of the configuration, in its order, as
+	 * digits ("8442"); bytes beyond them have width 1. NULL: all. Needed
+	 * for legacy guests of the other byte order alone.
+	 */
+	const char *config_fields;
+
+	/* The driver wrote configuration bytes; the range is inside, the
+	 * bytes are little-endian whatever the guest is. Return
 	 * VIO_OK or VIO_E_PEER (ignored, logged). */
 	int (*config_write)(struct vio_dev *dev, uint32_t off,
 			    const void *src, uint32_t len);

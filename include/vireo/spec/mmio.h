@@ -40,6 +40,12 @@
 #define VIRTIO_MMIO_CONFIG_GENERATION	0x0fc
 #define VIRTIO_MMIO_CONFIG		0x100
 
+/* The legacy layout (4.2.4), where it differs */
+#define VIRTIO_MMIO_VERSION_LEGACY	1
+#define VIRTIO_MMIO_GUEST_PAGE_SIZE	0x028
+#define VIRTIO_MMIO_QUEUE_ALIGN		0x03c
+#define VIRTIO_MMIO_QUEUE_PFN		0x040
+
 /* InterruptStatus, InterruptACK */
 #define VIRTIO_MMIO_INT_VRING		1
 #define VIRTIO_MMIO_INT_CONFIG		2
