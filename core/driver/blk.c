@@ -49,7 +49,7 @@ size_t vio_blkdrv_private_size(const struct vio_vq_limits *limits,
 
 static uint32_t le32_if(const struct vio_drv *drv, unsigned bit, vio_le32 v)
 {
-	return vio_drv_has(drv, bit) ? vio_from_le32(v) : 0;
+	return vio_drv_has(drv, bit) ? vio_drv_from32(drv, v) : 0;
 }
 
 static void read_zoned(struct vio_blkdrv *blk,
@@ -114,12 +114,12 @@ static int read_config(struct vio_blkdrv *blk, uint16_t *queues)
 	err = vio_drv_config_read(drv, 0, &c, config_len(drv));
 	if (err)
 		return err;
-	blk->capacity_sectors = vio_from_le64(c.capacity);
+	blk->capacity_sectors = vio_drv_from64(drv, c.capacity);
 	read_limits(blk, &c);
 	read_zoned(blk, &c.zoned);
 	*queues = 1;
 	if (vio_drv_has(drv, VIRTIO_BLK_F_MQ))
-		*queues = vio_from_le16(c.num_queues);
+		*queues = vio_drv_from16(drv, c.num_queues);
 	blk->read_only = vio_drv_has(drv, VIRTIO_BLK_F_RO);
 	/* blk.driver.device-initialization.2 and .3 */
 	blk->writeback = vio_drv_has(drv, VIRTIO_BLK_F_CONFIG_WCE) ?
@@ -237,13 +237,15 @@ int vio_blkdrv_init(struct vio_blkdrv *blk, const struct vio_bus_ops *bus,
 }
 
 /* The range of a discard or write zeroes; the header's sector stays 0. */
-static void fill_range(struct vio_blkdrv_slot *s,
+static void fill_range(const struct vio_drv *drv,
+		       struct vio_blkdrv_slot *s,
 		       const struct vio_blkdrv_req *req)
 {
 	struct virtio_blk_discard_write_zeroes range = {
-		vio_to_le64(req->sector), vio_to_le32(req->num_sectors),
-		vio_to_le32(req->unmap ? VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP
-				       : 0),
+		vio_drv_to64(drv, req->sector),
+		vio_drv_to32(drv, req->num_sectors),
+		vio_drv_to32(drv, req->unmap ?
+			     VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP : 0),
 	};
 
 	s->range = range;
@@ -291,7 +293,8 @@ static int add(struct vio_blkdrv_queue *q, struct vio_blkdrv_slot *s,
 int vio_blkdrv_submit(struct vio_blkdrv *blk, unsigned queue,
 		      struct vio_blkdrv_req *req)
 {
-	struct virtio_blk_req_hdr hdr = { .type = vio_to_le32(req->type) };
+	struct virtio_blk_req_hdr hdr = {
+		.type = vio_drv_to32(&blk->drv, req->type) };
 	struct vio_blkdrv_queue *q;
 	struct vio_blkdrv_slot *s;
 	int err;
@@ -307,9 +310,9 @@ int vio_blkdrv_submit(struct vio_blkdrv *blk, unsigned queue,
 	req->slot = q->free[q->nr_free - 1];
 	s = &q->slot[req->slot];
 	if (has_range(req->type))
-		fill_range(s, req);
+		fill_range(&blk->drv, s, req);
 	else
-		hdr.sector = vio_to_le64(req->sector);
+		hdr.sector = vio_drv_to64(&blk->drv, req->sector);
 	s->hdr = hdr;
 	s->tail.status = NOT_WRITTEN;
 	err = add(q, s, req);

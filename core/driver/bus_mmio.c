@@ -3,35 +3,35 @@
  * bus_mmio.c - the driver side of the MMIO transport, version 2: what drivers
  * ask of a bus, as register accesses. It knows no device type and no ring.
  */
-#include <vireo/bus_mmio.h>
 #include <vireo/spec/mmio.h>
 #include "core/base/string.h"
+#include "core/driver/bus_mmio.h"
 
 /* Polls of a queue's reset before the device counts as stuck. */
 #define PATIENCE	100000
 
-static uint32_t get(const struct vio_bus_mmio *b, uint32_t off)
-{
-	return b->access->read(b->ctx, off, 4);
-}
+#define get	vio_bus_mmio_get
+#define put	vio_bus_mmio_put
 
-static void put(const struct vio_bus_mmio *b, uint32_t off, uint32_t v)
-{
-	b->access->write(b->ctx, off, v, 4);
-}
-
-int vio_bus_mmio_probe(struct vio_bus_mmio *b,
-		       const struct vio_mmio_access *access, void *ctx)
+int vio_bus_mmio_find(struct vio_bus_mmio *b,
+		      const struct vio_mmio_access *access, void *ctx,
+		      uint32_t version)
 {
 	b->access = access;
 	b->ctx = ctx;
 	b->device_id = 0;
 	/* mmio.driver.device-initialization.1 and .2: in this order */
 	if (get(b, VIRTIO_MMIO_MAGIC_VALUE) != VIRTIO_MMIO_MAGIC ||
-	    get(b, VIRTIO_MMIO_VERSION_REG) != VIRTIO_MMIO_VERSION)
+	    get(b, VIRTIO_MMIO_VERSION_REG) != version)
 		return VIO_E_UNSUPP;
 	b->device_id = get(b, VIRTIO_MMIO_DEVICE_ID);
 	return b->device_id ? VIO_OK : VIO_E_AGAIN;
+}
+
+int vio_bus_mmio_probe(struct vio_bus_mmio *b,
+		       const struct vio_mmio_access *access, void *ctx)
+{
+	return vio_bus_mmio_find(b, access, ctx, VIRTIO_MMIO_VERSION);
 }
 
 uint32_t vio_bus_mmio_interrupt(struct vio_bus_mmio *b)
@@ -45,13 +45,13 @@ uint32_t vio_bus_mmio_interrupt(struct vio_bus_mmio *b)
 	return what;
 }
 
-static int get_status(void *bus, uint32_t *status)
+int vio_bus_mmio_get_status(void *bus, uint32_t *status)
 {
 	*status = get(bus, VIRTIO_MMIO_STATUS);
 	return VIO_OK;
 }
 
-static int set_status(void *bus, uint32_t status)
+int vio_bus_mmio_set_status(void *bus, uint32_t status)
 {
 	put(bus, VIRTIO_MMIO_STATUS, status);
 	return VIO_OK;
@@ -104,7 +104,7 @@ static unsigned width(uint32_t off, uint32_t len)
 	return !(off % 2) && len >= 2 ? 2 : 1;
 }
 
-static int config_read(void *bus, uint32_t off, void *dst, uint32_t len)
+int vio_bus_mmio_config_read(void *bus, uint32_t off, void *dst, uint32_t len)
 {
 	const struct vio_bus_mmio *b = bus;
 	unsigned char *to = dst;
@@ -121,7 +121,8 @@ static int config_read(void *bus, uint32_t off, void *dst, uint32_t len)
 	return VIO_OK;
 }
 
-static int config_write(void *bus, uint32_t off, const void *src, uint32_t len)
+int vio_bus_mmio_config_write(void *bus, uint32_t off, const void *src,
+			      uint32_t len)
 {
 	const struct vio_bus_mmio *b = bus;
 	const unsigned char *from = src;
@@ -138,7 +139,7 @@ static int config_write(void *bus, uint32_t off, const void *src, uint32_t len)
 	return VIO_OK;
 }
 
-static int queue_max(void *bus, uint16_t index, uint16_t *size)
+int vio_bus_mmio_queue_max(void *bus, uint16_t index, uint16_t *size)
 {
 	uint32_t max;
 
@@ -211,7 +212,7 @@ static int shm(void *bus, uint8_t id, struct vio_shm *shm)
 	       VIO_OK : VIO_E_PEER;
 }
 
-static int wait(void *bus, uint16_t index)
+int vio_bus_mmio_wait(void *bus, uint16_t index)
 {
 	struct vio_bus_mmio *b = bus;
 	int err = b->access->wait(b->ctx);
@@ -223,17 +224,17 @@ static int wait(void *bus, uint16_t index)
 }
 
 const struct vio_bus_ops vio_bus_mmio_ops = {
-	.get_status = get_status,
-	.set_status = set_status,
+	.get_status = vio_bus_mmio_get_status,
+	.set_status = vio_bus_mmio_set_status,
 	.get_features = get_features,
 	.set_features = set_features,
 	.generation = generation,
-	.config_read = config_read,
-	.config_write = config_write,
-	.queue_max = queue_max,
+	.config_read = vio_bus_mmio_config_read,
+	.config_write = vio_bus_mmio_config_write,
+	.queue_max = vio_bus_mmio_queue_max,
 	.queue_start = queue_start,
 	.notify = notify,
-	.wait = wait,
+	.wait = vio_bus_mmio_wait,
 	.queue_reset = queue_reset,
 	.shm = shm,
 	.carries = { { 1ull << VIRTIO_F_NOTIFICATION_DATA |

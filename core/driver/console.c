@@ -53,8 +53,8 @@ int vio_condrv_refresh(struct vio_condrv *con)
 					   max_nr_ports));
 	if (err)
 		return err;
-	con->cols = vio_from_le16(c.cols);
-	con->rows = vio_from_le16(c.rows);
+	con->cols = vio_drv_from16(&con->drv, c.cols);
+	con->rows = vio_drv_from16(&con->drv, c.rows);
 	return VIO_OK;
 }
 
@@ -149,7 +149,7 @@ int vio_condrv_print(struct vio_condrv *con, const void *src, size_t len)
 
 int vio_condrv_emergency(struct vio_condrv *con, unsigned char byte)
 {
-	vio_le32 word = vio_to_le32(byte);
+	vio_le32 word = vio_drv_to32(&con->drv, byte);
 
 	if (!vio_drv_has(&con->drv, VIRTIO_CONSOLE_F_EMERG_WRITE))
 		return VIO_E_UNSUPP;

@@ -46,6 +46,22 @@ int vio_drv_reset(struct vio_drv *drv)
 	return VIO_E_IO;
 }
 
+/*
+ * core.other.legacy-interface-device-initialization.1: the same without
+ * FEATURES_OK. ANY_LAYOUT must be accepted
+ * (core.other.legacy-interface-reserved-feature-bits.3).
+ */
+static int negotiate_legacy(struct vio_drv *drv,
+			    const struct vio_features *wanted)
+{
+	const uint64_t low = UINT32_MAX;
+
+	drv->features.w[0] &= low &
+			      (wanted->w[0] | 1ull << VIRTIO_F_ANY_LAYOUT);
+	drv->features.w[1] = 0;
+	return drv->bus->set_features(drv->bus_ctx, &drv->features);
+}
+
 static int negotiate(struct vio_drv *drv, const struct vio_features *wanted)
 {
 	const struct vio_features offered = drv->features;
@@ -86,6 +102,7 @@ int vio_drv_meet(struct vio_drv *drv, const struct vio_bus_ops *bus,
 	memset(drv, 0, sizeof(*drv));
 	drv->bus = bus;
 	drv->bus_ctx = bus_ctx;
+	drv->legacy = bus->legacy_align != 0;
 	err = vio_drv_reset(drv);
 	if (!err)
 		err = add_status(drv, VIRTIO_STATUS_ACKNOWLEDGE);
@@ -103,7 +120,8 @@ void vio_drv_give_up(struct vio_drv *drv)
 
 int vio_drv_agree(struct vio_drv *drv, const struct vio_features *wanted)
 {
-	int err = negotiate(drv, wanted);
+	int err = drv->legacy ? negotiate_legacy(drv, wanted) :
+				negotiate(drv, wanted);
 
 	if (err == VIO_E_UNSUPP)
 		vio_drv_give_up(drv);
@@ -137,11 +155,14 @@ int vio_drv_queue(struct vio_drv *drv, uint16_t index, struct vio_vq *vq,
 		return err;
 	if (!max)
 		return VIO_E_UNSUPP;
+	if (drv->bus->size_fixed && l.size < max)
+		return VIO_E_NOSPC;
 	while (l.size > max)
 		l.size /= 2;
 	if (l.indirect_max > l.size)
 		l.indirect_max = l.size;
-	err = vio_vq_init(vq, &l, &drv->features, mem);
+	err = vio_vq_init_legacy(vq, &l, &drv->features, mem,
+				 drv->bus->legacy_align);
 	if (err)
 		return err;
 	return drv->bus->queue_start(drv->bus_ctx, index, &vq->layout);
@@ -165,6 +186,47 @@ int vio_drv_ready(struct vio_drv *drv)
 	return add_status(drv, VIRTIO_STATUS_DRIVER_OK);
 }
 
+/* The same bytes once more? A piece of it at a time. */
+static int same_again(struct vio_drv *drv, uint32_t off,
+		      const unsigned char *was, uint32_t len, bool *same)
+{
+	unsigned char now[16];
+	int err = VIO_OK;
+
+	*same = true;
+	while (len && *same && !err) {
+		uint32_t n = len < sizeof(now) ? len : sizeof(now);
+
+		err = drv->bus->config_read(drv->bus_ctx, off, now, n);
+		*same = !memcmp(now, was, n);
+		off += n;
+		was += n;
+		len -= n;
+	}
+	return err;
+}
+
+/*
+ * core.other.legacy-interface-device-configuration-space.1: without a
+ * generation, read until the same comes twice.
+ */
+static int config_read_twice(struct vio_drv *drv, uint32_t off, void *dst,
+			     uint32_t len)
+{
+	bool same;
+	unsigned i;
+	int err;
+
+	for (i = 0; i < PATIENCE; i++) {
+		err = drv->bus->config_read(drv->bus_ctx, off, dst, len);
+		if (!err)
+			err = same_again(drv, off, dst, len, &same);
+		if (err || same)
+			return err;
+	}
+	return VIO_E_IO;
+}
+
 int vio_drv_config_read(struct vio_drv *drv, uint32_t off, void *dst,
 			uint32_t len)
 {
@@ -172,6 +234,8 @@ int vio_drv_config_read(struct vio_drv *drv, uint32_t off, void *dst,
 	unsigned i;
 	int err;
 
+	if (drv->legacy)
+		return config_read_twice(drv, off, dst, len);
 	if (!drv->bus->generation)
 		return drv->bus->config_read(drv->bus_ctx, off, dst, len);
 	/* core.driver.device-configuration-space.4 and what precedes it:

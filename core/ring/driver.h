@@ -42,6 +42,10 @@ static inline const struct vio_vq_ops *vio_vq_layout(bool packed)
 #endif
 }
 
+/* A split ring's areas as the legacy interface has them; fills vq->layout. */
+int vio_vq_legacy_layout(struct vio_vq *vq, struct vio_arena *shared,
+			 uint32_t align);
+
 #define VIO_VQ_LINE	64	/* bytes; areas of a ring share no cache line */
 
 /* The guest address of shared bytes; false if they leave the window. */

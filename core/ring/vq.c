@@ -57,6 +57,13 @@ size_t vio_vq_private_size(const struct vio_vq_limits *l)
 int vio_vq_init(struct vio_vq *vq, const struct vio_vq_limits *limits,
 		const struct vio_features *features, struct vio_drv_mem *mem)
 {
+	return vio_vq_init_legacy(vq, limits, features, mem, 0);
+}
+
+int vio_vq_init_legacy(struct vio_vq *vq, const struct vio_vq_limits *limits,
+		       const struct vio_features *features,
+		       struct vio_drv_mem *mem, uint32_t align)
+{
 	bool packed = vio_has(features, VIRTIO_F_RING_PACKED);
 	struct vio_vq_limits l = *limits;
 	int err;
@@ -79,7 +86,10 @@ int vio_vq_init(struct vio_vq *vq, const struct vio_vq_limits *limits,
 				  _Alignof(struct vio_vq_slot));
 	if (!vq->slot)
 		return VIO_E_NOSPC;
-	err = vq->ops->layout(vq, &mem->shared);
+	if (align && packed)
+		return VIO_E_INVAL;
+	err = align ? vio_vq_legacy_layout(vq, &mem->shared, align) :
+		      vq->ops->layout(vq, &mem->shared);
 	if (err)
 		return err;
 	if (l.indirect_max) {

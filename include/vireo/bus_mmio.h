@@ -45,6 +45,16 @@ int vio_bus_mmio_probe(struct vio_bus_mmio *bus,
 		       const struct vio_mmio_access *access, void *ctx);
 
 /*
+ * The same for devices of version 1, the legacy interface: give
+ * &vio_bus_mmio_legacy_ops to the driver's init then. The shared part of the
+ * window is for the ring below 2^44, and begins at a multiple of 4096 for the
+ * device as for us.
+ */
+extern const struct vio_bus_ops vio_bus_mmio_legacy_ops;
+int vio_bus_mmio_legacy_probe(struct vio_bus_mmio *bus,
+			      const struct vio_mmio_access *access, void *ctx);
+
+/*
  * vio_bus_mmio_interrupt() - the interrupt came: acknowledge, first of all,
  * and say what happened. Returns VIRTIO_MMIO_INT_* bits; look into each queue
  * for used buffers, or at the configuration, after this.

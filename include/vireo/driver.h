@@ -71,6 +71,8 @@ struct vio_bus_ops {
 	 * many bytes. 0: not legacy.
 	 */
 	uint32_t legacy_align;
+	/* Queues have the size that queue_max() gives, and no other. */
+	bool size_fixed;
 };
 
 /* -- a device as its driver knows it ------------------------------------- */
@@ -80,13 +82,50 @@ struct vio_drv {
 	void *bus_ctx;
 	struct vio_features features;	/* as negotiated */
 	uint32_t status;		/* bits we have set */
+	bool legacy;			/* the bus has no other interface */
 };
+
+/*
+ * Numbers that a device has in little-endian, or, through the legacy
+ * interface, in the order of this machine: configuration, headers.
+ */
+static inline uint16_t vio_drv_from16(const struct vio_drv *drv, vio_le16 v)
+{
+	return drv->legacy ? v.raw : vio_from_le16(v);
+}
+
+static inline uint32_t vio_drv_from32(const struct vio_drv *drv, vio_le32 v)
+{
+	return drv->legacy ? v.raw : vio_from_le32(v);
+}
+
+static inline uint64_t vio_drv_from64(const struct vio_drv *drv, vio_le64 v)
+{
+	return drv->legacy ? v.raw : vio_from_le64(v);
+}
+
+static inline vio_le32 vio_drv_to32(const struct vio_drv *drv, uint32_t v)
+{
+	vio_le32 raw = { v };
+
+	return drv->legacy ? raw : vio_to_le32(v);
+}
+
+static inline vio_le64 vio_drv_to64(const struct vio_drv *drv, uint64_t v)
+{
+	vio_le64 raw = { v };
+
+	return drv->legacy ? raw : vio_to_le64(v);
+}
 
 /*
  * vio_drv_begin() - reset the device, acknowledge it, agree on features
  * (standard: 3.1.1, steps 1 to 6): those of @wanted that it offers.
  * Returns VIO_OK, VIO_E_UNSUPP if it is no VERSION_1 device or refuses the
  * features (status FAILED then), or what the bus says.
+ *
+ * On a bus of the legacy interface a device has no VERSION_1, nor a way to
+ * refuse; each queue takes vio_vq_legacy_extra() bytes of shared memory more.
  */
 int vio_drv_begin(struct vio_drv *drv, const struct vio_bus_ops *bus,
 		  void *bus_ctx, const struct vio_features *wanted);

@@ -153,6 +153,16 @@ size_t vio_vq_private_size(const struct vio_vq_limits *limits);
 int vio_vq_init(struct vio_vq *vq, const struct vio_vq_limits *limits,
 		const struct vio_features *features, struct vio_drv_mem *mem);
 
+/*
+ * vio_vq_init_legacy() - the same for the legacy interface: a split ring in
+ * one piece at a multiple of @align, in this machine's byte order. Takes
+ * vio_vq_legacy_extra() bytes of shared memory more. @align 0: not legacy.
+ */
+int vio_vq_init_legacy(struct vio_vq *vq, const struct vio_vq_limits *limits,
+		       const struct vio_features *features,
+		       struct vio_drv_mem *mem, uint32_t align);
+size_t vio_vq_legacy_extra(uint32_t align);
+
 /* Forget all buffers; the device has been reset or the queue never ran. */
 void vio_vq_reset(struct vio_vq *vq);
 

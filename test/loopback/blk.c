@@ -589,7 +589,7 @@ TEST("blk: a new capacity reaches the driver, and holds in the device",
 	req.nr_seg = 1;
 	req.sector = SECTORS - 1;
 	vio_blk_resize(&f.dev, SECTORS / 2);
-	CHECK_EQ(f.loop.config_changes, 1);
+	CHECK_EQ(loop_config_changes(&f.loop), 1);
 	CHECK_EQ(vio_blkdrv_sync(&f.drv, 0, &req), VIO_E_IO);
 	CHECK_EQ(vio_blkdrv_refresh(&f.drv), VIO_OK);
 	CHECK_EQ(f.drv.capacity_sectors, SECTORS / 2);

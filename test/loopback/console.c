@@ -187,7 +187,7 @@ TEST("console: size, resize, emergency write",
 	CHECK_EQ(f.drv.cols, 80);
 	CHECK_EQ(f.drv.rows, 25);
 	vio_console_resize(&f.dev, 132, 50);
-	CHECK_EQ(f.loop.config_changes, 1);
+	CHECK_EQ(loop_config_changes(&f.loop), 1);
 	CHECK_EQ(vio_condrv_refresh(&f.drv), VIO_OK);
 	CHECK_EQ(f.drv.cols, 132);
 	CHECK_EQ(f.drv.rows, 50);

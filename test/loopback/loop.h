@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A bus that is no bus: it calls the verbs of a device in the same process.
+ * A device and its driver in one process, over a bus in memory: one that calls
+ * the device's verbs, or a transport's two sides back to back.
  * Memory is one file that both sides map, each at its own address, and the
  * device in three regions, so that no pointer of one is any use to the other.
  *
@@ -11,9 +12,9 @@
 #ifndef TEST_LOOPBACK_LOOP_H
 #define TEST_LOOPBACK_LOOP_H
 
-#include <vireo/dev.h>
+#include <vireo/bus_mmio.h>
 #include <vireo/dma.h>
-#include <vireo/driver.h>
+#include <vireo/mmio_legacy.h>
 
 #include "vtest.h"
 
@@ -22,6 +23,24 @@
 #define LOOP_GUEST_BASE	0x40000000u
 
 struct loop {
+	/* First: a pointer to a loop is one to its bus. */
+	union {
+		struct vio_bus_mmio mmio;
+	} bus;
+	union {
+		struct {
+			struct vio_mmio mmio;
+			struct vio_mmio_queue mmio_queue[LOOP_QUEUES];
+		};
+		struct {
+			struct vio_mmio_legacy legacy;
+			struct vio_mmio_legacy_queue
+				legacy_queue[LOOP_QUEUES];
+		};
+	} side;			/* the device's, of the transport */
+	bool line;		/* the interrupt's */
+	struct vio_log log;
+
 	struct vio_window window;	/* the driver's sight */
 	unsigned char *device_map;	/* the device's, region by region */
 	struct vio_region region[LOOP_REGIONS];
@@ -55,13 +74,23 @@ struct loop {
 	const char *last_log;		/* what the device said last */
 };
 
-extern const struct vio_bus_ops loop_bus;
+/*
+ * One of the files loop_*.c is linked: the bus that a test program runs over.
+ * Give &loop_bus and the loop to a driver's init, after loop_attach().
+ */
+extern struct vio_bus_ops loop_bus;
+extern const bool loop_legacy;		/* of the legacy interface */
 
 /* Memory, and @nr queues that vio_*_init() of a device can have. */
 void loop_init(struct loop *l, unsigned nr, uint16_t ctx_size, uint64_t seed);
 /* The device's init ran: put it behind the bus. */
 void loop_attach(struct loop *l, struct vio_dev *dev);
 void loop_fini(struct loop *l);
+/* For the files of the buses: what any of them does first. */
+void loop_adopt(struct loop *l, struct vio_dev *dev);
+
+/* How many changes of the configuration the driver was told of. */
+unsigned loop_config_changes(struct loop *l);
 
 /* One random thing happens; false when nothing is left to happen. */
 bool loop_step(struct loop *l);

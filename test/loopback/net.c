@@ -304,7 +304,7 @@ TEST("net: the driver reads address, MTU and link, and hears of a change",
 	CHECK_EQ(f.drv.mtu, LONGEST);
 	CHECK(f.drv.link_up);
 	vio_net_link(&f.dev, false);
-	CHECK_EQ(f.loop.config_changes, 1);
+	CHECK_EQ(loop_config_changes(&f.loop), 1);
 	CHECK_EQ(vio_netdrv_refresh(&f.drv), VIO_OK);
 	CHECK(!f.drv.link_up);
 	/* Buffers that could not hold a packet of the MTU are refused. */

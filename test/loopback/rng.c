@@ -98,7 +98,7 @@ TEST("rng: what the source gives is what the driver gets, in every feature set",
 			CHECK_MEMEQ(buf, expected, got);
 		}
 		CHECK_EQ(f.dev.bytes, f.source.given);
-		if (set & LOOP_BOUNCE)
+		if (f.loop.own)
 			CHECK_EQ(f.loop.bounce.bytes_out, f.source.given);
 		loop_fini(&f.loop);
 	}

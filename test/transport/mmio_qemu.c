@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * mmio_qemu.c - our drivers and our MMIO bus against QEMU's own devices, on
- * split and on packed rings.
+ * split and on packed rings, in version 2 and in the legacy version 1.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +22,7 @@
 static struct qtest q;
 static uint32_t base;		/* of the device that is used */
 static unsigned patience;
+static bool legacy;		/* version 1 */
 static unsigned char priv[1 << 20] __attribute__((aligned(64)));
 
 static uint32_t access_read(void *ctx, uint32_t off, unsigned len)
@@ -82,7 +83,9 @@ static struct vio_bus_mmio find(uint32_t device_id)
 		int err;
 
 		base = FIRST + i * 512;
-		err = vio_bus_mmio_probe(&bus, &access_qemu, NULL);
+		err = legacy ?
+		      vio_bus_mmio_legacy_probe(&bus, &access_qemu, NULL) :
+		      vio_bus_mmio_probe(&bus, &access_qemu, NULL);
 		if (err == VIO_OK && bus.device_id == device_id)
 			return bus;
 		free_places += err == VIO_E_AGAIN;
@@ -103,10 +106,17 @@ static struct vio_drv_mem memory(void)
 }
 
 #define MODERN	"-global", "virtio-mmio.force-legacy=false"
+#define VERSION	"-global", legacy ? "virtio-mmio.force-legacy=true" : \
+				    "virtio-mmio.force-legacy=false"
+
+static const struct vio_bus_ops *bus_ops(void)
+{
+	return legacy ? &vio_bus_mmio_legacy_ops : &vio_bus_mmio_ops;
+}
 
 static void use_rng(bool packed)
 {
-	const char *const args[] = { MODERN, "-device", packed ?
+	const char *const args[] = { VERSION, "-device", packed ?
 		"virtio-rng-device,packed=on" : "virtio-rng-device", NULL };
 	const struct vio_vq_limits limits = { 64, 0 };
 	struct vio_features f = { { 1ull << VIRTIO_F_RING_PACKED |
@@ -121,7 +131,7 @@ static void use_rng(bool packed)
 	start(args);
 	bus = find(VIRTIO_ID_ENTROPY);
 	mem = memory();
-	CHECK_EQ(vio_rngdrv_init(&drv, &vio_bus_mmio_ops, &bus, &f, &limits,
+	CHECK_EQ(vio_rngdrv_init(&drv, bus_ops(), &bus, &f, &limits,
 				 &mem), VIO_OK);
 	CHECK_EQ(vio_drv_has(&drv.drv, VIRTIO_F_RING_PACKED), packed);
 	for (unsigned i = 0; i < 100; i++) {
@@ -140,7 +150,7 @@ static void use_rng(bool packed)
 static void use_blk(const char *device, uint64_t ring_features, bool packed)
 {
 	char drive[128], path[] = "/tmp/vireo-disk-XXXXXX";
-	const char *const args[] = { MODERN, "-blockdev", drive, "-device",
+	const char *const args[] = { VERSION, "-blockdev", drive, "-device",
 				     device, NULL };
 	const struct vio_vq_limits limits = { 64, 8 };
 	struct vio_features f = vio_blkdrv_features();
@@ -162,7 +172,7 @@ static void use_blk(const char *device, uint64_t ring_features, bool packed)
 	f.w[0] |= ring_features;
 	bus = find(VIRTIO_ID_BLOCK);
 	mem = memory();
-	CHECK_EQ(vio_blkdrv_init(&drv, &vio_bus_mmio_ops, &bus, &f, &limits,
+	CHECK_EQ(vio_blkdrv_init(&drv, bus_ops(), &bus, &f, &limits,
 				 1, &mem), VIO_OK);
 	CHECK_EQ(vio_drv_has(&drv.drv, VIRTIO_F_RING_PACKED), packed);
 	CHECK_EQ(drv.capacity_sectors, 256);
@@ -227,6 +237,20 @@ TEST("QEMU's disk, packed, indirect and event index", "")
 	use_blk("virtio-blk-device,drive=d,packed=on", SPLIT |
 		1ull << VIRTIO_F_RING_PACKED | 1ull << VIRTIO_F_EVENT_IDX |
 		1ull << VIRTIO_F_INDIRECT_DESC, true);
+}
+
+TEST("QEMU's devices in their legacy form",
+     "core.other.legacy-interface-feature-bits.1 "
+     "core.other.legacy-interface-device-initialization.1 "
+     "split.other.legacy-interfaces-virtqueue-layout.1 "
+     "split.other.legacy-interfaces-virtqueue-layout.2")
+{
+	legacy = true;
+	use_rng(false);
+	use_blk("virtio-blk-device,drive=d", 0, false);
+	use_blk("virtio-blk-device,drive=d", 1ull << VIRTIO_F_EVENT_IDX |
+		1ull << VIRTIO_F_INDIRECT_DESC, false);
+	legacy = false;
 }
 
 TEST("places without a device are free, not in error",
