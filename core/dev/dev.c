@@ -27,10 +27,14 @@ static void queue_stopping(struct vio_queue *q)
 		q->dev->ops->queue_stop(q->dev, q);
 }
 
+static void suspend_when_idle(struct vio_dev *dev);
+
 static void queue_quiesced(struct vio_queue *q)
 {
 	if (q->dev->resetting)
 		vio_dev_reset(q->dev);
+	else if (q->dev->suspending)
+		suspend_when_idle(q->dev);
 }
 
 static void queue_log(struct vio_queue *q, enum vio_log_level level,
@@ -114,6 +118,7 @@ int vio_dev_reset(struct vio_dev *dev)
 
 	/* core.device.device-reset: no interaction with queues afterwards. */
 	dev->resetting = true;
+	dev->suspending = false;
 	for (unsigned i = 0; i < dev->nr_queues; i++) {
 		struct vio_queue *q = &dev->queue[i];
 
@@ -123,6 +128,7 @@ int vio_dev_reset(struct vio_dev *dev)
 	if (inflight)
 		return VIO_E_AGAIN;
 	dev->resetting = false;
+	dev->changed_meanwhile = false;
 	dev->driver = (struct vio_features){ { 0, 0 } };
 	if (dev->ops->reset)
 		dev->ops->reset(dev);
@@ -130,6 +136,106 @@ int vio_dev_reset(struct vio_dev *dev)
 	__atomic_store_n(&dev->status, 0, __ATOMIC_RELEASE);
 	return VIO_OK;
 }
+
+/* -- suspended (3.5) ----------------------------------------------------- */
+
+static bool is_suspended(const struct vio_dev *dev)
+{
+	return dev->suspending ||
+	       (vio_dev_status(dev) & VIRTIO_STATUS_SUSPEND);
+}
+
+/* Both at once: nobody sees a device that neither runs nor is suspended. */
+static void status_swap(struct vio_dev *dev, uint32_t clear, uint32_t set)
+{
+	uint32_t old = vio_dev_status(dev);
+
+	while (!__atomic_compare_exchange_n(&dev->status, &old,
+					    (old & ~clear) | set, false,
+					    __ATOMIC_ACQ_REL,
+					    __ATOMIC_ACQUIRE))
+		;
+}
+
+/* core.device.device-suspend.8: when all that is in flight has been used */
+static void suspend_when_idle(struct vio_dev *dev)
+{
+	for (unsigned i = 0; i < dev->nr_queues; i++)
+		if (dev->queue[i].inflight)
+			return;
+	dev->suspending = false;
+	status_swap(dev, VIRTIO_STATUS_DRIVER_OK, VIRTIO_STATUS_SUSPEND);
+}
+
+/* Queues stop, as for a reset, but their places are kept. */
+static void suspend(struct vio_dev *dev)
+{
+	dev->suspending = true;
+	for (unsigned i = 0; i < dev->nr_queues; i++) {
+		struct vio_queue *q = &dev->queue[i];
+		struct vio_mem *mem = q->mem;
+
+		if (q->state != VIO_QUEUE_RUNNING)
+			continue;
+		vio_queue_stop(q);
+		q->resume = mem;
+	}
+	suspend_when_idle(dev);
+}
+
+static bool resume_queue(struct vio_queue *q)
+{
+	struct vio_mem *mem = q->resume;
+	const struct vio_queue_layout layout = q->layout;
+
+	q->resume = NULL;
+	/* It was reset, or given anew, while it slept. */
+	if (!mem || q->state != VIO_QUEUE_STOPPED)
+		return true;
+	return vio_queue_start(q, mem, &layout, vio_queue_avail_base(q),
+			       vio_queue_used_base(q)) == VIO_OK;
+}
+
+/* core.device.device-suspend.7 */
+static void resume(struct vio_dev *dev)
+{
+	bool ok = true;
+
+	for (unsigned i = 0; i < dev->nr_queues; i++)
+		ok &= resume_queue(&dev->queue[i]);
+	status_swap(dev, VIRTIO_STATUS_SUSPEND, VIRTIO_STATUS_DRIVER_OK);
+	if (!ok)
+		vio_dev_needs_reset(dev);
+	for (unsigned i = 0; i < dev->nr_queues; i++)
+		vio_dev_queue_ready(dev, &dev->queue[i]);
+	/* core.device.device-suspend.5 */
+	if (dev->changed_meanwhile && dev->transport)
+		dev->transport->config_changed(dev->transport_ctx);
+	dev->changed_meanwhile = false;
+}
+
+/* Did the driver write anything that suspends, resumes, or comes amid? */
+static bool suspend_status(struct vio_dev *dev, uint32_t old, uint32_t status)
+{
+	if (old & VIRTIO_STATUS_SUSPEND) {
+		if (status & VIRTIO_STATUS_DRIVER_OK)
+			resume(dev);
+		return true;
+	}
+	if (dev->suspending)
+		return true;
+	/* core.device.device-suspend.1: not before DRIVER_OK; .6: a device
+	 * that needs a reset says so already */
+	if (!(status & VIRTIO_STATUS_SUSPEND) ||
+	    !(old & VIRTIO_STATUS_DRIVER_OK) ||
+	    old & VIRTIO_STATUS_NEEDS_RESET ||
+	    !vio_dev_has(dev, VIRTIO_F_SUSPEND))
+		return false;
+	suspend(dev);
+	return true;
+}
+
+/* -- the driver's writes ------------------------------------------------- */
 
 /*
  * core.device.feature-bits: FEATURES_OK only for a set that we can honour.
@@ -155,7 +261,7 @@ void vio_dev_set_status(struct vio_dev *dev, uint32_t status)
 		vio_dev_reset(dev);
 		return;
 	}
-	if (dev->resetting)
+	if (dev->resetting || suspend_status(dev, old, status))
 		return;
 	/* A driver may not clear bits, nor set those that are ours. */
 	add = status & ~old & (VIRTIO_STATUS_ACKNOWLEDGE |
@@ -275,7 +381,7 @@ int vio_dev_config_write(struct vio_dev *dev, uint32_t off,
 			 const void *src, uint32_t len)
 {
 	if (off > dev->config_len || len > dev->config_len - off ||
-	    !dev->ops->config_write)
+	    !dev->ops->config_write || is_suspended(dev))
 		return VIO_E_PEER;
 	if (vio_unlikely(vio_dev_big_endian(dev)))
 		return config_write_big(dev, off, src, len);
@@ -285,6 +391,11 @@ int vio_dev_config_write(struct vio_dev *dev, uint32_t off,
 void vio_dev_config_changed(struct vio_dev *dev)
 {
 	__atomic_fetch_add(&dev->generation, 1, __ATOMIC_ACQ_REL);
+	/* core.device.device-suspend.4 */
+	if (is_suspended(dev)) {
+		dev->changed_meanwhile = true;
+		return;
+	}
 	/* core.device.notifications: none before DRIVER_OK. */
 	if ((vio_dev_status(dev) & VIRTIO_STATUS_DRIVER_OK) && dev->transport)
 		dev->transport->config_changed(dev->transport_ctx);

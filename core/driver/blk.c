@@ -135,9 +135,9 @@ int vio_blkdrv_set_writeback(struct vio_blkdrv *blk, bool on)
 
 	if (!vio_drv_has(&blk->drv, VIRTIO_BLK_F_CONFIG_WCE))
 		return VIO_E_UNSUPP;
-	err = blk->drv.bus->config_write(blk->drv.bus_ctx,
-					 offsetof(struct virtio_blk_config,
-						  writeback), &mode, 1);
+	err = vio_drv_config_write(&blk->drv,
+				   offsetof(struct virtio_blk_config,
+					    writeback), &mode, 1);
 	if (!err)
 		blk->writeback = on;
 	return err;

@@ -153,7 +153,7 @@ int vio_condrv_emergency(struct vio_condrv *con, unsigned char byte)
 
 	if (!vio_drv_has(&con->drv, VIRTIO_CONSOLE_F_EMERG_WRITE))
 		return VIO_E_UNSUPP;
-	return con->drv.bus->config_write(con->drv.bus_ctx,
+	return vio_drv_config_write(&con->drv,
 			offsetof(struct virtio_console_config, emerg_wr),
 			&word, sizeof(word));
 }

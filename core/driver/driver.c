@@ -31,6 +31,7 @@ int vio_drv_reset(struct vio_drv *drv)
 	int err;
 
 	drv->status = 0;
+	drv->suspended = false;
 	err = drv->bus->set_status(drv->bus_ctx, 0);
 	if (err)
 		return err;
@@ -84,6 +85,8 @@ static int negotiate(struct vio_drv *drv, const struct vio_features *wanted)
 	/* core.driver.reserved-feature-bits.6: whatever the type's driver */
 	if (vio_has(&offered, VIRTIO_F_ORDER_PLATFORM))
 		vio_feature_set(&drv->features, VIRTIO_F_ORDER_PLATFORM);
+	if (vio_has(&offered, VIRTIO_F_SUSPEND))
+		vio_feature_set(&drv->features, VIRTIO_F_SUSPEND);
 	err = drv->bus->set_features(drv->bus_ctx, &drv->features);
 	if (!err)
 		err = add_status(drv, VIRTIO_STATUS_FEATURES_OK);
@@ -253,11 +256,21 @@ int vio_drv_config_read(struct vio_drv *drv, uint32_t off, void *dst,
 	return VIO_E_IO;
 }
 
+int vio_drv_config_write(struct vio_drv *drv, uint32_t off, const void *src,
+			 uint32_t len)
+{
+	/* core.driver.device-suspend.5 */
+	if (drv->suspended)
+		return VIO_E_STATE;
+	return drv->bus->config_write(drv->bus_ctx, off, src, len);
+}
+
 void vio_drv_kick(struct vio_drv *drv, uint16_t index, struct vio_vq *vq)
 {
 	uint16_t next = 0;
 
-	if (!vio_vq_publish(vq))
+	/* core.driver.device-suspend.3 and .4 */
+	if (drv->suspended || !vio_vq_publish(vq))
 		return;
 	if (vio_drv_has(drv, VIRTIO_F_NOTIFICATION_DATA))
 		next = vio_vq_next(vq);

@@ -225,6 +225,7 @@ unsigned vio_queue_stop(struct vio_queue *q)
 	if (q->state != VIO_QUEUE_STOPPED)
 		q->owner->stopping(q);
 	q->state = VIO_QUEUE_STOPPED;
+	q->resume = NULL;
 	if (!q->inflight)
 		quiesced(q);
 	return q->inflight;

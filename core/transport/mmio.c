@@ -353,5 +353,6 @@ void vio_mmio_init(struct vio_mmio *m, struct vio_dev *dev,
 	reset_registers(m);
 	vio_feature_set(&dev->offered, VIRTIO_F_RING_RESET);
 	vio_feature_set(&dev->offered, VIRTIO_F_NOTIFICATION_DATA);
+	vio_dev_suspendable(dev);
 	vio_dev_attach(dev, &transport_ops, m, log);
 }

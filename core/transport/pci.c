@@ -204,6 +204,7 @@ int vio_pci_init(struct vio_pci *p, const struct vio_pci_conf *conf,
 	vio_pci_irq_update(p);
 	vio_pci_registers_reset(p);
 	vio_feature_set(&dev->offered, VIRTIO_F_RING_RESET);
+	vio_dev_suspendable(dev);
 	if (conf->notification_data)
 		vio_feature_set(&dev->offered, VIRTIO_F_NOTIFICATION_DATA);
 	if (conf->notif_config_data)

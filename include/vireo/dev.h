@@ -104,6 +104,8 @@ struct vio_dev {
 	uint16_t nr_shm;
 
 	bool resetting;			/* waits for requests in flight */
+	bool suspending;		/* the same, to be suspended */
+	bool changed_meanwhile;		/* configuration, while suspended */
 	bool transitional;		/* vio_dev_transitional() */
 	bool guest_big;			/* vio_dev_set_guest_endian() */
 };
@@ -134,6 +136,16 @@ void vio_dev_attach(struct vio_dev *dev, const struct vio_transport_ops *ops,
 static inline void vio_dev_behind_iommu(struct vio_dev *dev)
 {
 	vio_feature_set(&dev->offered, VIRTIO_F_ACCESS_PLATFORM);
+}
+
+/*
+ * The transport's status register has SUSPEND: offer that feature. Before the
+ * driver reads the features. A suspended device has no running queue and goes
+ * on where it was; like a reset it needs all queues on the control thread.
+ */
+static inline void vio_dev_suspendable(struct vio_dev *dev)
+{
+	vio_feature_set(&dev->offered, VIRTIO_F_SUSPEND);
 }
 
 /* -- the legacy interface ------------------------------------------------ */

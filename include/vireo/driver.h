@@ -83,6 +83,7 @@ struct vio_drv {
 	struct vio_features features;	/* as negotiated */
 	uint32_t status;		/* bits we have set */
 	bool legacy;			/* the bus has no other interface */
+	bool suspended;			/* vio_drv_suspend() */
 };
 
 /*
@@ -164,6 +165,23 @@ int vio_drv_queue_again(struct vio_drv *drv, uint16_t index,
 /* All queues are set up: DRIVER_OK. */
 int vio_drv_ready(struct vio_drv *drv);
 
+/*
+ * vio_drv_suspend() - suspend the device, and wait until it has used all
+ * buffers that it was working on and says so (standard: 3.5). Until
+ * vio_drv_resume() nothing is published, notified or configured; take back
+ * buffers as ever. Returns VIO_OK, VIO_E_UNSUPP where SUSPEND was not agreed
+ * on, VIO_E_STATE before vio_drv_ready(), VIO_E_PEER where the device cannot
+ * and needs a reset.
+ */
+int vio_drv_suspend(struct vio_drv *drv);
+
+/*
+ * vio_drv_resume() - let it go on, and wait until it does; then kick each
+ * queue that got buffers meanwhile. VIO_OK, VIO_E_STATE, or VIO_E_PEER where
+ * the device cannot and needs a reset.
+ */
+int vio_drv_resume(struct vio_drv *drv);
+
 /* Reset the device and wait until it says so. */
 int vio_drv_reset(struct vio_drv *drv);
 
@@ -175,6 +193,10 @@ static inline bool vio_drv_has(const struct vio_drv *drv, unsigned bit)
 /* A copy of configuration bytes that belong together. */
 int vio_drv_config_read(struct vio_drv *drv, uint32_t off, void *dst,
 			uint32_t len);
+
+/* Write configuration. VIO_E_STATE while the device is suspended. */
+int vio_drv_config_write(struct vio_drv *drv, uint32_t off, const void *src,
+			 uint32_t len);
 
 /* Publish, and notify if the device wants it. */
 void vio_drv_kick(struct vio_drv *drv, uint16_t index, struct vio_vq *vq);

@@ -64,8 +64,8 @@ struct vio_mmio {
 /*
  * vio_mmio_init() - put a device behind registers. @queue: storage for one
  * entry a queue of @dev; @mem: the guest's memory, which outlives the device;
- * @log may be NULL. RING_RESET and NOTIFICATION_DATA are added to what the
- * device offers.
+ * @log may be NULL. RING_RESET, NOTIFICATION_DATA and SUSPEND are added to
+ * what the device offers.
  */
 void vio_mmio_init(struct vio_mmio *m, struct vio_dev *dev,
 		   struct vio_mem *mem, struct vio_mmio_queue *queue,

@@ -133,8 +133,8 @@ struct vio_pci {
 /*
  * vio_pci_init() - put a device behind a PCI function. @queue: storage for
  * one entry a queue of @dev; @vector: for conf->vectors entries; @mem: the
- * guest's memory, which outlives the device; @log may be NULL. RING_RESET is
- * added to what the device offers. Returns VIO_OK, VIO_E_INVAL, or
+ * guest's memory, which outlives the device; @log may be NULL. RING_RESET and
+ * SUSPEND are added to what the device offers. Returns VIO_OK, VIO_E_INVAL, or
  * VIO_E_NOSPC if the capabilities do not fit.
  */
 int vio_pci_init(struct vio_pci *p, const struct vio_pci_conf *conf,

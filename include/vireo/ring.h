@@ -199,6 +199,7 @@ struct vio_queue {
 	struct vio_seg *overflow;
 	struct vio_queue_limits limits;
 	struct vio_queue_layout layout;
+	struct vio_mem *resume;	/* suspended on this map; NULL: it is not */
 	uint8_t log_how;	/* enum vio_log_ring */
 	vio_addr log_at;
 	struct {
