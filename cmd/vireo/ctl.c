@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* vireo ctl: say a command to a daemon's control socket, print the answer. */
-#include "ask.h"
 #include "cmd.h"
 #include "util.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "host/control_client.h"
+#include "host/log.h"
 
 static const char usage[] =
 "Usage: vireo ctl SOCKET COMMAND [ARGUMENT...]\n"
@@ -25,6 +27,7 @@ int cmd_ctl(int argc, char **argv)
 		fputs(usage, stdout);
 		return 0;
 	}
+	log_init("vireo", LOG_LEVEL_INFO);
 	if (argc < 3 || argv[1][0] == '-') {
 		fputs(usage, stderr);
 		return 2;
@@ -39,10 +42,10 @@ int cmd_ctl(int argc, char **argv)
 		}
 		len += (size_t)n;
 	}
-	rc = ask_daemon(argv[1], line, &answer);
+	rc = control_ask(argv[1], line, &answer);
 	if (rc)
 		return 1;
-	result = answer_result(answer);
+	result = control_result(answer);
 	if (result)
 		fputs(result, stdout);
 	free(answer);

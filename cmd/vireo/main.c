@@ -36,6 +36,7 @@ static const char usage[] =
 "  run       boot a Linux guest that lives on our devices\n"
 "  doctor    say what this machine can and cannot do, and the cure\n"
 "  probe     examine the device behind a vhost-user socket (vireo-probe)\n"
+"  ring      where rings stand, and why one is stuck (vireo-ring)\n"
 "  tap       show what passes between front end and back end (vireo-tap)\n"
 "  ctl       ask a running daemon over its control socket\n"
 "  blk       serve a disk over vhost-user        (runs vireo-blk)\n"

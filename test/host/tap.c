@@ -8,9 +8,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <vireo/spec/virtio.h>
 
+#include "host/json.h"
 #include "host/ringdiag.h"
 #include "host/tapfile.h"
 #include "test/host/peer.h"
@@ -18,16 +20,18 @@
 
 static struct peer disk, tap;
 static struct front_disk d;
-static char record[128];
+static char record[128], control[128];
 
 static void begin(void)
 {
-	char back[128], to[160];
+	char back[128], to[160], ctl[160];
 
 	peer_init(&disk);
 	peer_init(&tap);
+	snprintf(control, sizeof(control), "%s/control", disk.dir);
+	snprintf(ctl, sizeof(ctl), "--control-path=%s", control);
 	PEER_START(&disk, "vireo-blk", "--backend=mem", "--size=4M",
-		   "--num-queues=1");
+		   "--num-queues=1", "--poll-us=0", ctl);
 	snprintf(back, sizeof(back), "--back-path=%s", disk.socket);
 	snprintf(record, sizeof(record), "%s/record", tap.dir);
 	snprintf(to, sizeof(to), "--write=%s", record);
@@ -179,6 +183,94 @@ TEST("a back end that does not get on is told from a driver's fault", "")
 	CHECK(comes("gets on"));
 	disk_close(&d);
 	end();
+}
+
+/* What vireo-ring says; its exit status. */
+static int ring(char *text, size_t size, const char *words)
+{
+	char command[512];
+	size_t n;
+	FILE *f;
+	int rc;
+
+	snprintf(command, sizeof(command), "%s/vireo-ring %s 2>&1", VIREO_BIN,
+		 words);
+	f = popen(command, "r");
+	CHECK(f != NULL);
+	n = fread(text, 1, size - 1, f);
+	text[n] = 0;
+	rc = pclose(f);
+	return WIFEXITED(rc) ? WEXITSTATUS(rc) : -1;
+}
+
+TEST("vireo ring says it of a daemon and of a record", "")
+{
+	static char text[8192];
+	char words[256];
+
+	begin();
+	snprintf(words, sizeof(words), "%s --interval-ms=50", control);
+	CHECK_EQ(ring(text, sizeof(text), words), 0);
+	CHECK(strstr(text, "no front end is connected"));
+	disk_open(&d, tap.socket, 1);
+	CHECK_EQ(disk_run(&d, 0, VIRTIO_BLK_T_IN, 0,
+			  front_data(&d.front, 512), 512), VIO_OK);
+	poll(NULL, 0, 100);
+	CHECK_EQ(ring(text, sizeof(text), words), 0);
+	CHECK(strstr(text, "queue 0: running"));
+	CHECK(strstr(text, "fine: idle"));
+	CHECK(strstr(text, "0 not taken"));
+	submit();
+	CHECK(vio_vq_publish(&d.blk.queue[0].vq));
+	CHECK(comes("STUCK"));
+	CHECK_EQ(ring(text, sizeof(text), words), 1);
+	CHECK(strstr(text, "1 not taken"));
+	CHECK(strstr(text, "STUCK: 1 entries not taken though kicks are on"));
+	snprintf(words, sizeof(words), "-r %s --after-ms=200", record);
+	CHECK_EQ(ring(text, sizeof(text), words), 1);
+	CHECK(strstr(text, "head 0 for "));
+	CHECK(strstr(text, "STUCK: kick missing"));
+	/* Before it happened nothing was wrong. */
+	snprintf(words, sizeof(words), "-r %s --at-ms=150", record);
+	CHECK_EQ(ring(text, sizeof(text), words), 0);
+	vhu_client_bus.notify(d.front.client, 0, 0);
+	CHECK(completes());
+	disk_close(&d);
+	end();
+	CHECK_EQ(ring(text, sizeof(text), control), 3);
+	CHECK(strstr(text, "is a daemon running with --control-path="));
+}
+
+TEST("JSON is read in place, whatever it is", "")
+{
+	static const char good[] = "{ \"a\": [1, {\"b\":\"x\\\"y\"}, []], "
+		"\"n\" : 42, \"t\":true, \"s\":\"text\" }";
+	static const char *const bad[] = {
+		"", "{", "{\"a\"", "{\"a\":", "[", "[1,", "{\"a\":\"", "}",
+		"{\"a\":[}", "nothing", "{\"a\":1}}", "[[[[[[[[",
+	};
+	char text[8];
+	const char *e;
+
+	CHECK_EQ(json_u64(good, "n", 7), 42);
+	CHECK_EQ(json_u64(good, "none", 7), 7);
+	CHECK(json_bool(good, "t"));
+	json_str(good, "s", text, sizeof(text));
+	CHECK_STREQ(text, "text");
+	e = json_first(json_member(good, "a"));
+	CHECK(e && *e == '1');
+	e = json_next(e);
+	json_str(e, "b", text, sizeof(text));
+	CHECK_STREQ(text, "x\\\"y");
+	e = json_next(e);
+	CHECK(e && !json_first(e));
+	CHECK(!json_next(e));
+	for (unsigned i = 0; i < VIO_ARRAY_LEN(bad); i++) {
+		e = json_first(json_member(bad[i], "a"));
+		for (unsigned k = 0; e && k < 10; k++)
+			e = json_next(e);
+		CHECK_EQ(json_u64(bad[i], "z", 1), 1);
+	}
 }
 
 /* -- rules ---------------------------------------------------------------- */

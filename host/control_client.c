@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: MIT */
-/* Ask a daemon over its control socket: see ask.h, host/control.h. */
-#include "ask.h"
-#include "util.h"
+/* Ask a daemon over its control socket: see control_client.h, control.h. */
+#include "host/control_client.h"
 
 #include <errno.h>
 #include <poll.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+#include "host/log.h"
 
 #define ANSWER_MAX	(2u << 20)	/* more than any daemon gives */
 #define TIMEOUT_MS	5000
@@ -21,15 +23,15 @@ static int open_socket(const char *path)
 	int fd, err;
 
 	if (strlen(path) >= sizeof(sa.sun_path)) {
-		complain("%s: too long for a socket's path", path);
+		log_err("%s: too long for a socket's path", path);
 		return -ENAMETOOLONG;
 	}
 	strcpy(sa.sun_path, path);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0 || connect(fd, (struct sockaddr *)&sa, sizeof(sa))) {
 		err = errno;
-		complain("%s: %s; is a daemon running with --control-path=%s?",
-			 path, strerror(err), path);
+		log_err("%s: %s; is a daemon running with --control-path=%s?",
+			path, strerror(err), path);
 		if (fd >= 0)
 			close(fd);
 		return -err;
@@ -70,7 +72,7 @@ static int read_answer(int fd, char *buf)
 	return 0;
 }
 
-int ask_daemon(const char *path, const char *line, char **answer)
+int control_ask(const char *path, const char *line, char **answer)
 {
 	char *buf, *question = NULL;
 	int fd, n, rc = 0;
@@ -91,7 +93,7 @@ int ask_daemon(const char *path, const char *line, char **answer)
 		free(question);
 	close(fd);
 	if (rc) {
-		complain("%s: no answer: %s", path, strerror(-rc));
+		log_err("%s: no answer: %s", path, strerror(-rc));
 		free(buf);
 		return rc;
 	}
@@ -114,10 +116,10 @@ static void say_error(const char *answer)
 		text[n++] = *at;
 	}
 	text[n] = 0;
-	complain("%s", text);
+	log_err("%s", text);
 }
 
-char *answer_result(char *answer)
+char *control_result(char *answer)
 {
 	static const char good[] = "{\"ok\":true,\"result\":";
 	size_t len = strlen(answer);

@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 /* The client's side of a daemon's control socket: one question, one answer. */
-#ifndef VIREO_ASK_H
-#define VIREO_ASK_H
+#ifndef HOST_CONTROL_CLIENT_H
+#define HOST_CONTROL_CLIENT_H
 
 #include <stddef.h>
 
 /*
  * Send @line (without its end) to the control socket at @path and read the
  * answer, a line of JSON or an OpenMetrics text, into *@answer, which the
- * caller frees. 0, or -errno after a complaint.
+ * caller frees. 0, or -errno after an error line.
  */
-int ask_daemon(const char *path, const char *line, char **answer);
+int control_ask(const char *path, const char *line, char **answer);
 
 /*
  * Cut an answer down to its result, in place; NULL if it says that the
- * command failed, after a complaint with its reason.
+ * command failed, after an error line with its reason.
  */
-char *answer_result(char *answer);
+char *control_result(char *answer);
 
 #endif
