@@ -9,7 +9,7 @@
  */
 #include <stdio.h>
 #include <string.h>
-#include "vireo.h"
+#include <vireo.h>
 
 #define GUEST	0x80000000u	/* where the guest sees its memory */
 #define SIZE	8		/* entries of the queue */
