@@ -5,6 +5,7 @@
  * What a device says of itself is checked against its own regions: a wrong
  * offset must not reach a neighbour.
  */
+#include <vireo/spec/pci_legacy.h>
 #include "core/driver/bus_pci.h"
 #include "core/base/string.h"
 
@@ -195,9 +196,25 @@ int vio_bus_pci_shm(void *bus, uint8_t id, struct vio_shm *shm)
 	return VIO_OK;
 }
 
-int vio_bus_pci_probe(struct vio_bus_pci *b,
-		      const struct vio_pci_machine *m, void *ctx,
-		      uint32_t function)
+/* pci.other.legacy-interface-device-layout-detection.2 and .3 */
+static int use_legacy(struct vio_bus_pci *b)
+{
+	struct vio_pci_place none = { 0 };
+
+	if (cfg(b, VIO_PCI_DEVICE, 2) >= VIRTIO_PCI_ID_MODERN ||
+	    b->bar[0].space != VIO_PCI_IO)
+		return VIO_E_UNSUPP;
+	b->common = b->isr = b->notify = b->device = none;
+	if (!place(b, &b->common, 0, 0, b->bar[0].len,
+		   VIRTIO_PCI_LEGACY_CONFIG, 4096) ||
+	    !place(b, &b->isr, 0, VIRTIO_PCI_LEGACY_ISR_STATUS, 1, 1, 1))
+		return VIO_E_UNSUPP;
+	b->ops = &vio_bus_pci_legacy_ops;
+	return VIO_OK;
+}
+
+static int probe(struct vio_bus_pci *b, const struct vio_pci_machine *m,
+		 void *ctx, uint32_t function)
 {
 	int err;
 
@@ -217,11 +234,28 @@ int vio_bus_pci_probe(struct vio_bus_pci *b,
 	/* Whoever wants the line asks for it. */
 	cfg_put(b, VIO_PCI_COMMAND, VIO_PCI_COMMAND_IO | VIO_PCI_COMMAND_MEM |
 		VIO_PCI_COMMAND_MASTER | VIO_PCI_COMMAND_NO_INTX, 2);
+	return VIO_OK;
+}
+
+int vio_bus_pci_probe(struct vio_bus_pci *b, const struct vio_pci_machine *m,
+		      void *ctx, uint32_t function)
+{
+	int err = probe(b, m, ctx, function);
+
 	/* pci.other.legacy-interface-device-layout-detection.4 and .5 */
-	if (!b->common.len || !b->notify.len || !b->isr.len)
+	if (!err && (!b->common.len || !b->notify.len || !b->isr.len))
 		return VIO_E_UNSUPP;
 	b->ops = &vio_bus_pci_ops;
-	return VIO_OK;
+	return err;
+}
+
+int vio_bus_pci_probe_legacy(struct vio_bus_pci *b,
+			     const struct vio_pci_machine *m, void *ctx,
+			     uint32_t function)
+{
+	int err = probe(b, m, ctx, function);
+
+	return err ? err : use_legacy(b);
 }
 
 /* -- interrupts ---------------------------------------------------------- */

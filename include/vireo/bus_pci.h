@@ -123,6 +123,7 @@ struct vio_bus_pci {
 };
 
 extern const struct vio_bus_ops vio_bus_pci_ops;
+extern const struct vio_bus_ops vio_bus_pci_legacy_ops;
 
 /*
  * vio_bus_pci_probe() - find a function's structures, switch its regions on,
@@ -134,6 +135,16 @@ extern const struct vio_bus_ops vio_bus_pci_ops;
 int vio_bus_pci_probe(struct vio_bus_pci *bus,
 		      const struct vio_pci_machine *m, void *ctx,
 		      uint32_t function);
+
+/*
+ * vio_bus_pci_probe_legacy() - the same through the ports of a legacy or a
+ * transitional function. Where both ways are of interest, first try the other
+ * one; a build that never calls this has none of it. Rings lie in one piece,
+ * below 16 TiB, and have the size that the device says.
+ */
+int vio_bus_pci_probe_legacy(struct vio_bus_pci *bus,
+			     const struct vio_pci_machine *m, void *ctx,
+			     uint32_t function);
 
 /* An interrupt message: what is written where. */
 struct vio_pci_message {

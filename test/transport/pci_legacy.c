@@ -8,7 +8,7 @@
 #include "test/transport/pci_rig.h"
 
 #define L(field)	VIRTIO_PCI_LEGACY_##field
-#define PORT		0xc080u
+#define PORT		RIG_PORTS
 #define PAGE		4096u
 
 static const struct vio_pci_conf transitional = {
@@ -32,11 +32,6 @@ static void out(unsigned off, uint32_t v, unsigned len)
 			     true));
 }
 
-static void place(void)
-{
-	rig_cfg_put(VIO_PCI_BAR, PORT, 4);
-	rig_place();
-}
 
 TEST("who a transitional function is, and where its ports are",
      "pci.other.pci-device-discovery.1 "
@@ -64,7 +59,7 @@ TEST("who a transitional function is, and where its ports are",
 		rig_cfg_put(VIO_PCI_BAR, UINT32_MAX, 4);
 		CHECK_LE(rig_cfg(VIO_PCI_BAR, 4), 0xffffffe1);
 		CHECK_GE(rig_cfg(VIO_PCI_BAR, 4), 0xffffff01);
-		place();
+		rig_place();
 		CHECK_EQ(rig.where[0], PORT);
 		CHECK_EQ(in(L(QUEUE_SIZE), 2), RIG_SIZE);
 	}
@@ -90,7 +85,7 @@ TEST("features: 32 of them, and what was not offered is not there",
 	uint32_t offered;
 
 	rig_blk(&transitional);
-	place();
+	rig_place();
 	offered = in(L(DEVICE_FEATURES), 4);
 	CHECK_EQ(offered, (uint32_t)rig.dev->offered.w[0]);
 	CHECK(offered >> VIRTIO_F_NOTIFY_ON_EMPTY & 1);
@@ -140,7 +135,7 @@ static uint16_t used_idx(void)
 static void start(const struct vio_pci_conf *conf)
 {
 	rig_blk(conf);
-	place();
+	rig_place();
 	for (unsigned i = 0; i < sizeof(rig.disk); i++)
 		rig.disk[i] = (unsigned char)(i / 512);
 	out(L(DEVICE_STATUS), 3, 1);
@@ -194,7 +189,7 @@ TEST("configuration moves when MSI-X comes and goes, and is of any width",
 	unsigned cap;
 
 	rig_blk(&transitional);
-	place();
+	rig_place();
 	cap = rig_cap(VIO_PCI_CAP_MSIX, 0, 0);
 	for (unsigned i = 0; i < 2; i++) {
 		unsigned at = i ? L(CONFIG_MSIX) : L(CONFIG);
@@ -226,7 +221,7 @@ TEST("configuration moves when MSI-X comes and goes, and is of any width",
 TEST("a ring that cannot be, and a reset out of it", "")
 {
 	rig_blk(&legacy);
-	place();
+	rig_place();
 	out(L(DEVICE_STATUS), 3, 1);
 	out(L(QUEUE_ADDRESS), UINT32_MAX, 4);
 	CHECK_EQ(in(L(QUEUE_ADDRESS), 4), 0);
@@ -249,7 +244,7 @@ TEST("a ring that cannot be, and a reset out of it", "")
 TEST("accesses of a wrong width do nothing", "")
 {
 	rig_rng(&legacy);
-	place();
+	rig_place();
 	CHECK_EQ(in(L(DEVICE_FEATURES), 2), 0);
 	CHECK_EQ(in(L(DEVICE_FEATURES) + 1, 1), 0);
 	CHECK_EQ(in(L(QUEUE_SIZE), 4), 0);
@@ -268,7 +263,7 @@ TEST("any access of ports, any value, any order: no harm", "")
 	struct vtest_rand rnd = vtest_rand_init(vtest_seed());
 
 	rig_blk(&transitional);
-	place();
+	rig_place();
 	for (unsigned i = 0; i < 200000; i++) {
 		static const unsigned lens[] = { 1, 2, 4, 8 };
 		unsigned len = lens[vtest_below(&rnd, 4)];

@@ -181,6 +181,12 @@ static void memory_write(uint64_t addr, uint32_t v, unsigned len)
 
 static uint32_t port_read(uint64_t addr, unsigned len)
 {
+	uint64_t v = 0;
+
+	if (vio_pci_access(&rig.p, VIO_PCI_IO, addr, &v, len, false)) {
+		watch.isr_reads += addr - RIG_PORTS == 19;
+		return (uint32_t)v;
+	}
 	CHECK_EQ(addr & ~3ull, 0xcfc);
 	CHECK(latch & 0x80000000);
 	return config_read(latch >> 8 & 0xffff,
@@ -189,6 +195,13 @@ static uint32_t port_read(uint64_t addr, unsigned len)
 
 static void port_write(uint64_t addr, uint32_t v, unsigned len)
 {
+	uint64_t value = v;
+
+	if (vio_pci_access(&rig.p, VIO_PCI_IO, addr, &value, len, true)) {
+		if (addr - RIG_PORTS == 16)
+			watch.notifies[v & 1]++;
+		return;
+	}
 	if (addr == 0xcf8) {
 		CHECK_EQ(len, 4);
 		CHECK_EQ(v & 0x7f000003, 0);

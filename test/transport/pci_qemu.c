@@ -26,6 +26,7 @@
 enum mode { POLL, LINE, MESSAGE };
 
 static struct qtest q;
+static bool legacy;		/* that interface: sizes are QEMU's */
 static struct vio_bus_pci bus;
 static enum mode mode;
 static unsigned patience, interrupts;
@@ -129,7 +130,8 @@ static void find(uint32_t device_id)
 
 	CHECK_EQ(vio_pci_next(&machine, NULL, &f), VIO_OK);
 	CHECK_EQ(vio_pci_assign(&machine, NULL, f, &w), VIO_OK);
-	CHECK_EQ(vio_bus_pci_probe(&bus, &machine, NULL, f), VIO_OK);
+	CHECK_EQ(legacy ? vio_bus_pci_probe_legacy(&bus, &machine, NULL, f) :
+			  vio_bus_pci_probe(&bus, &machine, NULL, f), VIO_OK);
 	CHECK_EQ(bus.device_id, device_id);
 	if (mode == LINE)
 		vio_bus_pci_intx(&bus);
@@ -157,7 +159,7 @@ static void check_interrupts(void)
 static void use_rng(const char *device, enum mode how, bool packed)
 {
 	const char *const args[] = { "-device", device, NULL };
-	const struct vio_vq_limits limits = { 64, 0 };
+	const struct vio_vq_limits limits = { legacy ? 256 : 64, 0 };
 	struct vio_features f = { { 1ull << VIRTIO_F_RING_PACKED |
 				    1ull << VIRTIO_F_EVENT_IDX, 0 } };
 	static unsigned seen[256];
@@ -220,7 +222,7 @@ static void use_blk(const char *device, enum mode how, uint64_t ring_features,
 	char drive[128], path[] = "/tmp/vireo-disk-XXXXXX";
 	const char *const args[] = { "-blockdev", drive, "-device", device,
 				     NULL };
-	const struct vio_vq_limits limits = { 64, 8 };
+	const struct vio_vq_limits limits = { legacy ? 256 : 64, 8 };
 	struct vio_features f = vio_blkdrv_features();
 	struct vtest_rand rnd = vtest_rand_init(vtest_seed());
 	static unsigned char model[256 * 512];
@@ -271,7 +273,7 @@ static void use_console(const char *serial, enum mode how)
 	const char *const args[] = { "-chardev", chardev, "-device", serial,
 				     "-device", "virtconsole,chardev=c",
 				     NULL };
-	const struct vio_vq_limits limits = { 16, 0 };
+	const struct vio_vq_limits limits = { legacy ? 256 : 16, 0 };
 	struct vio_features f = { { 1ull << VIRTIO_F_RING_PACKED |
 				    1ull << VIRTIO_F_EVENT_IDX, 0 } };
 	static struct vio_condrv con;
@@ -351,4 +353,42 @@ TEST("QEMU's console: line, messages", "")
 {
 	use_console("virtio-serial-pci" MODERN, LINE);
 	use_console("virtio-serial-pci,packed=on" MODERN, MESSAGE);
+}
+
+/* Transitional (both parts are there) and legacy alone. */
+#define BOTH	",disable-legacy=off,disable-modern=off"
+#define OLD	",disable-legacy=off,disable-modern=on"
+
+TEST("QEMU's transitional devices, by their modern part", "")
+{
+	use_rng("virtio-rng-pci" BOTH, MESSAGE, false);
+	use_blk("virtio-blk-pci,drive=d" BOTH, MESSAGE, MORE, 1);
+	use_console("virtio-serial-pci" BOTH, LINE);
+}
+
+static void use_legacy(const char *kind)
+{
+	char device[80];
+
+	legacy = true;
+	snprintf(device, sizeof(device), "virtio-rng-pci%s", kind);
+	for (unsigned how = POLL; how <= MESSAGE; how++)
+		use_rng(device, (enum mode)how, false);
+	snprintf(device, sizeof(device), "virtio-blk-pci,drive=d%s", kind);
+	use_blk(device, LINE, 0, 1);
+	use_blk(device, MESSAGE, MORE, 1);
+	snprintf(device, sizeof(device), "virtio-serial-pci%s", kind);
+	use_console(device, LINE);
+	use_console(device, MESSAGE);
+	legacy = false;
+}
+
+TEST("QEMU's transitional devices, by their ports", "")
+{
+	use_legacy(BOTH);
+}
+
+TEST("QEMU's legacy devices", "")
+{
+	use_legacy(OLD);
 }

@@ -190,6 +190,7 @@ void rig_console(const struct vio_pci_conf *conf)
 
 void rig_place(void)
 {
+	rig_cfg_put(VIO_PCI_BAR, RIG_PORTS, 4);
 	rig_cfg_put(VIO_PCI_BAR + 4, RIG_MSIX_BAR, 4);
 	rig_cfg_put(VIO_PCI_BAR + 8, (uint32_t)RIG_SHM_BAR, 4);
 	rig_cfg_put(VIO_PCI_BAR + 12, RIG_SHM_BAR >> 32, 4);

@@ -18,6 +18,7 @@
 #define RIG_GUEST	0x80000000ull
 #define RIG_SIZE	16u
 #define RIG_VECTORS	4u
+#define RIG_PORTS	0xc080u
 #define RIG_MSIX_BAR	0xfe000000ull
 #define RIG_REGS_BAR	0x4200000000ull
 #define RIG_SHM_BAR	0x5000000000ull
