@@ -87,6 +87,24 @@ int blkdev_null_open(struct blkdev **d, uint64_t size);
 /* A disk in memory, zeroes at first, gone with the process. */
 int blkdev_mem_open(struct blkdev **d, uint64_t size, bool read_only);
 
+struct blkdev_zoned_conf {
+	bool host_aware;	/* else host-managed */
+	uint32_t zone_sectors;	/* of 512 bytes */
+	uint32_t zone_capacity;	/* sectors; 0: all of the zone */
+	uint32_t conventional;	/* the first so many zones */
+	uint32_t max_open, max_active;	/* 0: no limit */
+	const char *store_path;	/* where the states are; NULL: nowhere */
+	unsigned num_queues;
+	unsigned queue_size;	/* requests in flight on one queue, at most */
+};
+
+/*
+ * Make a zoned disk of @below, which belongs to it if that goes well.
+ * Returns 0, or -errno after an error line.
+ */
+int blkdev_zoned_open(struct blkdev **d, struct blkdev *below,
+		      const struct blkdev_zoned_conf *conf);
+
 static inline void blkdev_close(struct blkdev *d)
 {
 	d->ops->close(d);

@@ -41,8 +41,10 @@ static void clear(struct mem *m, const struct vio_blk_io *io)
 	const uint64_t page = 4096;
 	uint64_t first = (io->offset + page - 1) / page * page;
 	uint64_t last = (io->offset + io->len) / page * page;
-	bool keep = io->op == VIO_BLK_WRITE_ZEROES &&
-		    !(io->flags & VIO_BLK_UNMAP);
+	/* Pages that go back keep what was in them for a while. */
+	bool keep = io->op == VIO_BLK_SECURE_ERASE ||
+		    (io->op == VIO_BLK_WRITE_ZEROES &&
+		     !(io->flags & VIO_BLK_UNMAP));
 
 	if (keep || first >= last ||
 	    madvise(m->base + first, last - first, MADV_DONTNEED)) {
@@ -56,6 +58,7 @@ static void clear(struct mem *m, const struct vio_blk_io *io)
 static void mem_submit(void *backend, struct vio_blk_io *io)
 {
 	struct mem *m = backend;
+	int result = VIO_OK;
 
 	if (io->op != VIO_BLK_FLUSH &&
 	    (io->offset > m->size || io->len > m->size - io->offset ||
@@ -65,9 +68,11 @@ static void mem_submit(void *backend, struct vio_blk_io *io)
 	}
 	if (io->op == VIO_BLK_READ || io->op == VIO_BLK_WRITE)
 		copy(m, io);
+	else if (io->op >= VIO_BLK_ZONE_OPEN)
+		result = VIO_E_UNSUPP;
 	else if (io->op != VIO_BLK_FLUSH)
 		clear(m, io);
-	io->done(io, VIO_OK);
+	io->done(io, result);
 }
 
 static void mem_commit(void *backend, unsigned queue)
@@ -117,6 +122,9 @@ int blkdev_mem_open(struct blkdev **d, uint64_t size, bool read_only)
 		c->max_write_zeroes_sectors = 1u << 22;
 		c->max_write_zeroes_seg = VIO_BLK_RANGES_MAX;
 		c->write_zeroes_may_unmap = true;
+		c->max_secure_erase_sectors = 1u << 22;
+		c->max_secure_erase_seg = VIO_BLK_RANGES_MAX;
+		c->secure_erase_sector_alignment = 1;
 	}
 	*d = &m->dev;
 	return 0;
