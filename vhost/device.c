@@ -178,26 +178,47 @@ int vhu_on_get_config(struct vhu_server *s, struct vhu_msg *msg)
 	return vhu_reply(s, msg, len);
 }
 
+/*
+ * After a migration the whole space comes back; most of it is read-only and
+ * equal. What differs is what the driver wrote.
+ */
+static int write_changes(struct vhu_server *s, uint32_t offset,
+			 const unsigned char *data, uint32_t size)
+{
+	unsigned char *now = s->out.p.config.data;
+	uint32_t i, end;
+	int err = VIO_OK;
+
+	vio_dev_config_read(s->dev, offset, now, size);
+	for (i = 0; i < size && err == VIO_OK; i = end) {
+		for (end = i; end < size && now[end] != data[end]; end++)
+			;
+		if (end > i)
+			err = vio_dev_config_write(s->dev, offset + i,
+						   data + i, end - i);
+		else
+			end++;
+	}
+	return err;
+}
+
 int vhu_on_set_config(struct vhu_server *s, struct vhu_msg *msg)
 {
 	const struct vhu_config *in = &msg->p.config;
 	uint32_t offset = in->offset;
 	uint32_t size = in->size;
-	unsigned char now[256];
+	int err;
 
 	if (size > msg->hdr.size - VHU_CONFIG_HDR) {
 		vhu_say(s, VIO_LOG_ERROR, "SET_CONFIG is shorter than it says",
 			{ "size", size }, { "bytes", msg->hdr.size });
 		return -EPROTO;
 	}
-	/* After a migration the whole space comes back; most of it is
-	 * read-only and equal. */
-	if (in->flags == VHU_CONFIG_MIGRATION && size <= sizeof(now)) {
-		vio_dev_config_read(s->dev, offset, now, size);
-		if (!memcmp(now, in->data, size))
-			return 0;
-	}
-	if (vio_dev_config_write(s->dev, offset, in->data, size) == VIO_OK)
+	if (in->flags == VHU_CONFIG_MIGRATION)
+		err = write_changes(s, offset, in->data, size);
+	else
+		err = vio_dev_config_write(s->dev, offset, in->data, size);
+	if (err == VIO_OK)
 		return 0;
 	vhu_say(s, VIO_LOG_ERROR,
 		"the device refuses this write to its configuration",

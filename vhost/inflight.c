@@ -28,6 +28,8 @@ struct vhu_inflight_map {
 	size_t map_len;
 	unsigned char *at;		/* where the records begin */
 	size_t len;
+	struct vhu_inflight wire;	/* as it was told */
+	int fd;				/* for a successor */
 	uint16_t nr_queues;
 	uint16_t queue_size;
 	const struct vhu_env_ops *env;
@@ -48,7 +50,16 @@ static void map_put(struct vhu_inflight_map *m)
 	if (m->env->map_guard)
 		m->env->map_guard(m->env_ctx, m->base, m->map_len, false);
 	munmap(m->base, m->map_len);
+	close(m->fd);
 	free(m);
+}
+
+int vhu_inflight_fd(const struct vhu_server *s, struct vhu_inflight *in)
+{
+	if (!s->inflight)
+		return -1;
+	*in = s->inflight->wire;
+	return s->inflight->fd;
 }
 
 void vhu_inflight_drop(struct vhu_server *s)
@@ -223,6 +234,8 @@ static int map_file(struct vhu_server *s, const struct vhu_inflight *in,
 		return err;
 	}
 	m->at = (unsigned char *)m->base + skip;
+	m->wire = *in;
+	m->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	m->nr_queues = in->nr_queues;
 	m->queue_size = in->queue_size;
 	m->env = s->conf.env;

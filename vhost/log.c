@@ -11,6 +11,7 @@
 #include "server.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -20,6 +21,8 @@
 #define PAGE_SHIFT	12	/* the protocol's, whatever the machine's */
 
 struct vhu_log {
+	struct vhu_log_area wire;	/* as it was told */
+	int fd;			/* for a successor */
 	void *base;		/* page-aligned, as mapped */
 	size_t map_len;
 	unsigned char *at;	/* where the page of address 0 is marked */
@@ -93,6 +96,14 @@ static void visit_queues(struct vhu_server *s)
 		vhu_on_queue(&s->ring[i], visit, NULL);
 }
 
+int vhu_log_file(const struct vhu_server *s, struct vhu_log_area *area)
+{
+	if (!s->log)
+		return -1;
+	*area = s->log->wire;
+	return s->log->fd;
+}
+
 void vhu_log_update(struct vhu_server *s)
 {
 	vhu_maps_set_dirty(s, vhu_log_is_on(s) ? vhu_log_dirty : NULL);
@@ -112,6 +123,7 @@ static void use(struct vhu_server *s, struct vhu_log *log)
 	if (c->env->map_guard)
 		c->env->map_guard(c->env_ctx, old->base, old->map_len, false);
 	munmap(old->base, old->map_len);
+	close(old->fd);
 	free(old);
 }
 
@@ -187,6 +199,8 @@ static int map_log(struct vhu_server *s, const struct vhu_log_area *in, int fd)
 		return err;
 	}
 	log->at = (unsigned char *)log->base + skip;
+	log->wire = *in;
+	log->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	if (s->conf.env->map_guard)
 		s->conf.env->map_guard(s->conf.env_ctx, log->base,
 				       log->map_len, true);

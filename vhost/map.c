@@ -11,6 +11,7 @@
 #include "server.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +24,7 @@
 
 struct mapping {
 	unsigned refs;			/* atomic */
+	int fd;				/* for a successor */
 	void *base;			/* page-aligned, as mapped */
 	size_t len;
 	const struct vhu_env_ops *env;
@@ -55,6 +57,7 @@ static void mapping_put(struct mapping *m)
 	if (m->env->map_guard)
 		m->env->map_guard(m->env_ctx, m->base, m->len, false);
 	munmap(m->base, m->len);
+	close(m->fd);
 	free(m);
 }
 
@@ -105,7 +108,7 @@ static int map_region(const struct vhu_server *s, struct slot *slot,
 	uint64_t unit, offset, len;
 	struct mapping *m;
 	void *base;
-	int err;
+	int err, keep;
 
 	err = check_region(s, w, fd);
 	if (err)
@@ -117,6 +120,12 @@ static int map_region(const struct vhu_server *s, struct slot *slot,
 	m = calloc(1, sizeof(*m));
 	if (!m)
 		return -ENOMEM;
+	keep = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	if (keep < 0) {
+		err = -errno;
+		free(m);
+		return err;
+	}
 	slot->perm = VIO_PERM_RW;
 	base = mmap(NULL, len, PROT_READ | PROT_WRITE,
 		    MAP_SHARED | MAP_NORESERVE, fd, (off_t)offset);
@@ -129,6 +138,7 @@ static int map_region(const struct vhu_server *s, struct slot *slot,
 	if (base == MAP_FAILED) {
 		err = -errno;
 		free(m);
+		close(keep);
 		vhu_say(s, VIO_LOG_ERROR, "memory region cannot be mapped",
 			{ "mmap_offset", w->mmap_offset },
 			{ "size", w->size }, { "errno", (uint64_t)-err });
@@ -136,7 +146,8 @@ static int map_region(const struct vhu_server *s, struct slot *slot,
 	}
 	/* A guest's memory has no place in our core dump. */
 	madvise(base, len, MADV_DONTDUMP);
-	*m = (struct mapping){ 1, base, len, s->conf.env, s->conf.env_ctx };
+	*m = (struct mapping){ 1, keep, base, len, s->conf.env,
+			       s->conf.env_ctx };
 	if (m->env->map_guard)
 		m->env->map_guard(m->env_ctx, base, len, true);
 	slot->wire = *w;
@@ -260,6 +271,13 @@ struct vio_mem *vhu_map_mem(struct vhu_map *map)
 unsigned vhu_map_regions(const struct vhu_map *map)
 {
 	return map ? map->nr : 0;
+}
+
+int vhu_map_region(const struct vhu_map *map, unsigned i,
+		   struct vhu_region *region)
+{
+	*region = map->slot[i].wire;
+	return map->slot[i].mapping->fd;
 }
 
 void vhu_map_drop(struct vhu_server *s)

@@ -67,7 +67,8 @@ static bool wants_ack(const struct vhu_server *s, const struct vhu_msg *msg)
 {
 	uint64_t pf = s->protocol_set ? s->protocol : vhu_offered_protocol(s);
 
-	return msg->hdr.flags & VHU_NEED_REPLY && pf & VHU_PF(REPLY_ACK);
+	return msg->hdr.flags & VHU_NEED_REPLY &&
+		(s->inheriting || pf & VHU_PF(REPLY_ACK));
 }
 
 /* What is so now, of what a request may ask for. */
@@ -95,6 +96,8 @@ static int run_request(struct vhu_server *s, const struct vhu_rule *rule,
 				   rule && rule->when ? conditions(s) : 0 };
 	enum vhu_fault fault = vhu_check_msg(rule, msg, &now);
 
+	if (fault == VHU_UNKNOWN && s->inheriting)
+		return vhu_on_connection(s, msg);
 	if (!fault && !handler[req])
 		fault = VHU_NO_FEATURE;
 	if (fault) {
@@ -187,6 +190,7 @@ int vhu_server_create(struct vhu_server **server, const struct vhu_conf *conf)
 	s->dev = conf->dev;
 	s->back_fd = -1;
 	s->log_fd = -1;
+	s->inherited = -1;
 	pthread_mutex_init(&s->maps_lock, NULL);
 	vhu_sock_init(&s->sock, -1);
 	pthread_mutex_init(&s->back_lock, NULL);

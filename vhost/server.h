@@ -76,6 +76,9 @@ struct vhu_server {
 	bool protocol_set;		/* it said so in this session */
 	uint8_t status;			/* as the front end wrote it */
 
+	bool inheriting;		/* vhu_server_take_over() runs */
+	int inherited;			/* what it got; -1: nothing yet */
+
 	struct vhu_map *map;		/* pinned; NULL: none */
 	struct vhu_inflight_map *inflight;	/* NULL: none */
 	bool told_no_memory;
@@ -143,6 +146,7 @@ vhu_handler vhu_on_vring_kick_fd, vhu_on_vring_call_fd, vhu_on_vring_err_fd;
 vhu_handler vhu_on_vring_kick, vhu_on_vring_endian;
 vhu_handler vhu_on_mtu, vhu_on_rarp;
 vhu_handler vhu_on_get_inflight, vhu_on_set_inflight;
+vhu_handler vhu_on_connection;
 vhu_handler vhu_on_log_base, vhu_on_log_fd;
 
 /* Answer with the first @size bytes of s->out.p. */
@@ -190,6 +194,9 @@ struct vio_queue *vhu_ring_queue(const struct vhu_ring *r);
 struct vio_mem *vhu_map_mem(struct vhu_map *map);
 unsigned vhu_map_regions(const struct vhu_map *map);
 void vhu_map_drop(struct vhu_server *s);
+/* Region @i as it was told; gives its descriptor, which stays the map's. */
+int vhu_map_region(const struct vhu_map *map, unsigned i,
+		   struct vhu_region *region);
 /* Have all maps of the session log what is written, or not (NULL). */
 void vhu_maps_set_dirty(struct vhu_server *s, vio_dirty_fn *fn);
 /* Rings are to run and there is no memory: say why, once a session. */
@@ -204,6 +211,8 @@ void vhu_map_missing(struct vhu_server *s);
 int vhu_inflight_attach(struct vhu_ring *r, bool *known);
 /* The device was reset: no ring goes on from where it was. */
 void vhu_inflight_clear(struct vhu_server *s);
+/* As it was told, and its descriptor, which stays here; -1: none. */
+int vhu_inflight_fd(const struct vhu_server *s, struct vhu_inflight *in);
 /* The session lets go of the memory. */
 void vhu_inflight_drop(struct vhu_server *s);
 
@@ -215,6 +224,8 @@ bool vhu_log_is_on(const struct vhu_server *s);
 void vhu_log_update(struct vhu_server *s);
 /* Say how the ring's own words are logged. Queue's thread. */
 void vhu_log_ring(struct vhu_ring *r);
+/* As it was told, and its descriptor, which stays here; -1: none. */
+int vhu_log_file(const struct vhu_server *s, struct vhu_log_area *area);
 void vhu_log_signal(struct vhu_server *s);
 void vhu_log_drop(struct vhu_server *s);
 

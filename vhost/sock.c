@@ -166,6 +166,11 @@ int vhu_sock_recv(struct vhu_sock *s)
 	return 1;
 }
 
+bool vhu_sock_in_message(const struct vhu_sock *s)
+{
+	return s->have && !whole(s);
+}
+
 int vhu_sock_wait(int fd, int timeout_ms)
 {
 	struct pollfd p = { .fd = fd, .events = POLLIN };

@@ -41,6 +41,9 @@ void vhu_sock_fini(struct vhu_sock *s);
  */
 int vhu_sock_recv(struct vhu_sock *s);
 
+/* Is a part of a message there, but not all of it? */
+bool vhu_sock_in_message(const struct vhu_sock *s);
+
 /* Wait until there is something to receive. 1, 0 for time-out, or -errno. */
 int vhu_sock_wait(int fd, int timeout_ms);
 

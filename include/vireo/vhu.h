@@ -134,6 +134,25 @@ void vhu_server_detach(struct vhu_server *s);
  */
 bool vhu_server_config_again(struct vhu_server *s);
 
+/*
+ * vhu_server_hand_over() - give the session to another process, which calls
+ * vhu_server_take_over() at the other end of @fd, a connected Unix stream
+ * socket that stays the caller's and is to be closed then. The rings stop
+ * for that long, what is in flight completes first, and the front end does not
+ * notice. Blocks. Returns
+ *   0		it is theirs; no front end is attached here any more
+ *   -ENOTCONN	there is no front end
+ *   -EAGAIN	in the middle of a message of the front end: try again
+ *   -errno	they refused or died: the session goes on here
+ */
+int vhu_server_hand_over(struct vhu_server *s, int fd);
+
+/*
+ * The opposite; owns @fd. 0: a front end is attached as by
+ * vhu_server_attach(). -ENOTCONN: there was none. Blocks.
+ */
+int vhu_server_take_over(struct vhu_server *s, int fd);
+
 /* What was agreed upon with the present front end, for reports. */
 struct vhu_info {
 	bool connected;
