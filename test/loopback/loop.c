@@ -130,6 +130,8 @@ void loop_adopt(struct loop *l, struct vio_dev *dev)
 	l->log = (struct vio_log){ log_line, l };
 	/* So that every test runs on both layouts. */
 	vio_feature_set(&dev->offered, VIRTIO_F_RING_PACKED);
+	if (!loop_legacy)
+		vio_dev_suspendable(dev);
 	if (l->own)
 		vio_dev_behind_iommu(dev);
 }

@@ -13,8 +13,10 @@
 #define TEST_LOOPBACK_LOOP_H
 
 #include <vireo/bus_mmio.h>
+#include <vireo/bus_pci.h>
 #include <vireo/dma.h>
 #include <vireo/mmio_legacy.h>
+#include <vireo/pci.h>
 
 #include "vtest.h"
 
@@ -26,6 +28,7 @@ struct loop {
 	/* First: a pointer to a loop is one to its bus. */
 	union {
 		struct vio_bus_mmio mmio;
+		struct vio_bus_pci pci;
 	} bus;
 	union {
 		struct {
@@ -37,8 +40,13 @@ struct loop {
 			struct vio_mmio_legacy_queue
 				legacy_queue[LOOP_QUEUES];
 		};
+		struct {
+			struct vio_pci pci;
+			struct vio_pci_queue pci_queue[LOOP_QUEUES];
+			struct vio_pci_vector pci_vector[LOOP_QUEUES + 1];
+		};
 	} side;			/* the device's, of the transport */
-	bool line;		/* the interrupt's */
+	bool line;		/* the interrupt's, or a message came */
 	struct vio_log log;
 
 	struct vio_window window;	/* the driver's sight */

@@ -157,3 +157,59 @@ TEST("rng: many buffers in flight come back each with its own bytes", "")
 		loop_fini(&f.loop);
 	}
 }
+
+/* Suspend, see that nothing moves, and go on. */
+static void sleep_a_while(struct fixture *f)
+{
+	uint64_t given;
+
+	CHECK_EQ(vio_drv_suspend(&f->drv.drv), VIO_OK);
+	given = f->source.given;
+	while (loop_step(&f->loop))
+		;
+	CHECK_EQ(f->source.given, given);
+	CHECK_EQ(vio_drv_resume(&f->drv.drv), VIO_OK);
+	vio_drv_kick(&f->drv.drv, 0, &f->drv.vq);
+}
+
+TEST("rng: suspended and resumed with buffers waiting, nothing is lost",
+     "core.device.device-suspend.3 core.device.device-suspend.7 "
+     "core.driver.device-suspend.2 core.driver.device-suspend.6")
+{
+	enum { BUFS = 8, LEN = 64 };
+	unsigned char *buf[BUFS], expected[LEN];
+	struct vtest_rand model;
+	struct fixture f;
+	uint32_t len;
+
+	if (loop_legacy)
+		SKIP("needs VERSION_1");
+	for (unsigned set = 0; set < LOOP_SETS; set++) {
+		setup(&f, set, false);
+		model = vtest_rand_init(7);
+		for (unsigned i = 0; i < BUFS; i++)
+			buf[i] = loop_buffer(&f.loop, LEN);
+		for (unsigned round = 0; round < 50; round++) {
+			for (unsigned i = 0; i < BUFS; i++) {
+				struct vio_seg seg = { buf[i], LEN };
+
+				CHECK_EQ(vio_vq_add(&f.drv.vq, &seg, 0, 1,
+						    buf[i]), VIO_OK);
+				if (vtest_below(&f.loop.rand, 2))
+					vio_drv_kick(&f.drv.drv, 0,
+						     &f.drv.vq);
+				if (vtest_below(&f.loop.rand, 4) == 0)
+					sleep_a_while(&f);
+			}
+			for (unsigned i = 0; i < BUFS; i++) {
+				CHECK(vio_drv_wait_used(&f.drv.drv, 0,
+							&f.drv.vq, &len) ==
+				      buf[i]);
+				CHECK_EQ(len, LEN);
+				vtest_fill(&model, expected, LEN);
+				CHECK_MEMEQ(buf[i], expected, LEN);
+			}
+		}
+		loop_fini(&f.loop);
+	}
+}
