@@ -25,7 +25,7 @@ void irq_set(struct irq *irq, struct irq_line *line, bool up)
 		line->up = up;
 		*held += up ? 1u : ~0u;
 		/* Under the lock: two changes reach KVM in their order. */
-		if (*held == (up ? 1u : 0u))
+		if (irq->vm && *held == (up ? 1u : 0u))
 			vm_irq_line(irq->vm, line->gsi, up);
 	}
 	pthread_mutex_unlock(&irq->lock);

@@ -23,6 +23,7 @@ struct irq_line {
 	bool up;
 };
 
+/* @vm NULL: there are no controllers, and lines lead nowhere. */
 void irq_init(struct irq *irq, struct vm *vm);
 void irq_fini(struct irq *irq);
 

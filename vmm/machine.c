@@ -84,6 +84,12 @@ int machine_open(struct machine *m, const struct machine_conf *conf,
 
 static int open_slot(struct machine *m, struct dev *d, struct slot *s)
 {
+	static const enum vio_pci_flavour flavours[] = {
+		[MACHINE_PCI] = VIO_PCI_MODERN,
+		[MACHINE_PCI_TRANSITIONAL] = VIO_PCI_TRANSITIONAL,
+		[MACHINE_PCI_LEGACY] = VIO_PCI_LEGACY,
+		[MACHINE_MMIO] = VIO_PCI_MODERN,
+	};
 	const struct slot_mmio_conf mmio = {
 		.dev = d, .nr = m->nr_devs, .vm = &m->vm, .bus = &m->mmio,
 		.irq = &m->irq, .ram = &m->ram,
@@ -91,6 +97,7 @@ static int open_slot(struct machine *m, struct dev *d, struct slot *s)
 	const struct slot_pci_conf pci = {
 		.dev = d, .nr = m->nr_devs, .vm = &m->vm, .host = &m->pci,
 		.irq = &m->irq, .ram = &m->ram,
+		.flavour = flavours[m->conf.transport],
 	};
 
 	if (m->conf.transport == MACHINE_MMIO)

@@ -21,7 +21,9 @@
 #include "vmm/vcpu.h"
 
 enum machine_transport {
-	MACHINE_PCI,		/* functions on a PCI bus */
+	MACHINE_PCI,		/* functions on a PCI bus, modern */
+	MACHINE_PCI_TRANSITIONAL,	/* for drivers of any age */
+	MACHINE_PCI_LEGACY,	/* for those before version 1.0 only */
 	MACHINE_MMIO,		/* registers in memory, announced by ACPI */
 };
 

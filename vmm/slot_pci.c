@@ -5,8 +5,11 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <vireo/spec/pci_legacy.h>
 
 #include "host/log.h"
+
+enum { LEGACY_BAR = 0 };
 
 struct slot_pci {
 	struct slot_pci_conf conf;
@@ -15,9 +18,12 @@ struct slot_pci {
 	struct vio_pci_vector *vector;
 	struct irq_line line;
 	unsigned slot;
-	bool kicks;		/* the eventfds are in place, at: */
-	uint64_t kicks_at;
-	unsigned kicks_bar;
+	/* Where the regions are that have eventfds in place. */
+	struct {
+		bool on;
+		uint64_t at;
+	} modern, legacy;
+	unsigned modern_bar;
 };
 
 /* -- what the function asks for ------------------------------------------ */
@@ -45,41 +51,72 @@ static void on_serve(void *ctx, struct vio_queue *q)
 }
 
 /* A store of any width and value at a queue's address is its kick. */
-static void set_kicks(struct slot_pci *s, bool on)
+static struct vm_store modern_kick(const struct slot_pci *s, unsigned queue)
+{
+	unsigned bar;
+	uint64_t off;
+
+	vio_pci_notify_where(&s->pci, (uint16_t)queue, &bar, &off);
+	return (struct vm_store){ .addr = s->modern.at + off };
+}
+
+/* All queues have one port, and the value says which it is. */
+static struct vm_store legacy_kick(const struct slot_pci *s, unsigned queue)
+{
+	return (struct vm_store){
+		.addr = s->legacy.at + VIRTIO_PCI_LEGACY_QUEUE_NOTIFY,
+		.len = 2, .port = true, .match = true, .value = queue,
+	};
+}
+
+static void set_kicks(struct slot_pci *s, bool legacy, bool on)
 {
 	const struct dev *d = s->conf.dev;
 
 	for (unsigned i = 0; i < d->vio->nr_queues; i++) {
-		struct vm_store store = { 0 };
-		unsigned bar;
-		uint64_t off;
-		int err;
+		const struct vm_store store = legacy ? legacy_kick(s, i) :
+						       modern_kick(s, i);
+		int err = vm_ioeventfd(s->conf.vm, &store, d->queue[i].kick,
+				       on);
 
-		vio_pci_notify_where(&s->pci, (uint16_t)i, &bar, &off);
-		store.addr = s->kicks_at + off;
-		err = vm_ioeventfd(s->conf.vm, &store, d->queue[i].kick, on);
 		/* It works without: by an exit to this program. */
 		if (err && on)
 			log_warn("queue %u has no eventfd: %s", i,
 				 strerror(-err));
 	}
-	s->kicks = on;
+}
+
+static void move_modern(struct slot_pci *s, uint64_t addr, bool on)
+{
+	if (s->modern.on)
+		set_kicks(s, false, false);
+	s->modern.at = addr;
+	s->modern.on = on;
+	if (on)
+		set_kicks(s, false, true);
+}
+
+static void move_legacy(struct slot_pci *s, uint64_t addr, bool on)
+{
+	if (s->legacy.on)
+		set_kicks(s, true, false);
+	s->legacy.at = addr;
+	s->legacy.on = on;
+	if (on)
+		set_kicks(s, true, true);
 }
 
 static void on_bar(void *ctx, unsigned bar, uint64_t addr, bool on)
 {
 	struct slot_pci *s = ctx;
-	bool port = s->pci.config[0x10 + 4 * bar] & 1;
+	bool port = s->conf.flavour != VIO_PCI_MODERN && bar == LEGACY_BAR;
 
 	pci_region(s->conf.host, s->slot, bar, port, addr,
 		   on ? s->pci.bar[bar].size : 0);
-	if (bar != s->kicks_bar)
-		return;
-	if (s->kicks)
-		set_kicks(s, false);
-	s->kicks_at = addr;
-	if (on)
-		set_kicks(s, true);
+	if (port)
+		move_legacy(s, addr, on);
+	else if (bar == s->modern_bar && s->conf.flavour != VIO_PCI_LEGACY)
+		move_modern(s, addr, on);
 }
 
 static const struct vio_pci_ops ops = {
@@ -174,6 +211,7 @@ static int make(struct slot_pci *s)
 	struct vio_dev *vio = s->conf.dev->vio;
 	/* A message for each queue, and one for changes of configuration. */
 	const struct vio_pci_conf conf = {
+		.flavour = s->conf.flavour,
 		.vectors = (uint16_t)(vio->nr_queues + 1),
 	};
 	uint64_t off;
@@ -184,12 +222,14 @@ static int make(struct slot_pci *s)
 		return -ENOMEM;
 	if (vio_pci_init(&s->pci, &conf, vio, &s->conf.ram->mem, s->queue,
 			 s->vector, &ops, s, &log)) {
-		log_err("the %s device does not fit a PCI function",
-			s->conf.dev->type->name);
+		log_err("the %s device cannot be a PCI function%s",
+			s->conf.dev->type->name,
+			conf.flavour == VIO_PCI_MODERN ? "" :
+			" for legacy drivers: none of that type was there then");
 		return -EINVAL;
 	}
 	dev_withhold(s->conf.dev);
-	vio_pci_notify_where(&s->pci, 0, &s->kicks_bar, &off);
+	vio_pci_notify_where(&s->pci, 0, &s->modern_bar, &off);
 	return pci_host_add(s->conf.host, &function, s, s->line.gsi,
 			    &s->slot);
 }
@@ -216,8 +256,8 @@ void slot_pci_close(struct slot_pci *s)
 {
 	if (!s)
 		return;
-	if (s->kicks)
-		set_kicks(s, false);
+	move_modern(s, 0, false);
+	move_legacy(s, 0, false);
 	free(s->queue);
 	free(s->vector);
 	free(s);

@@ -19,6 +19,7 @@ struct slot_pci;
 struct slot_pci_conf {
 	struct dev *dev;
 	unsigned nr;		/* which of the machine's devices */
+	enum vio_pci_flavour flavour;
 	struct vm *vm;
 	struct pci_host *host;
 	struct irq *irq;

@@ -33,6 +33,10 @@ static int check_caps(const struct vm *vm)
 {
 	int version = ioctl(vm->kvm, KVM_GET_API_VERSION, 0);
 
+	if (version < 0) {
+		log_err("/dev/kvm is no KVM: %s", strerror(errno));
+		return -ENOTTY;
+	}
 	if (version != KVM_API_VERSION) {
 		log_err("/dev/kvm speaks version %d of its API, this program %d: another kernel is needed",
 			version, KVM_API_VERSION);

@@ -109,14 +109,17 @@ static int set_vmm(struct run_options *o, const char *text)
 
 static int set_transport(struct run_options *o, const char *text)
 {
-	static const char *const names[] = { "pci", "mmio" };
+	static const char *const names[] = {
+		"pci", "pci-transitional", "pci-legacy", "mmio",
+	};
 
 	for (size_t i = 0; i < ARRAY_LEN(names); i++)
 		if (!strcmp(text, names[i])) {
 			o->transport = names[i];
 			return 0;
 		}
-	complain("--transport %s: it is pci or mmio", text);
+	complain("--transport %s: it is pci, pci-transitional, "
+		 "pci-legacy or mmio", text);
 	return -EINVAL;
 }
 

@@ -33,7 +33,9 @@ static const char *const consoles[] = {
 	[CHARDEV_FILE + 1] = "none", NULL
 };
 static const char *const transports[] = {
-	[MACHINE_PCI] = "pci", [MACHINE_MMIO] = "mmio", NULL
+	[MACHINE_PCI] = "pci",
+	[MACHINE_PCI_TRANSITIONAL] = "pci-transitional",
+	[MACHINE_PCI_LEGACY] = "pci-legacy", [MACHINE_MMIO] = "mmio", NULL
 };
 
 enum { CONSOLE_NONE = CHARDEV_FILE + 1 };
@@ -64,7 +66,7 @@ static const struct opt options[] = {
 	  .min = 1, .max = VMM_CPUS_MAX,
 	  .help = "Processors of the guest. Default 1." },
 	{ .name = "transport", .type = OPT_CHOICE, .to = &o.transport,
-	  .arg = "pci|mmio", .choices = transports,
+	  .arg = "pci|pci-transitional|pci-legacy|mmio", .choices = transports,
 	  .help = "How the guest finds its devices. Default pci." },
 	{ .name = "disk", .type = OPT_LIST, .to = &o.disks,
 	  .arg = "FILE[,ro]",
