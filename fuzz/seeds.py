@@ -120,7 +120,72 @@ def save(target, seeds):
             f.write(seed)
 
 
+# pci.c: a driver that reads a sector, in all ways that the moves have.
+
+
+def pci_write(bar, off, width, v):
+    return bytes([1, 0x80 | width << 3 | bar]) + struct.pack("<HI", off, v)
+
+
+def pci_config(off, width, v):
+    return bytes([0]) + struct.pack("<HI", width << 14 | 0x2000 | off, v)
+
+
+def pci_memory(at, data):
+    return bytes([3]) + struct.pack("<HB", at, len(data)) + data
+
+
+PCI_REQUEST = (
+    pci_memory(0x4000, header(0, 3)) +
+    pci_memory(0, b"".join(struct.pack("<QIHH", *d) for d in (
+        (0x4000, 16, NEXT, 1), (0x5000, 512, NEXT | WRITE, 2),
+        (0x6000, 1, WRITE, 0)))) +
+    pci_memory(0x400, struct.pack("<HHH", 0, 1, 0)))
+PCI_VECTORS = (pci_config(0x42, 1, 0x8000) + pci_write(1, 0, 2, 0xfee00000) +
+               pci_write(1, 12, 2, 0) + pci_write(4, 0x16, 1, 0) +
+               pci_write(4, 0x1a, 1, 0))
+PCI_LIFE = (bytes([7]) + struct.pack("<II", 1 << 28, 1) + PCI_REQUEST +
+            bytes([8, 4 << 1 | 0x80]) + PCI_VECTORS +
+            pci_write(4, 0x3000, 1, 0) + bytes([4, 0, 5, 6, 7]) +
+            pci_write(4, 0x14, 0, 31) + pci_write(4, 0x14, 0, 15))
+PCI_PORTS = (PCI_REQUEST + bytes([2, 18, 0]) + struct.pack("<I", 3) +
+             bytes([2, 8, 2]) + struct.pack("<I", 1) + bytes([2, 16, 1]) +
+             bytes(4) + bytes([4, 0, 5]))
+
+# pci_probe.c: configuration space as a function of ours has it.
+
+
+def pci_space():
+    space = bytearray(256)
+    struct.pack_into("<HHHH", space, 0, 0x1af4, 0x1044, 0, 0x10)
+    struct.pack_into("<II", space, 0x10, 0xc001, 0xfe000000)
+    struct.pack_into("<II", space, 0x20, 0xfe010004, 0)
+    space[0x34] = 0x40
+    caps = [bytes([0x11, 0, 1, 0]) + struct.pack("<II", 1, 0x801)]
+    for kind, off, length in ((1, 0, 64), (3, 0x1000, 4), (2, 0x3000, 64),
+                              (8, 0, 4096)):
+        caps.append(struct.pack("<BBBBBBHIIII", 9, 0, 24, kind, 4, 1, 0,
+                                off, length, 4 if kind == 2 else 0, 0))
+    at = 0x40
+    for cap in caps:
+        space[at:at + len(cap)] = cap
+        space[at + 1] = at + len(cap)
+        at += len(cap)
+    return bytes(space)
+
+
+PCI_PROBE = (bytes([6, 12, 0, 0, 14, 0]) + pci_space() +
+             struct.pack("<IIIIIII", 0, 0, 0, 0x20, 1, 0, 0) +
+             b"\0\0\0\0" * 8 + bytes(range(64)))
+
+
 def main():
+    save("pci", [("modern", bytes([4]) + PCI_LIFE),
+                 ("transitional", bytes([5]) + PCI_LIFE + PCI_PORTS),
+                 ("legacy", bytes([2]) + PCI_PORTS)])
+    save("pci-probe", [("modern", bytes([0]) + PCI_PROBE),
+                       ("assigned", bytes([1]) + PCI_PROBE),
+                       ("ports", bytes([2]) + PCI_PROBE)])
     save("life-blk", variants(BLK + BLK_INDIRECT))
     save("life-blk", [("late", bytes([INDIRECT_DESC | SIZE_16]) + host(1) + BLK +
                   stop() + host(0) + reset(EVENT_IDX) + BLK +

@@ -13,6 +13,10 @@
 
 static void queue_notify(struct vio_queue *q)
 {
+	/* A reset that waits for requests in flight cleared interrupts when
+	 * it began; nobody would take these back. */
+	if (vio_unlikely(q->dev->resetting))
+		return;
 	q->dev->transport->queue_notify(q->dev->transport_ctx, q);
 }
 
@@ -292,7 +296,7 @@ void vio_dev_needs_reset(struct vio_dev *dev)
 
 	status_or(dev, VIRTIO_STATUS_NEEDS_RESET);
 	/* core.device.device-status-field: tell a driver that is running. */
-	if ((old & VIRTIO_STATUS_DRIVER_OK) &&
+	if ((old & VIRTIO_STATUS_DRIVER_OK) && !dev->resetting &&
 	    !(old & VIRTIO_STATUS_NEEDS_RESET) && dev->transport)
 		dev->transport->config_changed(dev->transport_ctx);
 }
@@ -397,7 +401,8 @@ void vio_dev_config_changed(struct vio_dev *dev)
 		return;
 	}
 	/* core.device.notifications: none before DRIVER_OK. */
-	if ((vio_dev_status(dev) & VIRTIO_STATUS_DRIVER_OK) && dev->transport)
+	if ((vio_dev_status(dev) & VIRTIO_STATUS_DRIVER_OK) &&
+	    !dev->resetting && dev->transport)
 		dev->transport->config_changed(dev->transport_ctx);
 }
 

@@ -109,6 +109,7 @@ static void take_structure(struct vio_bus_pci *b, unsigned cap)
 		return;
 	case VIRTIO_PCI_CAP_NOTIFY_CFG:
 		if (!b->notify.len && !(off % 2) &&
+		    cap <= 256 - VIRTIO_PCI_NOTIFY_CAP_SIZE &&
 		    cfg(b, cap + VIRTIO_PCI_CAP_LEN, 1) >=
 		    VIRTIO_PCI_NOTIFY_CAP_SIZE &&
 		    place(b, &b->notify, bar, off, len, 2, UINT32_MAX))
@@ -151,7 +152,7 @@ static void find_structures(struct vio_bus_pci *b)
 		unsigned id = cfg(b, at, 1);
 
 		if (id == VIO_PCI_CAP_VENDOR &&
-		    at <= 256 - VIRTIO_PCI_NOTIFY_CAP_SIZE + 4)
+		    at <= 256 - VIRTIO_PCI_CAP_SIZE)
 			take_structure(b, at);
 		if (id == VIO_PCI_CAP_MSIX && !b->cap_msix &&
 		    at <= 256 - VIO_PCI_MSIX_SIZE) {

@@ -613,6 +613,54 @@ TEST("the function is reset as a whole", "")
 	CHECK_EQ(status(), 0);
 }
 
+/* As in the next case, by the registers and by the function's reset. */
+static void reset_in_flight(bool function)
+{
+	struct { uint64_t addr; uint32_t len; uint16_t flags, next; } d[3] = {
+		{ VIO_SWAP64(RIG_GUEST + 0x1000), VIO_SWAP32(16),
+		  VIO_SWAP16(1), VIO_SWAP16(1) },
+		{ VIO_SWAP64(RIG_GUEST + 0x2000), VIO_SWAP32(513),
+		  VIO_SWAP16(2), 0 },
+	};
+	uint16_t ring[3] = { 0, VIO_SWAP16(1), 0 };
+	unsigned af;
+
+	rig_blk(&rig_conf);
+	rig_place();
+	rig_negotiate(0, RIG_V1);
+	rig_enable(0, RIG_SIZE, RIG_GUEST);
+	put_status(15);
+	memcpy(rig.ram, d, sizeof(d));
+	memcpy(rig.ram + 0x400, ring, sizeof(ring));
+	rig.hold_back = true;
+	CHECK_EQ(vio_queue_service(rig.queue, 8), VIO_SERVICE_IDLE);
+	CHECK(rig.held != NULL);
+	af = rig_cap(VIO_PCI_CAP_AF, 0, 0);
+	if (function)
+		rig_cfg_put(af + VIO_PCI_AF_CONTROL, 1, 1);
+	else
+		put_status(0);
+	CHECK_NE(vio_dev_status(rig.dev), 0);
+	CHECK_EQ(rig_cfg(af + VIO_PCI_AF_STATUS, 1), 1);
+	vio_blk_resize(&rig.blk, 99);
+	vio_dev_needs_reset(rig.dev);
+	rig_finish();
+	CHECK_EQ(vio_dev_status(rig.dev), 0);
+	CHECK_EQ(rig_cfg(af + VIO_PCI_AF_STATUS, 1), 0);
+	CHECK(!rig.line);
+	CHECK_EQ(rig.edges, 0);
+	CHECK_EQ(rig.p.isr, 0);
+	CHECK_EQ(rig.mem.pins, 0);
+}
+
+TEST("a reset waits for what is in flight, and no interrupt comes of that",
+     "pci.device.common-configuration-structure-layout.7 "
+     "core.device.device-reset.2")
+{
+	reset_in_flight(false);
+	reset_in_flight(true);
+}
+
 TEST("asleep it is silent and out of sight, and it forgets nothing", "")
 {
 	unsigned pm;

@@ -479,6 +479,19 @@ TEST("structures outside of their regions are none", "")
 	CHECK_EQ(vio_bus_pci_msix(&bus, messages, 1), VIO_E_UNSUPP);
 }
 
+TEST("a capability that the space cuts off is none", "")
+{
+	unsigned char *c;
+
+	rig_rng(&rig_conf);
+	c = rig.p.config;
+	memcpy(c + 0xf0, c + cap_of(VIRTIO_PCI_CAP_NOTIFY_CFG), 16);
+	c[cap_of(VIRTIO_PCI_CAP_NOTIFY_CFG) + VIRTIO_PCI_CAP_CFG_TYPE] = 0;
+	c[0xf1] = c[VIO_PCI_CAP_PTR];
+	c[VIO_PCI_CAP_PTR] = 0xf0;
+	CHECK_EQ(try_probe(), VIO_E_UNSUPP);
+}
+
 TEST("a structure of the first standard has no later registers", "")
 {
 	unsigned char *c;

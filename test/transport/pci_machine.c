@@ -35,6 +35,7 @@ static uint32_t config_read(uint32_t function, unsigned off, unsigned len)
 {
 	uint64_t v = UINT32_MAX >> (32 - 8 * len);
 
+	CHECK_LE(off + len, 256);
 	/* A device of many functions, of which one is there. */
 	if (function == (MACHINE_AT & ~7u) && off == VIO_PCI_HEADER)
 		return 0x80;
