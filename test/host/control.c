@@ -6,9 +6,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -325,6 +327,63 @@ TEST("an idle daemon uses no processor time, with a client and a front end", "")
 	poll(NULL, 0, 1000);
 	CHECK_LE(cpu_ticks() - ticks, 1);
 	close(fd);
+	disk_close(&d);
+	end();
+}
+
+/* A front end that asks and asks, and reads no answer for long. */
+static void storm_of_messages(void)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	static uint32_t many[3 * 256];
+	char none[65536];
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	strcpy(sa.sun_path, p.socket);
+	if (connect(fd, (struct sockaddr *)&sa, sizeof(sa)))
+		_exit(1);
+	for (unsigned i = 0; i < 256; i++) {
+		/* GET_FEATURES, version 1, no payload. */
+		many[3 * i] = 1;
+		many[3 * i + 1] = 1;
+	}
+	for (;;) {
+		if (send(fd, many, sizeof(many), MSG_NOSIGNAL) < 0)
+			_exit(1);
+		while (recv(fd, none, sizeof(none), MSG_DONTWAIT) > 0)
+			;
+	}
+}
+
+TEST("a front end's storm of messages keeps no client waiting", "")
+{
+	double start, longest = 0;
+	int status;
+	pid_t pid;
+
+	begin();
+	pid = fork();
+	CHECK_GE(pid, 0);
+	if (!pid)
+		storm_of_messages();
+	while (!strstr(ask("status\n"), "\"connected\":true"))
+		poll(NULL, 0, 10);
+	for (unsigned i = 0; i < 50; i++) {
+		start = now();
+		CHECK(strstr(ask("ring 0\n"), "\"ok\":true"));
+		longest = now() - start > longest ? now() - start : longest;
+		/* As often as one may ask. */
+		poll(NULL, 0, 12);
+	}
+	CHECK_LT(longest, 1.0);
+	/* It was still at it. */
+	CHECK_EQ(waitpid(pid, &status, WNOHANG), 0);
+	kill(pid, SIGKILL);
+	CHECK_EQ(waitpid(pid, &status, 0), pid);
+	disk_open(&d, p.socket, 1);
+	CHECK_EQ(disk_run(&d, 0, VIRTIO_BLK_T_IN, 0,
+			  front_data(&d.front, 512), 512), VIO_OK);
 	disk_close(&d);
 	end();
 }
