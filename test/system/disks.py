@@ -45,6 +45,7 @@ class Machine:
         self.chardev = chardev
         self.device = device
         self.daemon = None
+        self.prefix = []
         self.guest = None
         self.socket = s.path("blk.sock")
         if vmm not in made:
@@ -53,7 +54,7 @@ class Machine:
 
     def serve(self, *words):
         self.daemon = self.s.popen(
-            os.path.join(BIN, "vireo-blk"), "--socket-path=" + self.socket,
+            *self.prefix, os.path.join(BIN, "vireo-blk"), "--socket-path=" + self.socket,
             *words, stdout=subprocess.DEVNULL,
             stderr=open(self.s.path("log"), "ab"))
         wait_for(lambda: os.path.exists(self.socket), 5, "no socket")
