@@ -15,6 +15,7 @@
 #include "host/clock.h"
 #include "host/guard.h"
 #include "host/log.h"
+#include "vhost/trace.h"
 
 /*
  * Requests taken at a time, where the device type does not say. The driver
@@ -64,13 +65,30 @@ static uint32_t now_ms(void)
 			  (uint64_t)t.tv_nsec / NS_PER_MS);
 }
 
+/*
+ * The numbers of a queue before and after it is worked at: of both probes the
+ * difference says how many were popped and done.
+ */
+static void trace_serve(const struct vio_queue *vq)
+{
+	VHU_TRACE3(serve, vq->index, vq->inflight, vq->stats.requests);
+}
+
+static void trace_served(const struct vio_queue *vq)
+{
+	VHU_TRACE3(served, vq->index, vq->inflight, vq->stats.requests);
+}
+
 static void queue_serve(void *ctx)
 {
 	struct daemon_queue *q = ctx;
+	struct vio_queue *vq = &q->daemon->dev->queue[q->index];
 	enum vio_service r;
 
-	q->daemon->dev->queue[q->index].now_ms = now_ms();
+	vq->now_ms = now_ms();
+	trace_serve(vq);
 	r = vhu_queue_service(q->daemon->server, q->index, budget(q));
+	trace_served(vq);
 	q->waiting = r == VIO_SERVICE_WAIT;
 	if (r == VIO_SERVICE_MORE)
 		loop_defer(queue_loop(q), &q->again);
@@ -123,7 +141,9 @@ static bool queue_poll(void *ctx)
 	if (!vq || !vio_queue_pending(vq))
 		return false;
 	vq->now_ms = now_ms();
+	trace_serve(vq);
 	q->waiting = vio_queue_poll(vq, budget(q)) == VIO_SERVICE_WAIT;
+	trace_served(vq);
 	q->kicks_off = true;
 	/* Tells the front end of it. */
 	if (vio_unlikely(vq->state == VIO_QUEUE_BROKEN))
@@ -136,6 +156,7 @@ static void queue_kick(void *ctx, uint32_t events)
 	struct daemon_queue *q = ctx;
 
 	(void)events;
+	VHU_TRACE1(kick, q->index);
 	/* Read by the control thread. */
 	__atomic_store_n(&q->kicks, q->kicks + 1, __ATOMIC_RELAXED);
 	if (!vhu_queue_kicked(q->daemon->server, q->index)) {

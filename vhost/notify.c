@@ -4,6 +4,7 @@
  * errors, changes of configuration; by descriptor or by message.
  */
 #include "server.h"
+#include "trace.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -114,6 +115,7 @@ static void call_by_message(struct vhu_ring *r)
 
 void vhu_call(struct vhu_ring *r)
 {
+	VHU_TRACE1(notify, r->index);
 	vhu_log_signal(r->s);
 	if (r->call_fd >= 0)
 		signal_fd(r->call_fd, r->call_may_block);

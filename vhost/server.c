@@ -4,6 +4,7 @@
  * of its messages. What a message means stands in device.c, ring.c, map.c.
  */
 #include "server.h"
+#include "trace.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -123,8 +124,10 @@ static int run_request(struct vhu_server *s, const struct vhu_rule *rule,
 static int handle(struct vhu_server *s, struct vhu_msg *msg)
 {
 	const struct vhu_rule *rule = vhu_rule(msg->hdr.request);
-	int err = run_request(s, rule, msg);
+	int err;
 
+	VHU_TRACE3(message, msg->hdr.request, msg->hdr.size, msg->nr_fds);
+	err = run_request(s, rule, msg);
 	vhu_msg_drop_fds(msg);
 	if (err == VHU_REPLIED)
 		return 0;
