@@ -187,7 +187,8 @@ TEST("shared memory and a vendor's data",
      "pci.device.shared-memory-capability.2 "
      "pci.device.vendor-data-capability.1 "
      "pci.device.vendor-data-capability.2 "
-     "pci.device.vendor-data-capability.3")
+     "pci.device.vendor-data-capability.3 "
+     "pci.other.vendor-data-capability.1")
 {
 	struct vio_shm shm[] = { { 1, 0, 1ull << 33 },
 				 { 7, 1ull << 33, 0x1000 } };
