@@ -10,7 +10,7 @@
 #include <vireo/driver_rng.h>
 #include <vireo/spec/virtio.h>
 
-#define QUEUE	64
+#define QUEUE	256	/* legacy devices on PCI have as many, no fewer */
 #define SECTORS	8u
 
 /* Address and pointer are the same here; the window is this. */

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* mmio.c - devices behind MMIO registers, found by their magic number. */
+/*
+ * mmio.c - devices behind MMIO registers, found by their magic number, of the
+ * standard's version or of the one before it.
+ */
 #include "bare.h"
 #include <vireo/bus_mmio.h>
 
@@ -46,9 +49,16 @@ unsigned bare_mmio(uintptr_t base, uintptr_t step, unsigned nr)
 		struct vio_bus_mmio bus;
 		void *regs = (void *)(base + i * step);
 
-		if (vio_bus_mmio_probe(&bus, &access, regs))
+		if (vio_bus_mmio_probe(&bus, &access, regs) == VIO_OK) {
+			exercise(bus.device_id, &vio_bus_mmio_ops, &bus);
+		} else if (vio_bus_mmio_legacy_probe(&bus, &access, regs) ==
+			   VIO_OK) {
+			say("legacy ");
+			exercise(bus.device_id, &vio_bus_mmio_legacy_ops,
+				 &bus);
+		} else {
 			continue;
-		exercise(bus.device_id, &vio_bus_mmio_ops, &bus);
+		}
 		found++;
 	}
 	return found;

@@ -23,6 +23,7 @@ QEMU = {
 ENDS = {"riscv64": 0, "aarch64": 0, "x86": 1}
 MMIO = ["-global", "virtio-mmio.force-legacy=false"]
 PLAIN, PACKED = "\ndisk ok\n", "\npacked disk ok\n"
+LEGACY = "\nlegacy disk ok\n"
 # machine, options, what follows a device's name, what is said of the disk
 CASES = [(machine, MMIO, kind, said)
          for machine in ("riscv64", "aarch64")
@@ -34,6 +35,12 @@ CASES += [(machine, [], kind, said)
                              ("-pci,disable-legacy=on,packed=on", PACKED),
                              ("-pci,vectors=0", PLAIN))]
 CASES += [("x86", ["-M", "q35"], "-pci", PLAIN)]
+CASES += [(machine, ["-global", "virtio-mmio.force-legacy=true"], "-device",
+           LEGACY) for machine in ("riscv64", "aarch64")]
+CASES += [(machine, [], kind, LEGACY)
+          for machine in QEMU
+          for kind in ("-pci,disable-modern=on",
+                       "-pci,disable-modern=on,vectors=0")]
 
 
 def devices(kind, folder):
@@ -56,10 +63,13 @@ def run_case(machine, options, kind, said, folder, programs):
     done = subprocess.run(command, stdin=subprocess.DEVNULL, timeout=60,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     text = "\n" + done.stdout.decode(errors="replace").replace("\r", "")
-    wanted = [said, "\nentropy ok\n", "\nconsole ok\n",
+    old = "legacy " if said == LEGACY else ""
+    wanted = [said, "\n%sentropy ok\n" % old, "\n%sconsole ok\n" % old,
               "\n3 devices, 0 failed\n"]
+    messages = 3 if "-pci" in kind and "vectors=0" not in kind else 0
     if done.returncode != ENDS[machine] or [
-            w for w in wanted if w not in text]:
+            w for w in wanted if w not in text] or (
+                text.count("\nmessages came\n") != messages):
         return "exit code %d, and it said: %s" % (done.returncode, text)
     with open(folder + "/console") as console:
         if console.read() != HELLO:
