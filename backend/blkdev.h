@@ -85,6 +85,12 @@ int blkdev_file_open(struct blkdev **d, const struct blkdev_file_conf *conf);
 int blkdev_null_open(struct blkdev **d, uint64_t size);
 
 /* A disk in memory, zeroes at first, gone with the process. */
+/*
+ * Lock a file that was opened with no_lock, now that nobody else has it; waits
+ * a little for that. 0 or -errno after an error line.
+ */
+int blkdev_file_lock(struct blkdev *d, const char *path);
+
 int blkdev_mem_open(struct blkdev **d, uint64_t size, bool read_only);
 
 struct blkdev_zoned_conf {

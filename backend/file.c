@@ -207,6 +207,11 @@ static int lock_file(const struct file *f, const char *path)
 	return -EBUSY;
 }
 
+int blkdev_file_lock(struct blkdev *d, const char *path)
+{
+	return lock_file(vio_container_of(d, struct file, dev), path);
+}
+
 static int open_direct(struct file *f, const char *path, int flags)
 {
 	int err;

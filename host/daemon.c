@@ -16,6 +16,7 @@
 #include "host/clock.h"
 #include "host/daemon_control.h"
 #include "host/daemon_serve.h"
+#include "host/daemon_upgrade.h"
 #include "host/guard.h"
 #include "host/log.h"
 
@@ -68,6 +69,14 @@ static const struct opt options[] = {
 	  .arg = "PATH",
 	  .help = "Answer questions about the device on this Unix socket; see vireo-ctl(1).",
 	},
+	{ .name = "upgrade-path", .type = OPT_STRING, .to = &o.upgrade_path,
+	  .arg = "PATH",
+	  .help = "Hand over to a successor that comes to this Unix socket; see --inherit.",
+	},
+	{ .name = "inherit", .type = OPT_STRING, .to = &o.inherit,
+	  .arg = "PATH",
+	  .help = "Take the front end over from the program that has PATH as its --upgrade-path, and be the next to hand over there.",
+	},
 	{ .name = "sandbox", .type = OPT_CHOICE, .to = &o.sandbox,
 	  .arg = "on|none", .choices = sandbox_choices,
 	  .help = "Whether to give up all rights that are not needed. Default on.",
@@ -119,9 +128,13 @@ static int read_options(const struct daemon_type *type, int argc, char **argv)
 		return 0;
 	}
 	o.fd_given = o.fd != NOT_GIVEN;
-	if (o.fd_given == (o.socket_path != NULL)) {
+	if (o.fd_given == (o.socket_path != NULL) && !o.inherit) {
 		log_err("give either --socket-path=PATH or --fd=NUMBER; see %s --help",
 			type->program);
+		return EXIT_USAGE;
+	}
+	if ((o.inherit || o.upgrade_path) && !type->heritable) {
+		log_err("--inherit, --upgrade-path: this device has a state of its own, which cannot be handed over");
 		return EXIT_USAGE;
 	}
 	if (o.sandbox == SANDBOX_NONE && !o.unsafe) {
@@ -139,6 +152,8 @@ static int open_socket(struct daemon *d)
 		.group = o.socket_group,
 	};
 
+	if (o.inherit)
+		return 0;
 	if (o.fd_given)
 		return sock_inherit(&d->sock, (int)o.fd);
 	return sock_listen(&d->sock, o.socket_path, &perm);
@@ -152,6 +167,7 @@ static int enter_sandbox(struct daemon *d)
 		.unlink_dir_fd = {
 			d->sock.dir_fd, d->unlink_dir_fd,
 			o.control_path ? d->control.sock.dir_fd : -1,
+			d->upgrade.dir_fd,
 		},
 		.more_syscalls = d->more_syscalls,
 		.more_ioctls = d->more_ioctls,
@@ -260,6 +276,8 @@ static int serve(struct daemon *d)
 	if (!rc)
 		rc = daemon_control_start(d);
 	if (!rc)
+		rc = daemon_upgrade_start(d);
+	if (!rc)
 		rc = loop_run(&d->main.loop);
 	daemon_serve_fini(d);
 	if (d->type->stop)
@@ -276,13 +294,16 @@ static int run(struct daemon *d)
 		return rc;
 	rc = stats_open(&d->stats, o.stats_file, d->type->device);
 	if (!rc) {
-		rc = open_socket(d);
+		rc = daemon_upgrade_open(d);
+		if (!rc)
+			rc = open_socket(d);
 		if (!rc)
 			rc = daemon_control_open(d);
 		if (!rc)
 			rc = serve(d);
 		daemon_control_close(d);
 		stop_workers(d);
+		daemon_upgrade_close(d);
 		sock_close(&d->sock);
 		stats_close(&d->stats);
 	}

@@ -19,6 +19,7 @@
 #include "host/sock.h"
 #include "host/stats.h"
 #include "host/worker.h"
+#include "vhost/sock.h"
 
 struct daemon;
 
@@ -55,6 +56,12 @@ struct daemon_type {
 	void (*stop)(struct daemon *d);
 	/* The opposite of open. */
 	void (*close)(struct daemon *d);
+	/* Has no state beside its rings and its configuration, so that a
+	 * successor can go on with it (--inherit). */
+	bool heritable;
+	/* What was shared with a predecessor (--inherit) is ours alone now.
+	 * NULL: nothing is. */
+	void (*alone)(struct daemon *d);
 	/* Let what is in flight on a queue complete. NULL: nothing ever is. */
 	void (*drain)(struct daemon *d, unsigned queue);
 	void (*stats)(struct daemon *d, struct stats_values *v);
@@ -95,6 +102,8 @@ struct daemon_options {
 	bool unsafe;
 	const char *stats_file;
 	const char *control_path;
+	const char *upgrade_path;
+	const char *inherit;		/* the predecessor's upgrade path */
 	bool exit_on_disconnect;
 	unsigned poll_us;
 	bool verbose;
@@ -121,6 +130,10 @@ struct daemon {
 	struct daemon_queue *queues;
 	struct vhu_server *server;
 	struct sock sock;
+	struct sock upgrade;
+	struct vhu_sock heir;		/* successor, or predecessor */
+	struct loop_fd upgrade_fd, heir_fd;
+	bool handed_over, inherited;	/* see daemon_upgrade.c */
 	struct loop_fd listen_fd, conn_fd, signal_fd, lost_fd;
 	struct loop_call config_call;	/* posted by any thread */
 	atomic_bool config_posted;

@@ -13,6 +13,7 @@
 #include <vireo/spec/virtio.h>
 
 #include "host/clock.h"
+#include "host/daemon_upgrade.h"
 #include "host/guard.h"
 #include "host/log.h"
 #include "vhost/trace.h"
@@ -388,14 +389,10 @@ static void on_message(void *ctx, uint32_t events)
 	leave(d);
 }
 
-static int attach(struct daemon *d, int fd)
+static int watch_front(struct daemon *d)
 {
-	int rc = vhu_server_attach(d->server, fd);
+	int rc;
 
-	if (rc) {
-		log_err("cannot serve the front end: %s", strerror(-rc));
-		return rc;
-	}
 	d->conn_fd = (struct loop_fd){ vhu_server_fd(d->server), on_message,
 				       d };
 	rc = loop_fd_add(&d->main.loop, &d->conn_fd, EPOLLIN);
@@ -406,6 +403,34 @@ static int attach(struct daemon *d, int fd)
 		return rc;
 	}
 	log_debug("a front end connected");
+	return 0;
+}
+
+static int attach(struct daemon *d, int fd)
+{
+	int rc = vhu_server_attach(d->server, fd);
+
+	if (!rc)
+		return watch_front(d);
+	log_err("cannot serve the front end: %s", strerror(-rc));
+	return rc;
+}
+
+int daemon_serve_hand_over(struct daemon *d, int fd)
+{
+	int rc;
+
+	if (d->conn_fd.fd < 0)
+		return 0;
+	loop_fd_del(&d->main.loop, &d->conn_fd);
+	rc = vhu_server_hand_over(d->server, fd);
+	if (rc) {
+		log_err("the successor does not get the front end: %s",
+			strerror(-rc));
+		loop_fd_add(&d->main.loop, &d->conn_fd, EPOLLIN);
+		return rc;
+	}
+	d->conn_fd.fd = -1;
 	return 0;
 }
 
@@ -508,6 +533,23 @@ static struct worker *worker_of(struct daemon *d, unsigned queue)
 		&d->main;
 }
 
+/* What the predecessor has: its front end, and its socket for others. */
+static int inherit(struct daemon *d)
+{
+	int rc = daemon_upgrade_inherit(d);
+	bool front = !rc;
+
+	if (rc && rc != -ENOTCONN)
+		return rc;
+	if (d->type->alone)
+		d->type->alone(d);
+	rc = front ? watch_front(d) : 0;
+	if (rc || d->sock.fd < 0)
+		return rc;
+	d->listen_fd = (struct loop_fd){ d->sock.fd, on_listen, d };
+	return loop_fd_add(&d->main.loop, &d->listen_fd, front ? 0 : EPOLLIN);
+}
+
 int daemon_serve_start(struct daemon *d)
 {
 	unsigned i;
@@ -515,6 +557,8 @@ int daemon_serve_start(struct daemon *d)
 
 	for (i = 0; i < d->dev->nr_queues; i++)
 		d->queues[i].worker = worker_of(d, i);
+	if (d->opt.inherit)
+		return inherit(d);
 	if (d->sock.connected) {
 		fd = d->sock.fd;
 		d->sock.fd = -1;	/* the server's from now on */

@@ -9,6 +9,8 @@
 int daemon_serve_init(struct daemon *d);
 /* Wait for front ends. */
 int daemon_serve_start(struct daemon *d);
+/* Give the front end, if there is one, to the successor behind @fd. */
+int daemon_serve_hand_over(struct daemon *d, int fd);
 /* Part from the front end, write the statistics. */
 void daemon_serve_fini(struct daemon *d);
 

@@ -12,7 +12,7 @@
 
 #include <stdbool.h>
 
-enum { SANDBOX_DIRS = 3 };
+enum { SANDBOX_DIRS = 4 };
 
 struct sandbox {
 	/* System calls beside those that every daemon needs; ends with NULL. */

@@ -227,6 +227,21 @@ int sock_inherit(struct sock *s, int fd)
 	return 0;
 }
 
+int sock_adopt(struct sock *s, int fd, const char *path)
+{
+	int rc = sock_inherit(s, fd);
+
+	if (!rc && s->connected)
+		rc = -EINVAL;
+	if (!rc)
+		rc = keep_folder(s, path);
+	if (rc && fd >= 0)
+		close(fd);
+	if (rc)
+		s->fd = -1;
+	return rc;
+}
+
 int sock_accept(struct sock *s)
 {
 	int fd;

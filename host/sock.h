@@ -34,6 +34,12 @@ int sock_listen(struct sock *s, const char *path,
 /* Take over @fd, a Unix stream socket, listening or connected. As above. */
 int sock_inherit(struct sock *s, int fd);
 
+/*
+ * Take over @fd, a listening socket that another program made at @path. The
+ * path is removed in the end, as if it had been made here.
+ */
+int sock_adopt(struct sock *s, int fd, const char *path);
+
 /* A new connection, or -errno (-EAGAIN: none waits). */
 int sock_accept(struct sock *s);
 

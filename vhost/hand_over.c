@@ -262,7 +262,7 @@ int vhu_server_hand_over(struct vhu_server *s, int fd)
 	return err;
 }
 
-/* -- the other end ------------------------------------------------------------ */
+/* -- the other end --------------------------------------------------------- */
 
 int vhu_on_connection(struct vhu_server *s, struct vhu_msg *msg)
 {

@@ -143,12 +143,12 @@ static int check_options(void)
 	return 0;
 }
 
-static int open_disk(struct blk *b)
+static int open_disk(struct blk *b, bool shared)
 {
 	const struct blkdev_file_conf conf = {
 		.path = o.file,
 		.read_only = o.read_only,
-		.no_lock = o.no_lock,
+		.no_lock = o.no_lock || shared,
 		.direct = o.direct,
 		.aio = (enum blkdev_aio)o.aio,
 		.num_queues = o.num_queues,
@@ -234,7 +234,7 @@ static int blk_open(struct daemon *d)
 
 	rc = check_options();
 	if (!rc)
-		rc = open_disk(b);
+		rc = open_disk(b, d->opt.inherit);
 	if (!rc)
 		rc = make_device(b);
 	if (rc) {
@@ -297,6 +297,16 @@ static int blk_start(struct daemon *d)
 		}
 	}
 	return 0;
+}
+
+/* The predecessor ends, and its lock with it. */
+static void blk_alone(struct daemon *d)
+{
+	struct blk *b = d->ctx;
+
+	if (o.kind == KIND_FILE && !o.no_lock &&
+	    blkdev_file_lock(b->disk, o.file))
+		log_warn("--blk-file: going on without a lock");
 }
 
 static void blk_drain(struct daemon *d, unsigned queue)
@@ -382,6 +392,8 @@ static const struct daemon_type blk_type = {
 	.start = blk_start,
 	.stop = blk_stop,
 	.close = blk_close,
+	.heritable = true,
+	.alone = blk_alone,
 	.drain = blk_drain,
 	.stats = blk_stats,
 	.resized = blk_resized,

@@ -106,6 +106,7 @@ static const struct daemon_type rng_type = {
 	.opts = options,
 	.features = features,
 	.syscalls = syscalls,
+	.heritable = true,
 	.open = rng_open,
 	.start = rng_start,
 	.stop = rng_stop,

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: MIT
+"""A daemon hands its guest over to a successor while the guest writes: the
+guest sees a pause and no error, and the successor's successor has it next."""
+import os
+import subprocess
+import time
+
+from disks import Machine
+from guests import (BIN, Suite, expect, need_qemu, need_uml, tool,
+                    wait_for)
+
+suite = Suite()
+
+LOAD = """
+mount -t ext4 /dev/vda /mnt && cd /mnt || exit 1
+echo busy
+for i in 1 2 3; do (n=0; while [ ! -e /stop ]; do
+	dd if=/dev/urandom of=new$i bs=16k count=20 conv=fsync
+	sha256sum < new$i > newsum$i; mv new$i kept$i; mv newsum$i keptsum$i
+	n=$((n + 1)); echo $n > /rounds$i
+done 2>/dev/null; touch /stopped$i) & done
+n=0
+while [ $n -lt ROUNDS ]; do
+	echo 3 > /proc/sys/vm/drop_caches; sleep 0.2; n=$((n + 1))
+	for i in 1 2 3; do cat kept$i > /dev/null 2>&1; done
+done
+touch /stop
+until [ -e /stopped1 -a -e /stopped2 -a -e /stopped3 ]; do sleep 0.1; done
+echo 3 > /proc/sys/vm/drop_caches
+for i in 1 2 3; do sha256sum < kept$i | cmp - keptsum$i || exit 3; done
+dmesg | grep -i "i/o error" && exit 5
+cat /rounds*
+cd / && umount /mnt && exit 4
+"""
+
+
+class Line:
+    """Daemons of which each inherits from the one before."""
+
+    def __init__(self, s, machine, image):
+        self.s = s
+        self.machine = machine
+        self.words = ["--socket-path=" + machine.socket,
+                      "--blk-file=" + image]
+        self.path = s.path("upgrade")
+        self.log = s.path("log")
+        self.daemon = self.start("--upgrade-path=" + self.path)
+        wait_for(lambda: os.path.exists(machine.socket), 5, "no socket")
+
+    def start(self, *more):
+        return self.s.popen(os.path.join(BIN, "vireo-blk"), *self.words,
+                            *more, stdout=subprocess.DEVNULL,
+                            stderr=open(self.log, "ab"))
+
+    def said(self):
+        with open(self.log) as log:
+            return log.read()
+
+    def upgrade(self):
+        before = self.said().count("took a session over")
+        old, self.daemon = self.daemon, self.start("--inherit=" + self.path)
+        code = old.wait(timeout=15)
+        expect(code == 0, "the predecessor ends with", code, self.said())
+        wait_for(lambda: self.said().count("took a session over") > before,
+                 5, self.said)
+        expect(self.daemon.poll() is None, self.said())
+
+
+def upgraded(s, vmm, device, times, rounds):
+    image = s.ext4(mib=32)
+    machine = Machine(s, vmm, "", device)
+    line = Line(s, machine, image)
+    lines = machine.boot(LOAD.replace("ROUNDS", str(rounds)))
+    lines.until("busy", 60)
+    for _ in range(times):
+        time.sleep(0.4)
+        line.upgrade()
+    lines.until("@T exit ", 60)
+    text = lines.until("\n")
+    machine.guest.communicate(timeout=30)
+    before, code = text.split("@T exit ")
+    expect(code.split()[0] == "4", text[-3000:])
+    # The image has one owner again.
+    other = s.popen(os.path.join(BIN, "vireo-blk"), "--blk-file=" + image,
+                    "--socket-path=" + s.path("other"))
+    out = other.communicate(timeout=20)[0].decode()
+    expect(other.returncode != 0 and "in use by another" in out, out)
+    line.daemon.terminate()
+    expect(line.daemon.wait(timeout=10) == 0, line.said())
+    expect(not os.path.exists(machine.socket), "the socket is left")
+    expect(not os.path.exists(line.path), "the upgrade socket is left")
+    expect("error:" not in line.said(), line.said())
+    tool("e2fsck", "-fn", image)
+
+
+@suite.case
+def user_mode_linux_does_not_notice(s):
+    need_uml()
+    upgraded(s, "uml", "", 4, 20)
+
+
+@suite.case
+def qemu_does_not_notice(s):
+    need_qemu()
+    upgraded(s, "qemu", ",packed=on", 2, 10)
+
+
+@suite.case
+def successor_that_fails_changes_nothing(s):
+    image = s.ext4(mib=8)
+    machine = Machine(s, "uml")
+    line = Line(s, machine, image)
+    # It has no such file; then none of the kind that the other had.
+    line.words[1] = "--blk-file=" + s.path("nothing")
+    bad = line.start("--inherit=" + line.path)
+    expect(bad.wait(timeout=10) != 0, line.said())
+    line.words[0] = "--fd=77"
+    line.words[1] = "--blk-file=" + image
+    bad = line.start("--inherit=" + line.path)
+    expect(bad.wait(timeout=10) != 0, line.said())
+    expect("--socket-path" in line.said(), line.said())
+    code, out = machine.boot_to_end("mount -t ext4 /dev/vda /mnt && exit 4")
+    expect(code == 4, code, out)
+    line.daemon.terminate()
+    expect(line.daemon.wait(timeout=10) == 0, line.said())
+    # Nobody to inherit from.
+    line.words[0] = "--socket-path=" + machine.socket
+    bad = line.start("--inherit=" + line.path)
+    expect(bad.wait(timeout=10) != 0, line.said())
+
+
+suite.main()
