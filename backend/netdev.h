@@ -31,6 +31,7 @@ struct netdev {
 	struct vio_net *net;	/* whoever opened it sets this */
 	const char *engine;	/* "slirp": for the log */
 	uint16_t mtu;		/* that it carries; 0: it does not care */
+	uint64_t offloads;	/* as of struct vio_net_conf */
 
 	/* What the sandbox must leave it; lists end with NULL and 0. */
 	const char *const *syscalls;
@@ -38,6 +39,12 @@ struct netdev {
 	bool network;		/* sockets of its own */
 	const char *read_file;	/* looked at now and then */
 };
+
+/* All that a driver may leave to be done. */
+#define NETDEV_OFFLOADS						\
+	(1ull << VIRTIO_NET_F_CSUM | 1ull << VIRTIO_NET_F_HOST_TSO4 |	\
+	 1ull << VIRTIO_NET_F_HOST_TSO6 |				\
+	 1ull << VIRTIO_NET_F_HOST_ECN | 1ull << VIRTIO_NET_F_HOST_USO)
 
 struct netdev_conf {
 	const char *kind;	/* "user", "tap=NAME" */

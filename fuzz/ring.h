@@ -15,7 +15,7 @@
 #include <vireo/dev.h>
 
 #define FUZZ_PAGE	4096u
-#define FUZZ_QUEUES	2u
+#define FUZZ_QUEUES	3u
 
 struct fuzz_ring {
 	struct vio_queue queue[FUZZ_QUEUES];

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Fuzz target: the network device behind any ring. The top bit of the first
- * byte says which queue; packets sent come back, in the receive queue's case
- * one is waiting.
+ * Fuzz target: the network device behind any ring. The two top bits of the
+ * first byte say which queue; packets sent come back, in the receive queue's
+ * case one is waiting.
  */
 #include "ring.h"
 
@@ -47,9 +47,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (size < 2)
 		return 0;
-	fuzz_ring_init(&f, 2, vio_net_ctx_size);
+	fuzz_ring_init(&f, 3, vio_net_ctx_size);
 	if (vio_net_init(&net, &conf, f.queue, &ops, &sum) == VIO_OK)
-		fuzz_ring_run(&f, &net.dev, data[0] >> 7, data, size, step,
-			      NULL);
+		fuzz_ring_run(&f, &net.dev,
+			      data[0] >> 6 & 1 ? 2 : data[0] >> 7, data, size,
+			      step, NULL);
 	return 0;
 }

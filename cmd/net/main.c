@@ -23,6 +23,7 @@ struct net {
 	struct vio_net dev;
 	struct netdev *wire;
 	struct vio_queue *queues;
+	unsigned char *scratch;	/* for packets that are cut here */
 	unsigned attached;	/* pairs */
 	struct loop *attach_loop;	/* arguments of attach() */
 	unsigned attach_pair;
@@ -32,7 +33,8 @@ struct net {
 static struct {
 	const char *backend, *mac, *hostfwd;
 	unsigned mtu, queue_size;
-	bool host_loopback, restricted;
+	bool host_loopback, restricted, standby;
+	unsigned speed;
 } o = { .queue_size = 1024 };
 
 static const struct opt options[] = {
@@ -58,6 +60,13 @@ static const struct opt options[] = {
 	  .min = VIRTIO_NET_MTU_MIN, .max = 65535,
 	  .help = "Largest packet without its Ethernet header; the guest is told. By default what the back end says.",
 	},
+	{ .name = "speed", .type = OPT_UINT, .to = &o.speed,
+	  .arg = "MBIT", .max = INT32_MAX,
+	  .help = "Speed that the guest is told, full duplex; by default none.",
+	},
+	{ .name = "standby", .type = OPT_FLAG, .to = &o.standby,
+	  .help = "Tell the guest to use another card with the same address first.",
+	},
 	{ .name = "queue-size", .type = OPT_UINT, .to = &o.queue_size,
 	  .arg = "NUMBER", .min = 2, .max = 32768,
 	  .help = "Largest ring that a front end may choose. Default 1024." },
@@ -69,7 +78,14 @@ static const char *const capabilities[] = { NULL };
 #define FEATURE(name) { VIRTIO_NET_F_ ## name, "VIRTIO_NET_F_" #name }
 
 static const struct daemon_feature features[] = {
-	FEATURE(MTU), FEATURE(MAC), FEATURE(MRG_RXBUF), FEATURE(STATUS),
+	FEATURE(CSUM), FEATURE(GUEST_CSUM), FEATURE(CTRL_GUEST_OFFLOADS),
+	FEATURE(MTU), FEATURE(MAC), FEATURE(GUEST_TSO4), FEATURE(GUEST_TSO6),
+	FEATURE(GUEST_ECN), FEATURE(HOST_TSO4), FEATURE(HOST_TSO6),
+	FEATURE(HOST_ECN), FEATURE(MRG_RXBUF), FEATURE(STATUS),
+	FEATURE(CTRL_VQ), FEATURE(CTRL_RX), FEATURE(CTRL_VLAN),
+	FEATURE(CTRL_RX_EXTRA), FEATURE(GUEST_ANNOUNCE),
+	FEATURE(CTRL_MAC_ADDR), FEATURE(GUEST_USO4), FEATURE(GUEST_USO6),
+	FEATURE(HOST_USO), FEATURE(STANDBY), FEATURE(SPEED_DUPLEX),
 	{ 0, NULL }
 };
 
@@ -142,6 +158,13 @@ static int make_device(struct net *n, struct vio_net_conf *conf)
 	int rc;
 
 	conf->pairs = 1;
+	n->scratch = malloc(VIO_NET_PACKET_MAX);
+	if (!n->scratch)
+		return -ENOMEM;
+	conf->scratch = n->scratch;
+	conf->offloads = n->wire->offloads;
+	conf->speed = o.speed;
+	conf->standby = o.standby;
 	if (!conf->mtu)
 		conf->mtu = n->wire->mtu;
 	queues = vio_net_queues(conf->pairs);
@@ -164,6 +187,7 @@ static void net_close(struct daemon *d)
 	if (n->wire)
 		netdev_close(n->wire);
 	daemon_queues_free(n->queues);
+	free(n->scratch);
 }
 
 static int net_open(struct daemon *d)
@@ -240,7 +264,7 @@ static void net_drain(struct daemon *d, unsigned queue)
 {
 	struct net *n = d->ctx;
 
-	if (!(queue % 2))
+	if (queue < 2u * n->dev.conf.pairs && !(queue % 2))
 		vio_net_drain(&n->dev, queue / 2);
 }
 
@@ -261,7 +285,8 @@ static void net_stats(struct daemon *d, struct stats_values *v)
 		v->bytes_read += load(&s->rx_bytes);
 		v->bytes_written += load(&s->tx_bytes);
 		v->errors += load(&s->tx_malformed) + load(&s->tx_dropped) +
-			     load(&s->rx_no_room) + load(&s->rx_too_long);
+			     load(&s->rx_no_room) + load(&s->rx_too_long) +
+			     load(&s->rx_malformed);
 	}
 }
 

@@ -1,30 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * net.c - the network device (standard: 5.1): packets from the driver are
- * checked and handed on where they lie, packets for it are copied into its
- * buffers. It knows no ring, no address, no transport, and not what the wire
- * is.
+ * checked and handed on where they lie; net_rx.c has the other direction,
+ * net_ctrl.c the driver's commands. It knows no ring, no address, no
+ * transport, and not what the wire is.
  */
+#include "core/device/net_gso.h"
 #include "core/device/net_hdr.h"
+#include "core/device/net_int.h"
 #include <vireo/spec/virtio.h>
 #include "core/base/shared64.h"
 #include "core/mem/access.h"
 
 #define BATCH		32	/* packets handed on at a time */
-#define ETH_HDR		14u
-#define VLAN_TAG	4u
-#define ETH_TYPE_AT	12u
 
 const uint16_t vio_net_ctx_size = 0;
 
 static struct vio_net *net_of(struct vio_dev *dev)
 {
 	return vio_container_of(dev, struct vio_net, dev);
-}
-
-static struct vio_queue *rxq_of(const struct vio_net *net, unsigned pair)
-{
-	return &net->dev.queue[2 * pair];
 }
 
 /* -- from the driver ----------------------------------------------------- */
@@ -81,29 +75,109 @@ static unsigned pop_tx(struct vio_queue *q, struct vio_req **req, unsigned max)
 	return n;
 }
 
+/* Does the back end take the packet as it is? */
+static bool takes(const struct vio_net *net, const struct vio_net_meta *m)
+{
+	uint64_t f = net->conf.offloads, need;
+
+	if (vio_likely(!m->flags))
+		return true;
+	switch (m->gso_type & ~VIRTIO_NET_HDR_GSO_ECN) {
+	case VIRTIO_NET_HDR_GSO_NONE:
+		need = VIRTIO_NET_F_CSUM;
+		break;
+	case VIRTIO_NET_HDR_GSO_TCPV4:
+		need = VIRTIO_NET_F_HOST_TSO4;
+		break;
+	case VIRTIO_NET_HDR_GSO_TCPV6:
+		need = VIRTIO_NET_F_HOST_TSO6;
+		break;
+	default:
+		need = VIRTIO_NET_F_HOST_USO;
+	}
+	return f >> need & 1 && (!(m->gso_type & VIRTIO_NET_HDR_GSO_ECN) ||
+				 f >> VIRTIO_NET_F_HOST_ECN & 1);
+}
+
+static void count_sent(struct vio_net_stats *st,
+		       const struct vio_net_packet *pkt, unsigned nr,
+		       unsigned sent)
+{
+	uint64_t bytes = 0;
+
+	for (unsigned i = 0; i < sent; i++)
+		bytes += pkt[i].len;
+	vio_shared64_add(&st->tx_packets, sent);
+	vio_shared64_add(&st->tx_bytes, bytes);
+	if (vio_unlikely(sent != nr))
+		vio_shared64_add(&st->tx_dropped, nr - sent);
+}
+
+/* The back end cannot: do here what is asked for. */
+static void send_cut(struct vio_net *net, unsigned pair,
+		     const struct vio_net_packet *pkt)
+{
+	struct vio_net_stats *st = &net->pair[pair].stats;
+	struct vio_net_packet p;
+	struct vio_net_cut cut;
+
+	vio_net_peek(pkt, net->conf.scratch, pkt->len);
+	if (!vio_net_cut_begin(&cut, net->conf.scratch, pkt->len,
+			       &pkt->meta)) {
+		vio_shared64_add(&st->tx_malformed, 1);
+		return;
+	}
+	while (vio_net_cut_next(&cut, &p))
+		count_sent(st, &p, 1, net->backend->send(net->backend_ctx,
+							 pair, &p, 1));
+}
+
+static void count_offload(struct vio_net_stats *st,
+			  const struct vio_net_meta *m)
+{
+	if (m->gso_type)
+		vio_shared64_add(&st->tx_gso, 1);
+	else if (m->flags)
+		vio_shared64_add(&st->tx_csum, 1);
+}
+
+static void flush(struct vio_net *net, unsigned pair,
+		  const struct vio_net_packet *pkt, unsigned nr)
+{
+	if (nr)
+		count_sent(&net->pair[pair].stats, pkt, nr,
+			   net->backend->send(net->backend_ctx, pair, pkt,
+					      nr));
+}
+
 static void send(struct vio_net *net, unsigned pair, struct vio_req **req,
 		 unsigned nr)
 {
 	struct vio_net_stats *st = &net->pair[pair].stats;
 	struct vio_net_packet pkt[BATCH];
-	unsigned good = 0, sent, i;
-	uint64_t bytes = 0;
+	unsigned good = 0, i;
 
-	for (i = 0; i < nr; i++)
-		if (vio_likely(parse(net, req[i], &pkt[good])))
+	for (i = 0; i < nr; i++) {
+		struct vio_net_packet *p = &pkt[good];
+
+		if (vio_unlikely(!parse(net, req[i], p))) {
+			vio_shared64_add(&st->tx_malformed, 1);
+			continue;
+		}
+		if (vio_unlikely(p->meta.flags))
+			count_offload(st, &p->meta);
+		if (vio_likely(takes(net, &p->meta))) {
 			good++;
-	sent = good ? net->backend->send(net->backend_ctx, pair, pkt, good) :
-		      0;
-	for (i = 0; i < sent; i++)
-		bytes += pkt[i].len;
+			continue;
+		}
+		/* In the order in which they came. */
+		flush(net, pair, pkt, good);
+		send_cut(net, pair, p);
+		good = 0;
+	}
+	flush(net, pair, pkt, good);
 	for (i = 0; i < nr; i++)
 		vio_req_done(req[i]);
-	vio_shared64_add(&st->tx_packets, sent);
-	vio_shared64_add(&st->tx_bytes, bytes);
-	if (vio_unlikely(good != nr))
-		vio_shared64_add(&st->tx_malformed, nr - good);
-	if (vio_unlikely(sent != good))
-		vio_shared64_add(&st->tx_dropped, good - sent);
 }
 
 static enum vio_service service_tx(struct vio_net *net, struct vio_queue *q,
@@ -124,286 +198,6 @@ static enum vio_service service_tx(struct vio_net *net, struct vio_queue *q,
 	return more ? VIO_SERVICE_MORE : VIO_SERVICE_IDLE;
 }
 
-/* -- to the driver ------------------------------------------------------- */
-
-/*
- * The pair's buffers during a batch: those from first on are not filled yet.
- * What is left at its end stays with the pair: a ring that looks empty is one
- * whose next buffer is worth a kick.
- */
-struct buffers {
-	struct vio_queue *q;
-	struct vio_net_pair *p;
-	unsigned first;
-};
-
-static unsigned at_hand(const struct buffers *b)
-{
-	return b->p->nr_held - b->first;
-}
-
-static struct vio_req *buffer(const struct buffers *b, unsigned i)
-{
-	return b->p->held[b->first + i];
-}
-
-/* The filled ones are gone: the others move to the front. */
-static void close_up(struct buffers *b)
-{
-	struct vio_net_pair *p = b->p;
-
-	if (!b->first)
-		return;
-	for (unsigned i = b->first; i < p->nr_held; i++)
-		p->held[i - b->first] = p->held[i];
-	p->nr_held = (uint16_t)(p->nr_held - b->first);
-	b->first = 0;
-}
-
-/* Have @want buffers at hand, if the ring has them. */
-static bool stock(struct buffers *b, unsigned want)
-{
-	struct vio_net_pair *p = b->p;
-
-	if (at_hand(b) >= want)
-		return true;
-	close_up(b);
-	while (p->nr_held < want) {
-		struct vio_req *req = vio_queue_pop(b->q);
-
-		if (!req)
-			return false;
-		if (req->nr_write)
-			vio_prefetch_write(req->seg[req->nr_read].base);
-		p->held[p->nr_held++] = req;
-	}
-	return true;
-}
-
-void vio_net_drain(struct vio_net *net, unsigned pair)
-{
-	struct vio_net_pair *p = &net->pair[pair];
-
-	while (p->nr_held)
-		vio_queue_unpop(rxq_of(net, pair), p->held[--p->nr_held]);
-}
-
-/* A place in a packet; it goes on from buffer to buffer. */
-struct source {
-	const struct vio_seg *seg;
-	size_t off;
-};
-
-static void copy_some(struct source *s, unsigned char *to, size_t len)
-{
-	while (len) {
-		size_t n = s->seg->len - s->off;
-
-		if (n > len)
-			n = len;
-		memcpy(to, (const unsigned char *)s->seg->base + s->off, n);
-		to += n;
-		len -= n;
-		s->off += n;
-		if (s->off == s->seg->len) {
-			s->seg++;
-			s->off = 0;
-		}
-	}
-}
-
-/* @len bytes of the packet at @off of the buffer, which has room for them. */
-static void fill(struct vio_req *req, uint32_t off, struct source *s,
-		 uint32_t len)
-{
-	struct vio_seg *seg = req->seg + req->nr_read;
-	size_t skip = off, left = len;
-
-	for (; left; seg++) {
-		size_t n = seg->len;
-
-		if (skip >= n) {
-			skip -= n;
-			continue;
-		}
-		n = n - skip < left ? n - skip : left;
-		copy_some(s, (unsigned char *)seg->base + skip, n);
-		left -= n;
-		skip = 0;
-	}
-	vio_req_wrote(req, 0, off + len);
-}
-
-static void put_header(const struct vio_net *net, struct vio_req *req,
-		       const struct vio_net_packet *pkt, unsigned nr)
-{
-	struct vio_seg *seg = req->seg + req->nr_read;
-	struct virtio_net_hdr hdr = { .flags = 0 };
-	struct vio_cursor c;
-
-	hdr.flags = pkt->meta.flags;
-	hdr.num_buffers = vio_to_le16((uint16_t)nr);
-	if (vio_likely(seg->len >= sizeof(hdr))) {
-		memcpy(seg->base, &hdr, net->hdr_len);
-		return;
-	}
-	c = vio_req_writer(req);
-	vio_cursor_write(&c, &hdr, net->hdr_len);
-}
-
-/* How many of the buffers at hand @len bytes take; 0: more than there are. */
-static unsigned buffers_for(const struct buffers *b, uint32_t len)
-{
-	unsigned i, n = at_hand(b);
-
-	for (i = 0; i < n; i++) {
-		uint32_t room = buffer(b, i)->write_len;
-
-		if (room >= len)
-			return i + 1;
-		len -= room;
-	}
-	return 0;
-}
-
-enum fits { FITS, NO_ROOM, TOO_LONG };
-
-/* Have as many buffers at hand as the packet takes. */
-static enum fits gather(const struct vio_net *net, struct buffers *b,
-			uint32_t len, unsigned *nr)
-{
-	unsigned want = 1;
-
-	for (;;) {
-		if (!stock(b, want))
-			return NO_ROOM;
-		/* The first must have the whole header. */
-		if (vio_unlikely(buffer(b, 0)->write_len < net->hdr_len))
-			return TOO_LONG;
-		*nr = buffers_for(b, len);
-		if (vio_likely(*nr == 1 || (*nr && net->mergeable)))
-			return FITS;
-		if (!net->mergeable || at_hand(b) == VIO_NET_MERGE_MAX)
-			return TOO_LONG;
-		want = at_hand(b) + 1;
-	}
-}
-
-static void deliver(const struct vio_net *net, struct buffers *b, unsigned nr,
-		    const struct vio_net_packet *pkt)
-{
-	struct source s = { pkt->seg, 0 };
-	uint32_t left = pkt->len, off = net->hdr_len;
-	unsigned i;
-
-	put_header(net, buffer(b, 0), pkt, nr);
-	for (i = 0; i < nr; i++, off = 0) {
-		uint32_t n = buffer(b, i)->write_len - off;
-
-		n = n < left ? n : left;
-		fill(buffer(b, i), off, &s, n);
-		left -= n;
-	}
-	for (i = 0; i < nr; i++)
-		vio_req_done(buffer(b, i));
-	b->first += nr;
-}
-
-static bool tagged(const struct vio_net_packet *pkt)
-{
-	struct source s = { pkt->seg, 0 };
-	unsigned char head[ETH_HDR];
-
-	if (pkt->len < sizeof(head))
-		return false;
-	copy_some(&s, head, sizeof(head));
-	return head[ETH_TYPE_AT] == 0x81 && !head[ETH_TYPE_AT + 1];
-}
-
-/* net.device.device-configuration-layout.5 */
-static bool beyond_mtu(const struct vio_net *net,
-		       const struct vio_net_packet *pkt)
-{
-	uint32_t most = net->conf.mtu + ETH_HDR;
-
-	if (pkt->len <= most || !vio_dev_has(&net->dev, VIRTIO_NET_F_MTU) ||
-	    (pkt->meta.gso_type & ~VIRTIO_NET_HDR_GSO_ECN))
-		return false;
-	return pkt->len > most + VLAN_TAG || !tagged(pkt);
-}
-
-bool vio_net_can_receive(const struct vio_net *net, unsigned pair)
-{
-	const struct vio_queue *q = rxq_of(net, pair);
-
-	return q->state == VIO_QUEUE_RUNNING && !q->paused &&
-	       (vio_dev_status(&net->dev) & VIRTIO_STATUS_DRIVER_OK);
-}
-
-unsigned vio_net_receive(struct vio_net *net, unsigned pair,
-			 const struct vio_net_packet *pkt, unsigned nr)
-{
-	struct vio_net_stats *st = &net->pair[pair].stats;
-	struct buffers b = { rxq_of(net, pair), &net->pair[pair], 0 };
-	unsigned done, good = 0, n;
-	enum fits fits = FITS;
-	uint64_t bytes = 0;
-
-	if (!vio_net_can_receive(net, pair))
-		return 0;
-	vio_queue_hold(b.q);
-	stock(&b, nr < VIO_NET_MERGE_MAX ? nr : VIO_NET_MERGE_MAX);
-	for (done = 0; done < nr; done++) {
-		fits = beyond_mtu(net, &pkt[done]) ? TOO_LONG :
-			gather(net, &b, pkt[done].len + net->hdr_len, &n);
-		if (vio_unlikely(fits == NO_ROOM))
-			break;
-		if (vio_unlikely(fits == TOO_LONG)) {
-			vio_shared64_add(&st->rx_too_long, 1);
-			continue;
-		}
-		deliver(net, &b, n, &pkt[done]);
-		bytes += pkt[done].len;
-		good++;
-	}
-	close_up(&b);
-	vio_queue_release(b.q);
-	vio_shared64_add(&st->rx_packets, good);
-	vio_shared64_add(&st->rx_bytes, bytes);
-	return done;
-}
-
-void vio_net_gave_up(struct vio_net *net, unsigned pair, unsigned nr)
-{
-	vio_shared64_add(&net->pair[pair].stats.rx_no_room, nr);
-}
-
-/*
- * Kicks of a receive queue are off, but while the back end waits: so the
- * queue is served once more, which turns them on and looks again.
- */
-void vio_net_want_room(struct vio_net *net, unsigned pair)
-{
-	if (net->pair[pair].wants_room)
-		return;
-	net->pair[pair].wants_room = true;
-	vio_dev_queue_ready(&net->dev, rxq_of(net, pair));
-}
-
-static enum vio_service service_rx(struct vio_net *net, struct vio_queue *q)
-{
-	struct vio_net_pair *p = &net->pair[q->index / 2];
-
-	if (!p->wants_room)
-		return VIO_SERVICE_WAIT;
-	if (!vio_queue_pending(q))
-		return VIO_SERVICE_IDLE;
-	p->wants_room = false;
-	if (net->backend->room)
-		net->backend->room(net->backend_ctx, q->index / 2);
-	return p->wants_room ? VIO_SERVICE_IDLE : VIO_SERVICE_WAIT;
-}
-
 /* -- operations ---------------------------------------------------------- */
 
 static enum vio_service net_service(struct vio_dev *dev, struct vio_queue *q,
@@ -411,13 +205,51 @@ static enum vio_service net_service(struct vio_dev *dev, struct vio_queue *q,
 {
 	struct vio_net *net = net_of(dev);
 
-	return q->index % 2 ? service_tx(net, q, budget) : service_rx(net, q);
+	if (q->index == dev->nr_queues - 1)
+		return vio_net_service_ctrl(net, q, budget);
+	return q->index % 2 ? service_tx(net, q, budget) :
+			      vio_net_service_rx(net, q);
 }
 
 static void net_queue_stop(struct vio_dev *dev, struct vio_queue *q)
 {
-	if (!(q->index % 2))
+	if (!(q->index % 2) && q->index != dev->nr_queues - 1)
 		vio_net_drain(net_of(dev), q->index / 2);
+}
+
+static void net_reset(struct vio_dev *dev)
+{
+	vio_net_ctrl_reset(net_of(dev));
+}
+
+/*
+ * Standard: 5.1.3.1. An offload without what it needs is no legal set. What
+ * needs the control queue is let pass: QEMU keeps that queue to itself, and
+ * hands down features of it without its own.
+ */
+static int net_check_features(struct vio_dev *dev,
+			      const struct vio_features *f)
+{
+	static const struct { uint8_t bit, a, b; } needs[] = {
+		{ VIRTIO_NET_F_GUEST_TSO4, VIRTIO_NET_F_GUEST_CSUM, 0xff },
+		{ VIRTIO_NET_F_GUEST_TSO6, VIRTIO_NET_F_GUEST_CSUM, 0xff },
+		{ VIRTIO_NET_F_GUEST_ECN, VIRTIO_NET_F_GUEST_TSO4,
+		  VIRTIO_NET_F_GUEST_TSO6 },
+		{ VIRTIO_NET_F_GUEST_USO4, VIRTIO_NET_F_GUEST_CSUM, 0xff },
+		{ VIRTIO_NET_F_GUEST_USO6, VIRTIO_NET_F_GUEST_CSUM, 0xff },
+		{ VIRTIO_NET_F_HOST_TSO4, VIRTIO_NET_F_CSUM, 0xff },
+		{ VIRTIO_NET_F_HOST_TSO6, VIRTIO_NET_F_CSUM, 0xff },
+		{ VIRTIO_NET_F_HOST_ECN, VIRTIO_NET_F_HOST_TSO4,
+		  VIRTIO_NET_F_HOST_TSO6 },
+		{ VIRTIO_NET_F_HOST_USO, VIRTIO_NET_F_CSUM, 0xff },
+	};
+
+	(void)dev;
+	for (unsigned i = 0; i < VIO_ARRAY_LEN(needs); i++)
+		if (vio_has(f, needs[i].bit) && !vio_has(f, needs[i].a) &&
+		    !vio_has(f, needs[i].b))
+			return VIO_E_PEER;
+	return VIO_OK;
 }
 
 static void net_features_ok(struct vio_dev *dev)
@@ -426,14 +258,17 @@ static void net_features_ok(struct vio_dev *dev)
 
 	net->hdr_len = vio_net_hdr_len(&dev->driver);
 	net->mergeable = vio_dev_has(dev, VIRTIO_NET_F_MRG_RXBUF);
+	vio_net_ctrl_reset(net);
 }
 
 static const struct vio_dev_ops net_ops = {
 	.name = "net",
 	.id = VIRTIO_ID_NET,
 	.features_ok = net_features_ok,
+	.check_features = net_check_features,
 	.service = net_service,
 	.queue_stop = net_queue_stop,
+	.reset = net_reset,
 };
 
 static bool has_mac(const struct vio_net_conf *conf)
@@ -447,11 +282,37 @@ static bool has_mac(const struct vio_net_conf *conf)
 
 static struct vio_features features_of(const struct vio_net_conf *conf)
 {
+	const bool soft = conf->scratch;
+	const uint64_t can = conf->offloads;
 	const struct { unsigned bit; bool on; } table[] = {
 		{ VIRTIO_NET_F_MAC, has_mac(conf) },
 		{ VIRTIO_NET_F_MTU, conf->mtu },
 		{ VIRTIO_NET_F_STATUS, true },
 		{ VIRTIO_NET_F_MRG_RXBUF, true },
+		{ VIRTIO_NET_F_CTRL_VQ, true },
+		{ VIRTIO_NET_F_CTRL_RX, true },
+		{ VIRTIO_NET_F_CTRL_RX_EXTRA, true },
+		{ VIRTIO_NET_F_CTRL_VLAN, true },
+		{ VIRTIO_NET_F_CTRL_MAC_ADDR, true },
+		{ VIRTIO_NET_F_GUEST_ANNOUNCE, true },
+		{ VIRTIO_NET_F_SPEED_DUPLEX, conf->speed },
+		{ VIRTIO_NET_F_STANDBY, conf->standby },
+		{ VIRTIO_NET_F_CSUM, soft || can >> VIRTIO_NET_F_CSUM & 1 },
+		{ VIRTIO_NET_F_HOST_TSO4,
+		  soft || can >> VIRTIO_NET_F_HOST_TSO4 & 1 },
+		{ VIRTIO_NET_F_HOST_TSO6,
+		  soft || can >> VIRTIO_NET_F_HOST_TSO6 & 1 },
+		{ VIRTIO_NET_F_HOST_ECN,
+		  soft || can >> VIRTIO_NET_F_HOST_ECN & 1 },
+		{ VIRTIO_NET_F_HOST_USO,
+		  soft || can >> VIRTIO_NET_F_HOST_USO & 1 },
+		{ VIRTIO_NET_F_GUEST_CSUM, soft },
+		{ VIRTIO_NET_F_GUEST_TSO4, soft },
+		{ VIRTIO_NET_F_GUEST_TSO6, soft },
+		{ VIRTIO_NET_F_GUEST_ECN, soft },
+		{ VIRTIO_NET_F_GUEST_USO4, soft },
+		{ VIRTIO_NET_F_GUEST_USO6, soft },
+		{ VIRTIO_NET_F_CTRL_GUEST_OFFLOADS, soft },
 		{ VIRTIO_F_IN_ORDER, true },
 	};
 	struct vio_features f = { { 0, 0 } };
@@ -482,12 +343,25 @@ int vio_net_init(struct vio_net *net, const struct vio_net_conf *conf,
 	net->config.mtu = vio_to_le16(conf->mtu);
 	net->config.status = vio_to_le16(conf->link_down ? 0 :
 					 VIRTIO_NET_S_LINK_UP);
+	net->config.speed = vio_to_le32(conf->speed);
+	net->config.duplex = conf->half_duplex ? 0 : 1;
 	net->config.max_virtqueue_pairs = vio_to_le16(net->conf.pairs);
 	offered = features_of(&net->conf);
 	vio_dev_init(&net->dev, &net_ops, &offered, queue,
 		     vio_net_queues(net->conf.pairs), &net->config,
 		     sizeof(net->config));
+	vio_net_ctrl_reset(net);
 	return VIO_OK;
+}
+
+void vio_net_announce(struct vio_net *net)
+{
+	uint16_t status = vio_from_le16(net->config.status);
+
+	if (!vio_dev_has(&net->dev, VIRTIO_NET_F_GUEST_ANNOUNCE))
+		return;
+	net->config.status = vio_to_le16(status | VIRTIO_NET_S_ANNOUNCE);
+	vio_dev_config_changed(&net->dev);
 }
 
 void vio_net_link(struct vio_net *net, bool up)

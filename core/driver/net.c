@@ -11,6 +11,9 @@
 #define LINE		64	/* bytes */
 #define ETH_HDR		14u
 #define VLAN_TAG	4u
+#define LARGEST		65609u	/* of a packet to be cut, and header */
+#define CTRLQ		2u
+#define CMD_HDR		((uint32_t)sizeof(struct virtio_net_ctrl_hdr))
 
 struct vio_features vio_netdrv_features(void)
 {
@@ -22,6 +25,10 @@ struct vio_features vio_netdrv_features(void)
 		VIRTIO_NET_F_HOST_USO, VIRTIO_NET_F_GUEST_TSO4,
 		VIRTIO_NET_F_GUEST_TSO6, VIRTIO_NET_F_GUEST_ECN,
 		VIRTIO_NET_F_GUEST_USO4, VIRTIO_NET_F_GUEST_USO6,
+		VIRTIO_NET_F_CTRL_VQ, VIRTIO_NET_F_CTRL_RX,
+		VIRTIO_NET_F_CTRL_RX_EXTRA, VIRTIO_NET_F_CTRL_VLAN,
+		VIRTIO_NET_F_CTRL_MAC_ADDR, VIRTIO_NET_F_GUEST_ANNOUNCE,
+		VIRTIO_NET_F_CTRL_GUEST_OFFLOADS,
 		VIRTIO_F_INDIRECT_DESC, VIRTIO_F_EVENT_IDX,
 		VIRTIO_F_VERSION_1, VIRTIO_F_IN_ORDER, VIRTIO_F_RING_PACKED,
 	};
@@ -47,12 +54,14 @@ static size_t rx_stride(uint32_t len)
 size_t vio_netdrv_shared_size(const struct vio_netdrv_conf *conf)
 {
 	return pairs_of(conf) * (2 * vio_vq_shared_size(&conf->limits) + LINE +
-				 conf->rx_buffers * rx_stride(conf->rx_len));
+				 conf->rx_buffers * rx_stride(conf->rx_len)) +
+	       vio_vq_shared_size(&conf->limits) + VIO_NETDRV_COMMAND +
+	       2 * LINE;
 }
 
 size_t vio_netdrv_private_size(const struct vio_netdrv_conf *conf)
 {
-	return pairs_of(conf) * 2 * vio_vq_private_size(&conf->limits);
+	return (pairs_of(conf) * 2 + 1) * vio_vq_private_size(&conf->limits);
 }
 
 int vio_netdrv_refresh(struct vio_netdrv *net)
@@ -70,6 +79,8 @@ int vio_netdrv_refresh(struct vio_netdrv *net)
 	/* net.driver.device-configuration-layout.5 */
 	net->link_up = !vio_drv_has(drv, VIRTIO_NET_F_STATUS) ||
 		       (vio_from_le16(c.status) & VIRTIO_NET_S_LINK_UP);
+	net->announce = vio_drv_has(drv, VIRTIO_NET_F_GUEST_ANNOUNCE) &&
+			(vio_from_le16(c.status) & VIRTIO_NET_S_ANNOUNCE);
 	net->mtu = vio_drv_has(drv, VIRTIO_NET_F_MTU) ? vio_from_le16(c.mtu) :
 							0;
 	return VIO_OK;
@@ -120,6 +131,45 @@ static bool buffers_ok(const struct vio_netdrv *net)
 	return net->rx_len >= net->hdr_len + most;
 }
 
+/*
+ * Large packets are wanted only where the buffers could hold one
+ * (net.driver.setting-up-receive-buffers.1).
+ */
+static struct vio_features wanted_of(const struct vio_netdrv_conf *conf)
+{
+	static const uint8_t large[] = {
+		VIRTIO_NET_F_GUEST_TSO4, VIRTIO_NET_F_GUEST_TSO6,
+		VIRTIO_NET_F_GUEST_ECN, VIRTIO_NET_F_GUEST_USO4,
+		VIRTIO_NET_F_GUEST_USO6,
+	};
+	struct vio_features f = conf->wanted;
+	uint64_t room = conf->rx_len;
+	unsigned i;
+
+	if (vio_has(&f, VIRTIO_NET_F_MRG_RXBUF))
+		room *= VIO_NETDRV_SEGS;
+	for (i = 0; i < VIO_ARRAY_LEN(large) && room < LARGEST; i++)
+		vio_feature_clear(&f, large[i]);
+	return f;
+}
+
+static int init_ctrl(struct vio_netdrv *net,
+		     const struct vio_netdrv_conf *conf,
+		     struct vio_drv_mem *mem)
+{
+	int err;
+
+	if (!vio_drv_has(&net->drv, VIRTIO_NET_F_CTRL_VQ))
+		return VIO_OK;
+	/* Behind the pairs, of which there is one without MQ. */
+	err = vio_drv_queue(&net->drv, CTRLQ, &net->ctrl, &conf->limits, mem);
+	if (err)
+		return err;
+	net->command = vio_arena_take(&mem->shared,
+				      CMD_HDR + VIO_NETDRV_COMMAND + 1, LINE);
+	return net->command ? VIO_OK : VIO_E_NOSPC;
+}
+
 static uint16_t header_len(const struct vio_drv *drv)
 {
 	if (vio_drv_has(drv, VIRTIO_NET_F_HOST_UDP_TUNNEL_GSO) ||
@@ -133,13 +183,14 @@ int vio_netdrv_init(struct vio_netdrv *net, const struct vio_bus_ops *bus,
 		    void *bus_ctx, const struct vio_netdrv_conf *conf,
 		    struct vio_drv_mem *mem)
 {
+	struct vio_features wanted = wanted_of(conf);
 	unsigned i;
 	int err;
 
 	memset(net, 0, sizeof(*net));
 	if (pairs_of(conf) > VIO_NETDRV_PAIRS)
 		return VIO_E_INVAL;
-	err = vio_drv_begin(&net->drv, bus, bus_ctx, &conf->wanted);
+	err = vio_drv_begin(&net->drv, bus, bus_ctx, &wanted);
 	if (!err)
 		err = vio_netdrv_refresh(net);
 	if (err)
@@ -152,6 +203,8 @@ int vio_netdrv_init(struct vio_netdrv *net, const struct vio_bus_ops *bus,
 		return VIO_E_INVAL;
 	for (i = 0; i < net->nr_pairs && !err; i++)
 		err = init_pair(net, i, conf, mem);
+	if (!err)
+		err = init_ctrl(net, conf, mem);
 	if (!err)
 		err = vio_drv_ready(&net->drv);
 	for (i = 0; i < net->nr_pairs && !err; i++)
@@ -366,6 +419,70 @@ void vio_netdrv_commit(struct vio_netdrv *net, unsigned pair)
 	vio_drv_kick(&net->drv, (uint16_t)(2 * pair + 1), &p->tx);
 }
 
+/* -- commands ------------------------------------------------------------ */
+
+/* The features without which a class must not be used. */
+static bool may_command(const struct vio_drv *drv, uint8_t class_,
+			uint8_t command)
+{
+	static const uint8_t needs[] = {
+		[VIRTIO_NET_CTRL_RX] = VIRTIO_NET_F_CTRL_RX,
+		[VIRTIO_NET_CTRL_MAC] = VIRTIO_NET_F_CTRL_RX,
+		[VIRTIO_NET_CTRL_VLAN] = VIRTIO_NET_F_CTRL_VLAN,
+		[VIRTIO_NET_CTRL_ANNOUNCE] = VIRTIO_NET_F_GUEST_ANNOUNCE,
+		[VIRTIO_NET_CTRL_MQ] = VIRTIO_NET_F_MQ,
+		[VIRTIO_NET_CTRL_GUEST_OFFLOADS] =
+			VIRTIO_NET_F_CTRL_GUEST_OFFLOADS,
+	};
+
+	if (class_ >= VIO_ARRAY_LEN(needs) || !vio_drv_has(drv, needs[class_]))
+		return false;
+	return class_ != VIRTIO_NET_CTRL_RX ||
+	       command <= VIRTIO_NET_CTRL_RX_ALLMULTI ||
+	       vio_drv_has(drv, VIRTIO_NET_F_CTRL_RX_EXTRA);
+}
+
+int vio_netdrv_command(struct vio_netdrv *net, uint8_t class_,
+		       uint8_t command, const void *data, uint32_t len)
+{
+	const struct virtio_net_ctrl_hdr hdr = { class_, command };
+	unsigned char *at = net->command, ack = VIRTIO_NET_ERR;
+	struct vio_seg seg[2];
+	uint32_t used;
+	int err;
+
+	if (!at || !may_command(&net->drv, class_, command))
+		return VIO_E_UNSUPP;
+	if (len > VIO_NETDRV_COMMAND)
+		return VIO_E_INVAL;
+	memcpy(at, &hdr, CMD_HDR);
+	if (len)
+		memcpy(at + CMD_HDR, data, len);
+	/* What is not overwritten is no consent. */
+	at[CMD_HDR + len] = VIRTIO_NET_ERR;
+	seg[0] = (struct vio_seg){ at, CMD_HDR + len };
+	seg[1] = (struct vio_seg){ at + CMD_HDR + len, 1 };
+	err = vio_vq_add(&net->ctrl, seg, 1, 1, at);
+	if (err)
+		return err;
+	if (!vio_drv_wait_used(&net->drv, CTRLQ, &net->ctrl, &used))
+		return VIO_E_IO;
+	if (used)
+		vio_copy_in(&ack, at + CMD_HDR + len, 1);
+	return ack == VIRTIO_NET_OK ? VIO_OK : VIO_E_INVAL;
+}
+
+int vio_netdrv_announced(struct vio_netdrv *net)
+{
+	/* net.driver.gratuitous-packet-sending.2 */
+	int err = vio_netdrv_command(net, VIRTIO_NET_CTRL_ANNOUNCE,
+				     VIRTIO_NET_CTRL_ANNOUNCE_ACK, NULL, 0);
+
+	if (!err)
+		net->announce = false;
+	return err;
+}
+
 int vio_netdrv_reset(struct vio_netdrv *net)
 {
 	unsigned i;
@@ -376,5 +493,7 @@ int vio_netdrv_reset(struct vio_netdrv *net)
 		vio_vq_reset(&net->pair[i].rx);
 		vio_vq_reset(&net->pair[i].tx);
 	}
+	if (!err && net->command)
+		vio_vq_reset(&net->ctrl);
 	return err;
 }

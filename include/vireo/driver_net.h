@@ -57,13 +57,19 @@ struct vio_netdrv_pair {
 	uint64_t bad;			/* packets whose header lied */
 };
 
+/* Bytes of a command's data, at most. */
+#define VIO_NETDRV_COMMAND	1024u
+
 struct vio_netdrv {
 	struct vio_drv drv;
+	struct vio_vq ctrl;		/* if CTRL_VQ was agreed on */
+	unsigned char *command;		/* shared: header, data, answer */
 	uint16_t hdr_len;		/* bytes before each packet */
 	bool mergeable;
 	uint8_t mac[VIRTIO_NET_MAC_LEN];	/* valid if has_mac */
 	bool has_mac;
 	bool link_up;
+	bool announce;			/* the device asks for it */
 	uint16_t mtu;			/* 0: the device does not say */
 	uint32_t rx_len;
 	unsigned nr_pairs;
@@ -113,6 +119,17 @@ void vio_netdrv_recycle(struct vio_netdrv *net, unsigned pair,
 
 /* Show the device what was sent and recycled. */
 void vio_netdrv_commit(struct vio_netdrv *net, unsigned pair);
+
+/*
+ * vio_netdrv_command() - have a command of the control queue carried out, and
+ * wait. Returns VIO_OK; VIO_E_UNSUPP without CTRL_VQ or the feature that the
+ * class needs; VIO_E_INVAL where the device refuses; VIO_E_IO.
+ */
+int vio_netdrv_command(struct vio_netdrv *net, uint8_t class_,
+		       uint8_t command, const void *data, uint32_t len);
+
+/* The link's neighbours have been told: stop asking. */
+int vio_netdrv_announced(struct vio_netdrv *net);
 
 /* Reset the device; all buffers are forgotten. */
 int vio_netdrv_reset(struct vio_netdrv *net);

@@ -7,9 +7,8 @@
  * copies what the wire delivers into the driver's buffers. A back end never
  * sees a ring, a guest address or a header's wire format.
  *
- * Thread: both queues of a pair run on one thread, the pair's; different
- * pairs may run on different ones. The back end calls vio_net_receive() of a
- * pair on that pair's thread.
+ * Thread: all queues of a device run on one thread, "the queues' thread";
+ * the back end calls in from that thread, and its methods come on it.
  */
 #ifndef VIREO_NET_H
 #define VIREO_NET_H
@@ -46,7 +45,7 @@ struct vio_net_packet {
 	uint16_t nr_seg;
 };
 
-/* The wire. Methods come on the pair's thread, and must not block. */
+/* The wire. Methods must not block. */
 struct vio_net_backend_ops {
 	/*
 	 * The driver sent these. The back end is through with them when it
@@ -67,9 +66,21 @@ struct vio_net_conf {
 	uint16_t mtu;		/* MTU is offered if not 0; at least 68 */
 	uint16_t pairs;		/* of queues; 1 if 0 */
 	bool link_down;		/* at first */
+	uint32_t speed;		/* Mbit/s; SPEED_DUPLEX is offered if not 0 */
+	bool half_duplex;
+	bool standby;		/* offer STANDBY: another device with the same
+				 * address comes first */
+	/*
+	 * Offloads that the back end carries out on packets it is sent, as
+	 * feature bits: VIRTIO_NET_F_CSUM, HOST_TSO4 ... All others are done
+	 * here, on the way, in @scratch. Without that only those are offered,
+	 * and none for packets to the driver.
+	 */
+	uint64_t offloads;
+	unsigned char *scratch;	/* VIO_NET_PACKET_MAX bytes, or NULL */
 };
 
-/* Each has one writer, the pair's thread, and readers in any. */
+/* Each has one writer, the queues' thread, and readers in any. */
 struct vio_net_stats {
 	uint64_t tx_packets, tx_bytes;	/* sent by the driver, passed on */
 	uint64_t tx_malformed;		/* header or length broke a rule */
@@ -77,6 +88,10 @@ struct vio_net_stats {
 	uint64_t rx_packets, rx_bytes;	/* put into the driver's buffers */
 	uint64_t rx_no_room;		/* no buffers, given up */
 	uint64_t rx_too_long;		/* for the buffers, or the MTU */
+	uint64_t rx_malformed;		/* could not be cut as it said */
+	uint64_t rx_unwanted;		/* by the driver's own filters */
+	uint64_t tx_gso, rx_gso;	/* packets to be cut, either way */
+	uint64_t tx_csum, rx_csum;	/* packets to be checksummed */
 };
 
 /* Buffers that one packet may fill. */
@@ -91,6 +106,20 @@ struct vio_net_pair {
 	struct vio_req *held[VIO_NET_MERGE_MAX];
 };
 
+/* Addresses of either kind that are filtered one by one. */
+#define VIO_NET_MACS	64
+
+/* What the driver wants to receive. */
+struct vio_net_filter {
+	bool promisc, allmulti, alluni, nomulti, nouni, nobcast;
+	bool uni_all, multi_all;	/* the table was too long */
+	uint8_t mac[VIRTIO_NET_MAC_LEN];
+	uint16_t nr_uni, nr_multi;
+	uint8_t uni[VIO_NET_MACS][VIRTIO_NET_MAC_LEN];
+	uint8_t multi[VIO_NET_MACS][VIRTIO_NET_MAC_LEN];
+	uint32_t vlan[4096 / 32];
+};
+
 struct vio_net {
 	struct vio_dev dev;
 	struct vio_net_conf conf;
@@ -99,6 +128,9 @@ struct vio_net {
 	void *backend_ctx;
 	uint16_t hdr_len;	/* bytes before each packet, as negotiated */
 	bool mergeable;
+	uint64_t guest_offloads;	/* GUEST_* that the driver bears now */
+	struct vio_net_filter filter;
+	uint64_t ctrl_commands, ctrl_refused;
 	struct vio_net_pair pair[VIO_NET_PAIRS];
 };
 
@@ -108,7 +140,7 @@ extern const uint16_t vio_net_ctx_size;
 /* Queues that a device of @pairs pairs has. */
 static inline uint16_t vio_net_queues(uint16_t pairs)
 {
-	return (uint16_t)(2 * pairs);
+	return (uint16_t)(2 * pairs + 1);	/* the control queue */
 }
 
 /*
@@ -136,12 +168,18 @@ void vio_net_gave_up(struct vio_net *net, unsigned pair, unsigned nr);
 
 /*
  * Put back the buffers that were taken in advance, so that nothing of the
- * pair's queues is in flight. Pair's thread.
+ * pair's queues is in flight.
  */
 void vio_net_drain(struct vio_net *net, unsigned pair);
 
 /* Call backend->room() when the driver has given buffers. */
 void vio_net_want_room(struct vio_net *net, unsigned pair);
+
+/*
+ * Ask the driver to tell the network where it is, after a migration: it has
+ * to be running. Nothing happens if it cannot. Control thread.
+ */
+void vio_net_announce(struct vio_net *net);
 
 /* The link went up or down; the driver is told. Control thread. */
 void vio_net_link(struct vio_net *net, bool up);

@@ -15,7 +15,7 @@ enum { RXQ = 0, TXQ = 1 };
 
 static struct rig r;
 static struct vio_net net;
-static struct vio_queue queue[2];
+static struct vio_queue queue[3];
 static unsigned char sent[VIO_NET_PACKET_MAX];
 static struct vio_net_meta sent_meta;
 static unsigned sent_len, nr_sent, refuse, rooms;
@@ -60,7 +60,7 @@ static void start_without(unsigned which, const uint8_t *off, unsigned nr)
 	struct vio_features f;
 
 	nr_sent = sent_len = refuse = rooms = 0;
-	rig_init(&r, queue, 2, vio_net_ctx_size);
+	rig_init(&r, queue, 3, vio_net_ctx_size);
 	CHECK_EQ(vio_net_init(&net, &conf, queue, &wire, &sent_len), VIO_OK);
 	f = *vio_dev_offered(&net.dev);
 	vio_feature_clear(&f, VIRTIO_F_EVENT_IDX);

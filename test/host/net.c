@@ -37,6 +37,9 @@ static void net_open(const struct vio_netdrv_conf *c)
 	CHECK(front_open(&f, p.socket, -1));
 	CHECK_EQ(vio_netdrv_init(&net, &vhu_client_bus, f.client, c,
 				 &f.drv_mem), VIO_OK);
+	CHECK_EQ(vio_netdrv_command(&net, VIRTIO_NET_CTRL_RX,
+				    VIRTIO_NET_CTRL_RX_PROMISC, "\1", 1),
+		 VIO_OK);
 }
 
 /* Send @PACKETS that differ, of @len bytes each. */

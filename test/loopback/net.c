@@ -126,7 +126,7 @@ static void setup(struct fixture *f, unsigned set, bool merge, bool late)
 	memset(f, 0, sizeof(*f));
 	f->late = late;
 	f->rand = vtest_rand_init(vtest_seed() + set);
-	loop_init(&f->loop, 2, vio_net_ctx_size, vtest_seed() + set);
+	loop_init(&f->loop, 3, vio_net_ctx_size, vtest_seed() + set);
 	CHECK_EQ(vio_net_init(&f->dev, &conf, f->loop.queue, &wire_ops, f),
 		 VIO_OK);
 	loop_attach(&f->loop, &f->dev.dev);
@@ -135,6 +135,10 @@ static void setup(struct fixture *f, unsigned set, bool merge, bool late)
 	CHECK_EQ(vio_netdrv_init(&f->drv, &loop_bus, &f->loop, &c,
 				 &f->loop.drv_mem), VIO_OK);
 	CHECK_EQ(f->drv.mergeable, merge);
+	/* Packets here have no addresses worth a filter. */
+	CHECK_EQ(vio_netdrv_command(&f->drv, VIRTIO_NET_CTRL_RX,
+				    VIRTIO_NET_CTRL_RX_PROMISC, "\1", 1),
+		 VIO_OK);
 	for (unsigned i = 0; i < SLOTS; i++)
 		f->slot[i] = loop_buffer(&f->loop, ROOM);
 }
@@ -315,6 +319,89 @@ TEST("net: the driver reads address, MTU and link, and hears of a change",
 	c.rx_len++;
 	CHECK_EQ(vio_netdrv_init(&small, &loop_bus, &f.loop, &c,
 				 &f.loop.drv_mem), VIO_OK);
+	loop_fini(&f.loop);
+}
+
+TEST("net: commands go by the features agreed on, and an announcement is acknowledged",
+     "net.driver.packet-receive-filtering.1 "
+     "net.driver.packet-receive-filtering.2 "
+     "net.driver.setting-mac-address-filtering.1 "
+     "net.driver.gratuitous-packet-sending.2")
+{
+	static struct fixture f;
+
+	setup(&f, LOOP_PACKED | LOOP_EVENT_IDX, false, false);
+	vio_net_announce(&f.dev);
+	CHECK_EQ(vio_netdrv_refresh(&f.drv), VIO_OK);
+	CHECK(f.drv.announce);
+	CHECK_EQ(vio_netdrv_announced(&f.drv), VIO_OK);
+	CHECK_EQ(vio_netdrv_refresh(&f.drv), VIO_OK);
+	CHECK(!f.drv.announce);
+	/* The device's refusal is told. */
+	CHECK_EQ(vio_netdrv_command(&f.drv, VIRTIO_NET_CTRL_RX,
+				    VIRTIO_NET_CTRL_RX_NOUNI, "\3", 1),
+		 VIO_E_INVAL);
+	vio_feature_clear(&f.drv.drv.features, VIRTIO_NET_F_CTRL_RX_EXTRA);
+	CHECK_EQ(vio_netdrv_command(&f.drv, VIRTIO_NET_CTRL_RX,
+				    VIRTIO_NET_CTRL_RX_NOUNI, "\1", 1),
+		 VIO_E_UNSUPP);
+	vio_feature_clear(&f.drv.drv.features, VIRTIO_NET_F_CTRL_RX);
+	CHECK_EQ(vio_netdrv_command(&f.drv, VIRTIO_NET_CTRL_RX,
+				    VIRTIO_NET_CTRL_RX_PROMISC, "\1", 1),
+		 VIO_E_UNSUPP);
+	CHECK_EQ(vio_netdrv_command(&f.drv, VIRTIO_NET_CTRL_MAC,
+				    VIRTIO_NET_CTRL_MAC_ADDR_SET, f.drv.mac,
+				    6), VIO_E_UNSUPP);
+	CHECK_EQ(f.dev.ctrl_refused, 1);
+	loop_fini(&f.loop);
+}
+
+static unsigned char whole[20000];
+
+/* A TCP packet of 20000 bytes to be cut at 1000, from the wire. */
+static struct vio_net_packet large(struct vio_seg *seg)
+{
+	memset(whole, 0x5a, sizeof(whole));
+	memcpy(whole + 12, "\x08\x00\x45\0\0\0\0\0\0\0\x40\x06", 12);
+	whole[46] = 0x50;
+	*seg = (struct vio_seg){ whole, sizeof(whole) };
+	return (struct vio_net_packet){
+		.seg = seg, .nr_seg = 1, .len = sizeof(whole),
+		.meta = { .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+			  .gso_type = VIRTIO_NET_HDR_GSO_TCPV4,
+			  .gso_size = 1000, .csum_start = 34,
+			  .csum_offset = 16, .hdr_len = 54 },
+	};
+}
+
+TEST("net: a large packet is cut for a driver that cannot do it itself",
+     "net.device.processing-incoming-packets.5 "
+     "net.device.processing-incoming-packets.6 "
+     "net.device.processing-incoming-packets.21")
+{
+	static unsigned char scratch[VIO_NET_PACKET_MAX];
+	static struct fixture f;
+	struct vio_netdrv_packet got;
+	struct vio_net_packet p;
+	struct vio_seg seg;
+	unsigned n = 0, bytes = 0;
+
+	setup(&f, LOOP_PACKED, true, false);
+	f.dev.conf.scratch = scratch;
+	p = large(&seg);
+	CHECK_EQ(vio_net_receive(&f.dev, 0, &p, 1), 1);
+	while (vio_netdrv_receive(&f.drv, 0, &got)) {
+		n++;
+		bytes += got.len - 54;
+		CHECK_EQ(got.gso_type, VIRTIO_NET_HDR_GSO_NONE);
+		CHECK_EQ(got.flags, 0);
+		vio_netdrv_recycle(&f.drv, 0, &got);
+	}
+	/* Cut, it fills three buffers for each of its first pieces, until
+	 * there are none: the rest is lost as on any wire. */
+	CHECK_EQ(n, 40 / 3);
+	CHECK_EQ(bytes, 40 / 3 * 1000);
+	CHECK_EQ(f.dev.pair[0].stats.rx_gso, 1);
 	loop_fini(&f.loop);
 }
 

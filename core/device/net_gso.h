@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * net_gso.h - what hardware does for a sender, in software: checksums are
+ * completed, large packets are cut into small ones. For either direction,
+ * where the receiving side cannot do it itself. Knows no queue.
+ */
+#ifndef CORE_DEVICE_NET_GSO_H
+#define CORE_DEVICE_NET_GSO_H
+
+#include <vireo/net.h>
+
+#define VIO_NET_GSO_HDR_MAX	256u
+
+/* A packet being cut; private to net_gso.c. */
+struct vio_net_cut {
+	unsigned char *bytes;	/* all of it, a private copy */
+	uint32_t len;
+	struct vio_net_meta meta;
+	uint32_t l3, l4, hdr;	/* offsets: network, transport, payload */
+	uint32_t at;		/* of the payload, what comes next */
+	uint32_t nr;		/* segments made */
+	bool done;
+	struct vio_seg seg[2];
+	unsigned char head[VIO_NET_GSO_HDR_MAX];
+};
+
+/*
+ * vio_net_cut_begin() - @bytes is a private copy of a packet of @len bytes
+ * whose header said @meta, checked by vio_net_hdr_check(). False if its own
+ * headers do not fit what @meta says: drop it.
+ */
+bool vio_net_cut_begin(struct vio_net_cut *c, unsigned char *bytes,
+		       uint32_t len, const struct vio_net_meta *meta);
+
+/*
+ * vio_net_cut_next() - the next packet, complete, valid until the next call.
+ * False when there is none left.
+ */
+bool vio_net_cut_next(struct vio_net_cut *c, struct vio_net_packet *pkt);
+
+#endif

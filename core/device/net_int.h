@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+/* net_int.h - what the files of the network device share. */
+#ifndef CORE_DEVICE_NET_INT_H
+#define CORE_DEVICE_NET_INT_H
+
+#include <vireo/net.h>
+
+#define VIO_NET_ETH_HDR		14u
+#define VIO_NET_VLAN_TAG	4u
+#define VIO_NET_ETH_TYPE_AT	12u
+
+static inline struct vio_queue *vio_net_rxq(const struct vio_net *net,
+					    unsigned pair)
+{
+	return &net->dev.queue[2 * pair];
+}
+
+/* Copy the first @len bytes of a packet that has as many. */
+void vio_net_peek(const struct vio_net_packet *pkt, void *dst, size_t len);
+
+/* net_rx.c: a receive queue was kicked. */
+enum vio_service vio_net_service_rx(struct vio_net *net, struct vio_queue *q);
+
+/* net_ctrl.c: commands of the driver. */
+enum vio_service vio_net_service_ctrl(struct vio_net *net,
+				      struct vio_queue *q, unsigned budget);
+/* As after a reset. */
+void vio_net_ctrl_reset(struct vio_net *net);
+/* Does the driver want this packet? */
+bool vio_net_wanted(const struct vio_net *net,
+		    const struct vio_net_packet *pkt);
+
+#endif

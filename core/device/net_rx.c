@@ -1,0 +1,387 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * net_rx.c - packets from the wire for the driver: into as many of its
+ * buffers as they take, behind a header. Knows no ring and no wire.
+ */
+#include "core/device/net_gso.h"
+#include "core/device/net_int.h"
+#include "core/base/shared64.h"
+#include "core/mem/access.h"
+
+/*
+ * The pair's buffers during a batch: those from first on are not filled yet.
+ * What is left at its end stays with the pair: a ring that looks empty is one
+ * whose next buffer is worth a kick.
+ */
+struct buffers {
+	struct vio_queue *q;
+	struct vio_net_pair *p;
+	unsigned first;
+};
+
+static unsigned at_hand(const struct buffers *b)
+{
+	return b->p->nr_held - b->first;
+}
+
+static struct vio_req *buffer(const struct buffers *b, unsigned i)
+{
+	return b->p->held[b->first + i];
+}
+
+/* The filled ones are gone: the others move to the front. */
+static void close_up(struct buffers *b)
+{
+	struct vio_net_pair *p = b->p;
+
+	if (!b->first)
+		return;
+	for (unsigned i = b->first; i < p->nr_held; i++)
+		p->held[i - b->first] = p->held[i];
+	p->nr_held = (uint16_t)(p->nr_held - b->first);
+	b->first = 0;
+}
+
+/* Have @want buffers at hand, if the ring has them. */
+static bool stock(struct buffers *b, unsigned want)
+{
+	struct vio_net_pair *p = b->p;
+
+	if (at_hand(b) >= want)
+		return true;
+	close_up(b);
+	while (p->nr_held < want) {
+		struct vio_req *req = vio_queue_pop(b->q);
+
+		if (!req)
+			return false;
+		if (req->nr_write)
+			vio_prefetch_write(req->seg[req->nr_read].base);
+		p->held[p->nr_held++] = req;
+	}
+	return true;
+}
+
+void vio_net_drain(struct vio_net *net, unsigned pair)
+{
+	struct vio_net_pair *p = &net->pair[pair];
+
+	while (p->nr_held)
+		vio_queue_unpop(vio_net_rxq(net, pair), p->held[--p->nr_held]);
+}
+
+/* A place in a packet; it goes on from buffer to buffer. */
+struct source {
+	const struct vio_seg *seg;
+	size_t off;
+};
+
+static void copy_some(struct source *s, unsigned char *to, size_t len)
+{
+	while (len) {
+		size_t n = s->seg->len - s->off;
+
+		if (n > len)
+			n = len;
+		memcpy(to, (const unsigned char *)s->seg->base + s->off, n);
+		to += n;
+		len -= n;
+		s->off += n;
+		if (s->off == s->seg->len) {
+			s->seg++;
+			s->off = 0;
+		}
+	}
+}
+
+/* @len bytes of the packet at @off of the buffer, which has room for them. */
+static void fill(struct vio_req *req, uint32_t off, struct source *s,
+		 uint32_t len)
+{
+	struct vio_seg *seg = req->seg + req->nr_read;
+	size_t skip = off, left = len;
+
+	for (; left; seg++) {
+		size_t n = seg->len;
+
+		if (skip >= n) {
+			skip -= n;
+			continue;
+		}
+		n = n - skip < left ? n - skip : left;
+		copy_some(s, (unsigned char *)seg->base + skip, n);
+		left -= n;
+		skip = 0;
+	}
+	vio_req_wrote(req, 0, off + len);
+}
+
+static void describe(struct virtio_net_hdr *hdr,
+		     const struct vio_net_meta *m)
+{
+	hdr->flags = m->flags;
+	hdr->gso_type = m->gso_type;
+	hdr->hdr_len = vio_to_le16(m->hdr_len);
+	hdr->gso_size = vio_to_le16(m->gso_size);
+	hdr->csum_start = vio_to_le16(m->csum_start);
+	hdr->csum_offset = vio_to_le16(m->csum_offset);
+}
+
+static void put_header(const struct vio_net *net, struct vio_req *req,
+		       const struct vio_net_packet *pkt, unsigned nr)
+{
+	struct vio_seg *seg = req->seg + req->nr_read;
+	struct virtio_net_hdr hdr = { .flags = 0 };
+	struct vio_cursor c;
+
+	if (vio_unlikely(pkt->meta.flags))
+		describe(&hdr, &pkt->meta);
+	hdr.num_buffers = vio_to_le16((uint16_t)nr);
+	if (vio_likely(seg->len >= sizeof(hdr))) {
+		memcpy(seg->base, &hdr, net->hdr_len);
+		return;
+	}
+	c = vio_req_writer(req);
+	vio_cursor_write(&c, &hdr, net->hdr_len);
+}
+
+/* How many of the buffers at hand @len bytes take; 0: more than there are. */
+static unsigned buffers_for(const struct buffers *b, uint32_t len)
+{
+	unsigned i, n = at_hand(b);
+
+	for (i = 0; i < n; i++) {
+		uint32_t room = buffer(b, i)->write_len;
+
+		if (room >= len)
+			return i + 1;
+		len -= room;
+	}
+	return 0;
+}
+
+enum fits { FITS, NO_ROOM, TOO_LONG };
+
+/* Have as many buffers at hand as the packet takes. */
+static enum fits gather(const struct vio_net *net, struct buffers *b,
+			uint32_t len, unsigned *nr)
+{
+	unsigned want = 1;
+
+	for (;;) {
+		if (!stock(b, want))
+			return NO_ROOM;
+		/* The first must have the whole header. */
+		if (vio_unlikely(buffer(b, 0)->write_len < net->hdr_len))
+			return TOO_LONG;
+		*nr = buffers_for(b, len);
+		if (vio_likely(*nr == 1 || (*nr && net->mergeable)))
+			return FITS;
+		if (!net->mergeable || at_hand(b) == VIO_NET_MERGE_MAX)
+			return TOO_LONG;
+		want = at_hand(b) + 1;
+	}
+}
+
+static void deliver(const struct vio_net *net, struct buffers *b, unsigned nr,
+		    const struct vio_net_packet *pkt)
+{
+	struct source s = { pkt->seg, 0 };
+	uint32_t left = pkt->len, off = net->hdr_len;
+	unsigned i;
+
+	put_header(net, buffer(b, 0), pkt, nr);
+	for (i = 0; i < nr; i++, off = 0) {
+		uint32_t n = buffer(b, i)->write_len - off;
+
+		n = n < left ? n : left;
+		fill(buffer(b, i), off, &s, n);
+		left -= n;
+	}
+	for (i = 0; i < nr; i++)
+		vio_req_done(buffer(b, i));
+	b->first += nr;
+}
+
+void vio_net_peek(const struct vio_net_packet *pkt, void *dst, size_t len)
+{
+	struct source s = { pkt->seg, 0 };
+
+	copy_some(&s, dst, len);
+}
+
+static bool tagged(const struct vio_net_packet *pkt)
+{
+	unsigned char head[VIO_NET_ETH_HDR];
+
+	if (pkt->len < sizeof(head))
+		return false;
+	vio_net_peek(pkt, head, sizeof(head));
+	return head[VIO_NET_ETH_TYPE_AT] == 0x81 &&
+	       !head[VIO_NET_ETH_TYPE_AT + 1];
+}
+
+/* net.device.device-configuration-layout.5 */
+static bool beyond_mtu(const struct vio_net *net,
+		       const struct vio_net_packet *pkt)
+{
+	uint32_t most = net->conf.mtu + VIO_NET_ETH_HDR;
+
+	if (pkt->len <= most || !vio_dev_has(&net->dev, VIRTIO_NET_F_MTU) ||
+	    (pkt->meta.gso_type & ~VIRTIO_NET_HDR_GSO_ECN))
+		return false;
+	return pkt->len > most + VIO_NET_VLAN_TAG || !tagged(pkt);
+}
+
+bool vio_net_can_receive(const struct vio_net *net, unsigned pair)
+{
+	const struct vio_queue *q = vio_net_rxq(net, pair);
+
+	return q->state == VIO_QUEUE_RUNNING && !q->paused &&
+	       (vio_dev_status(&net->dev) & VIRTIO_STATUS_DRIVER_OK);
+}
+
+/* One packet, as it is, into the driver's buffers. */
+static enum fits put(struct vio_net *net, struct buffers *b,
+		     const struct vio_net_packet *pkt)
+{
+	struct vio_net_stats *st = &b->p->stats;
+	enum fits fits;
+	unsigned n;
+
+	fits = beyond_mtu(net, pkt) ? TOO_LONG :
+		gather(net, b, pkt->len + net->hdr_len, &n);
+	if (vio_unlikely(fits == TOO_LONG))
+		vio_shared64_add(&st->rx_too_long, 1);
+	if (vio_unlikely(fits != FITS))
+		return fits;
+	deliver(net, b, n, pkt);
+	vio_shared64_add(&st->rx_packets, 1);
+	vio_shared64_add(&st->rx_bytes, pkt->len);
+	return FITS;
+}
+
+/* Can the driver do what is left to do to this packet? */
+static bool bears(const struct vio_net *net, const struct vio_net_meta *m)
+{
+	uint64_t f = net->guest_offloads, gso;
+
+	if (!(f >> VIRTIO_NET_F_GUEST_CSUM & 1))
+		return !m->flags && !m->gso_type;
+	switch (m->gso_type & ~VIRTIO_NET_HDR_GSO_ECN) {
+	case VIRTIO_NET_HDR_GSO_NONE:
+		return true;
+	case VIRTIO_NET_HDR_GSO_TCPV4:
+		gso = VIRTIO_NET_F_GUEST_TSO4;
+		break;
+	case VIRTIO_NET_HDR_GSO_TCPV6:
+		gso = VIRTIO_NET_F_GUEST_TSO6;
+		break;
+	case VIRTIO_NET_HDR_GSO_UDP_L4:
+		/* Which of the two is not said; both come together. */
+		return f >> VIRTIO_NET_F_GUEST_USO4 & 1 &&
+		       f >> VIRTIO_NET_F_GUEST_USO6 & 1;
+	default:
+		return false;
+	}
+	return f >> gso & 1 && (!(m->gso_type & VIRTIO_NET_HDR_GSO_ECN) ||
+				f >> VIRTIO_NET_F_GUEST_ECN & 1);
+}
+
+/*
+ * The driver cannot: do it here. What does not fit into its buffers any more
+ * is lost, as if the wire had lost it.
+ */
+static enum fits put_cut(struct vio_net *net, struct buffers *b,
+			 const struct vio_net_packet *pkt)
+{
+	struct vio_net_packet p;
+	struct vio_net_cut cut;
+	enum fits fits = FITS;
+
+	if (!net->conf.scratch || pkt->len > VIO_NET_PACKET_MAX)
+		return TOO_LONG;
+	vio_net_peek(pkt, net->conf.scratch, pkt->len);
+	if (!vio_net_cut_begin(&cut, net->conf.scratch, pkt->len,
+			       &pkt->meta)) {
+		vio_shared64_add(&b->p->stats.rx_malformed, 1);
+		return TOO_LONG;
+	}
+	while (vio_net_cut_next(&cut, &p)) {
+		fits = put(net, b, &p);
+		if (fits == NO_ROOM && cut.nr <= 1)
+			return NO_ROOM;
+		if (fits == NO_ROOM)
+			vio_shared64_add(&b->p->stats.rx_no_room, 1);
+	}
+	return fits == NO_ROOM ? TOO_LONG : fits;
+}
+
+static enum fits put_one(struct vio_net *net, struct buffers *b,
+			 const struct vio_net_packet *pkt)
+{
+	struct vio_net_stats *st = &b->p->stats;
+
+	if (vio_unlikely(!vio_net_wanted(net, pkt))) {
+		vio_shared64_add(&st->rx_unwanted, 1);
+		return TOO_LONG;
+	}
+	if (vio_likely(!pkt->meta.flags && !pkt->meta.gso_type))
+		return put(net, b, pkt);
+	if (pkt->meta.gso_type)
+		vio_shared64_add(&st->rx_gso, 1);
+	else if (pkt->meta.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM)
+		vio_shared64_add(&st->rx_csum, 1);
+	return bears(net, &pkt->meta) ? put(net, b, pkt) :
+					put_cut(net, b, pkt);
+}
+
+unsigned vio_net_receive(struct vio_net *net, unsigned pair,
+			 const struct vio_net_packet *pkt, unsigned nr)
+{
+	struct buffers b = { vio_net_rxq(net, pair), &net->pair[pair], 0 };
+	unsigned done;
+
+	if (!vio_net_can_receive(net, pair))
+		return 0;
+	vio_queue_hold(b.q);
+	stock(&b, nr < VIO_NET_MERGE_MAX ? nr : VIO_NET_MERGE_MAX);
+	for (done = 0; done < nr; done++)
+		if (vio_unlikely(put_one(net, &b, &pkt[done]) == NO_ROOM))
+			break;
+	close_up(&b);
+	vio_queue_release(b.q);
+	return done;
+}
+
+void vio_net_gave_up(struct vio_net *net, unsigned pair, unsigned nr)
+{
+	vio_shared64_add(&net->pair[pair].stats.rx_no_room, nr);
+}
+
+/*
+ * Kicks of a receive queue are off, but while the back end waits: so the
+ * queue is served once more, which turns them on and looks again.
+ */
+void vio_net_want_room(struct vio_net *net, unsigned pair)
+{
+	if (net->pair[pair].wants_room)
+		return;
+	net->pair[pair].wants_room = true;
+	vio_dev_queue_ready(&net->dev, vio_net_rxq(net, pair));
+}
+
+enum vio_service vio_net_service_rx(struct vio_net *net, struct vio_queue *q)
+{
+	struct vio_net_pair *p = &net->pair[q->index / 2];
+
+	if (!p->wants_room)
+		return VIO_SERVICE_WAIT;
+	if (!vio_queue_pending(q))
+		return VIO_SERVICE_IDLE;
+	p->wants_room = false;
+	if (net->backend->room)
+		net->backend->room(net->backend_ctx, q->index / 2);
+	return p->wants_room ? VIO_SERVICE_IDLE : VIO_SERVICE_WAIT;
+}
+
