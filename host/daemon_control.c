@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 #include <vireo/spec/virtio.h>
+#include <vireo/vhu_msg.h>
 
 #include "host/clock.h"
 #include "host/daemon_serve.h"
@@ -137,6 +138,18 @@ static void add_names(struct text *out, const char *key,
 	text_add(out, "]", 1);
 }
 
+static void add_protocol(struct text *out, uint64_t bits)
+{
+	const char *names[DAEMON_NAMES_MAX + 1];
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < VHU_PROTOCOL_BITS; i++)
+		if (bits >> i & 1)
+			names[n++] = vhu_protocol_name(i);
+	names[n] = NULL;
+	add_names(out, "protocol_features", names);
+}
+
 static void add_rings(struct daemon *d, struct text *out, unsigned from,
 		      unsigned to)
 {
@@ -175,6 +188,7 @@ static int cmd_status(void *ctx, unsigned nr_args, char **args,
 	add_names(out, "features", names);
 	text_key(out, "feature_bits");
 	text_fmt(out, "\"0x%llx\"", (unsigned long long)info.features);
+	add_protocol(out, info.protocol_features);
 	text_key(out, "protocol_feature_bits");
 	text_fmt(out, "\"0x%llx\"",
 		 (unsigned long long)info.protocol_features);

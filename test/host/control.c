@@ -187,6 +187,7 @@ TEST("a daemon tells its state, its rings and its metrics", "")
 			 VIO_OK);
 	CHECK(strstr(ask("status\n"), "\"connected\":true"));
 	CHECK(strstr(ask("status\n"), "\"VIRTIO_BLK_F_FLUSH\""));
+	CHECK(strstr(ask("status\n"), "\"INFLIGHT_SHMFD\""));
 	CHECK(strstr(ask("ring 0\n"), "\"queue\":0,\"state\":\"running\""));
 	CHECK(strstr(ask("ring 0\n"), "\"inflight\":0"));
 	CHECK(strstr(ask("ring 1\n"), "\"state\":\"stopped\""));

@@ -93,6 +93,12 @@ def our_console_gets_a_clean_report(t):
 
 
 @suite.case
+def our_network_gets_a_clean_report(t):
+    report = ours(t, "net", "--backend=echo")
+    expect("a frame was taken" in report["smoke"], report["smoke"])
+
+
+@suite.case
 def a_disk_that_lies_about_its_device_is_found_out(t):
     """Told that it is a network device, the probe must not be satisfied."""
     sock = t.path("blk")
