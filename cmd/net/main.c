@@ -290,6 +290,46 @@ static void net_stats(struct daemon *d, struct stats_values *v)
 	}
 }
 
+static int cmd_link(void *ctx, unsigned nr_args, char **args,
+		    struct text *out)
+{
+	struct daemon *d = ctx;
+	struct net *n = d->ctx;
+	bool up = !strcmp(args[0], "up");
+
+	(void)nr_args;
+	if (!up && strcmp(args[0], "down")) {
+		text_fmt(out, "the link goes 'up' or 'down', not '%s'",
+			 args[0]);
+		return -EINVAL;
+	}
+	vio_net_link(&n->dev, up);
+	return 0;
+}
+
+static int cmd_announce(void *ctx, unsigned nr_args, char **args,
+			struct text *out)
+{
+	struct daemon *d = ctx;
+	struct net *n = d->ctx;
+
+	(void)nr_args;
+	(void)args;
+	(void)out;
+	vio_net_announce(&n->dev);
+	return 0;
+}
+
+static const struct control_command commands[] = {
+	{ .name = "link", .args = "up|down", .min_args = 1, .max_args = 1,
+	  .help = "tell the guest that its link went up or down",
+	  .run = cmd_link },
+	{ .name = "announce", .args = "",
+	  .help = "ask the guest to tell the network where it is",
+	  .run = cmd_announce },
+	{ 0 }
+};
+
 static const struct daemon_type net_type = {
 	.program = "vireo-net",
 	.summary = "Serve a virtio network device.",
@@ -305,6 +345,7 @@ static const struct daemon_type net_type = {
 	.close = net_close,
 	.drain = net_drain,
 	.stats = net_stats,
+	.commands = commands,
 };
 
 int main(int argc, char **argv)

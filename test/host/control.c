@@ -204,6 +204,32 @@ TEST("a daemon tells its state, its rings and its metrics", "")
 	end();
 }
 
+TEST("each device has commands of its own", "")
+{
+	char control[128], said[128];
+
+	begin();
+	CHECK(strstr(ask("resize\n"), "a mem disk keeps its size"));
+	end();
+	peer_init(&p);
+	snprintf(path, sizeof(path), "%s/control", p.dir);
+	snprintf(control, sizeof(control), "--control-path=%s", path);
+	PEER_START(&p, "vireo-net", "--backend=null", control);
+	CHECK(strstr(ask("link down\n"), "{\"ok\":true"));
+	CHECK(strstr(ask("link sideways\n"), "\"ok\":false"));
+	CHECK(strstr(ask("link\n"), "'link' takes up|down"));
+	CHECK(strstr(ask("announce\n"), "{\"ok\":true"));
+	end();
+	peer_init(&p);
+	snprintf(path, sizeof(path), "%s/control", p.dir);
+	snprintf(control, sizeof(control), "--control-path=%s", path);
+	snprintf(said, sizeof(said), "--path=%s/said", p.dir);
+	PEER_START(&p, "vireo-console", "--backend=file", said, control);
+	CHECK(strstr(ask("resize 100 40\n"), "{\"ok\":true"));
+	CHECK(strstr(ask("resize 100 0\n"), "numbers from 1 to 65535"));
+	end();
+}
+
 TEST("a client that breaks the rules is parted from", "")
 {
 	char text[1024], line[CONTROL_LINE_MAX];
