@@ -340,22 +340,39 @@ static uint32_t mirrored(const struct vio_dev *dev, uint32_t at,
 	return at;
 }
 
-void vio_dev_config_read(const struct vio_dev *dev, uint32_t off,
-			 void *dst, uint32_t len)
+/*
+ * Is it to be seen in the other byte order? Before a driver said anything, it
+ * is a legacy one only where the transport has that interface.
+ */
+static bool is_mirrored(const struct vio_dev *dev)
+{
+	return vio_unlikely(vio_dev_big_endian(dev)) &&
+	       (dev->transitional || dev->driver.w[0]);
+}
+
+void vio_dev_config_read_le(const struct vio_dev *dev, uint32_t off,
+			    void *dst, uint32_t len)
 {
 	uint32_t have = off < dev->config_len ? dev->config_len - off : 0;
-	unsigned char *out = dst;
-	uint32_t first, width;
 
 	if (have > len)
 		have = len;
-	if (vio_unlikely(vio_dev_big_endian(dev)))
-		for (uint32_t i = 0; i < have; i++)
-			out[i] = dev->config[mirrored(dev, off + i, &first,
-						      &width)];
-	else if (have)
+	if (have)
 		memcpy(dst, dev->config + off, have);
-	memset(out + have, 0, len - have);
+	memset((unsigned char *)dst + have, 0, len - have);
+}
+
+void vio_dev_config_read(const struct vio_dev *dev, uint32_t off,
+			 void *dst, uint32_t len)
+{
+	unsigned char *out = dst;
+	uint32_t first, width;
+
+	vio_dev_config_read_le(dev, off, dst, len);
+	if (!is_mirrored(dev))
+		return;
+	for (uint32_t i = 0; i < len && off + i < dev->config_len; i++)
+		out[i] = dev->config[mirrored(dev, off + i, &first, &width)];
 }
 
 /* Field by field, each turned around; a piece of a field is none. */
@@ -381,13 +398,26 @@ static int config_write_big(struct vio_dev *dev, uint32_t off,
 	return err;
 }
 
+static bool may_write(const struct vio_dev *dev, uint32_t off, uint32_t len)
+{
+	return off <= dev->config_len && len <= dev->config_len - off &&
+	       dev->ops->config_write && !is_suspended(dev);
+}
+
+int vio_dev_config_write_le(struct vio_dev *dev, uint32_t off,
+			    const void *src, uint32_t len)
+{
+	if (!may_write(dev, off, len))
+		return VIO_E_PEER;
+	return dev->ops->config_write(dev, off, src, len);
+}
+
 int vio_dev_config_write(struct vio_dev *dev, uint32_t off,
 			 const void *src, uint32_t len)
 {
-	if (off > dev->config_len || len > dev->config_len - off ||
-	    !dev->ops->config_write || is_suspended(dev))
+	if (!may_write(dev, off, len))
 		return VIO_E_PEER;
-	if (vio_unlikely(vio_dev_big_endian(dev)))
+	if (is_mirrored(dev))
 		return config_write_big(dev, off, src, len);
 	return dev->ops->config_write(dev, off, src, len);
 }

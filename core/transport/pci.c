@@ -10,7 +10,8 @@
 /* -- the device's own configuration -------------------------------------- */
 
 /* It has fields of every width, and is little-endian. */
-uint64_t vio_pci_device_read(struct vio_pci *p, uint64_t off, unsigned len)
+uint64_t vio_pci_device_read(struct vio_pci *p, uint64_t off, unsigned len,
+			     bool legacy)
 {
 	uint32_t now = __atomic_load_n(&p->dev->generation, __ATOMIC_ACQUIRE);
 	unsigned char b[8] = { 0 };
@@ -25,20 +26,26 @@ uint64_t vio_pci_device_read(struct vio_pci *p, uint64_t off, unsigned len)
 		p->generation_read = now;
 		p->generation++;
 	}
-	vio_dev_config_read(p->dev, (uint32_t)off, b, len);
+	if (legacy)
+		vio_dev_config_read(p->dev, (uint32_t)off, b, len);
+	else
+		vio_dev_config_read_le(p->dev, (uint32_t)off, b, len);
 	for (unsigned i = 0; i < len; i++)
 		v |= (uint64_t)b[i] << 8 * i;
 	return v;
 }
 
 void vio_pci_device_write(struct vio_pci *p, uint64_t off, uint64_t v,
-			  unsigned len)
+			  unsigned len, bool legacy)
 {
 	unsigned char b[8];
 
 	for (unsigned i = 0; i < len; i++)
 		b[i] = (unsigned char)(v >> 8 * i);
-	vio_dev_config_write(p->dev, (uint32_t)off, b, len);
+	if (legacy)
+		vio_dev_config_write(p->dev, (uint32_t)off, b, len);
+	else
+		vio_dev_config_write_le(p->dev, (uint32_t)off, b, len);
 }
 
 /* -- notifications ------------------------------------------------------- */
@@ -75,7 +82,8 @@ static uint64_t read_regs(struct vio_pci *p, uint64_t off, unsigned len)
 	if (off >= VIO_PCI_AT_NOTIFY)
 		return 0;
 	if (off >= VIO_PCI_AT_DEVICE)
-		return vio_pci_device_read(p, off - VIO_PCI_AT_DEVICE, len);
+		return vio_pci_device_read(p, off - VIO_PCI_AT_DEVICE, len,
+					   false);
 	if (off >= VIO_PCI_AT_ISR)
 		return off == VIO_PCI_AT_ISR ? vio_pci_isr_read(p) : 0;
 	return vio_pci_common_read(p, (unsigned)off, len);
@@ -87,7 +95,8 @@ static void write_regs(struct vio_pci *p, uint64_t off, uint64_t v,
 	if (off >= VIO_PCI_AT_NOTIFY)
 		notify(p, off - VIO_PCI_AT_NOTIFY, (uint32_t)v, len);
 	else if (off >= VIO_PCI_AT_DEVICE)
-		vio_pci_device_write(p, off - VIO_PCI_AT_DEVICE, v, len);
+		vio_pci_device_write(p, off - VIO_PCI_AT_DEVICE, v, len,
+				     false);
 	else if (off < VIO_PCI_AT_ISR)
 		vio_pci_common_write(p, (unsigned)off, (uint32_t)v, len);
 }

@@ -50,11 +50,13 @@ bool vio_pci_queue_begin(struct vio_pci *p, uint16_t index,
 			 const struct vio_queue_layout *layout);
 void vio_pci_map_vector(struct vio_pci *p, uint16_t *where, uint32_t vector);
 
-/* -- pci.c: the device's own configuration -------------------------------- */
+/* -- pci.c --------------------------------------------------------------- */
 
-uint64_t vio_pci_device_read(struct vio_pci *p, uint64_t off, unsigned len);
+/* The device's own configuration; @legacy: in that interface's byte order. */
+uint64_t vio_pci_device_read(struct vio_pci *p, uint64_t off, unsigned len,
+			     bool legacy);
 void vio_pci_device_write(struct vio_pci *p, uint64_t off, uint64_t v,
-			  unsigned len);
+			  unsigned len, bool legacy);
 
 /* -- pci_legacy.c -------------------------------------------------------- */
 

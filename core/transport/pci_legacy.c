@@ -104,7 +104,7 @@ uint64_t vio_pci_legacy_read(struct vio_pci *p, uint64_t off, unsigned len)
 
 	/* pci.other.legacy-interfaces-pci-device-layout.3: of any width */
 	if (off >= config)
-		return vio_pci_device_read(p, off - config, len);
+		return vio_pci_device_read(p, off - config, len, true);
 	if (width((unsigned)off) != len)
 		return 0;
 	switch (off) {
@@ -178,7 +178,7 @@ void vio_pci_legacy_write(struct vio_pci *p, uint64_t off, uint64_t v,
 	unsigned config = config_at(p);
 
 	if (off >= config) {
-		vio_pci_device_write(p, off - config, v, len);
+		vio_pci_device_write(p, off - config, v, len, true);
 		return;
 	}
 	if (width((unsigned)off) != len)

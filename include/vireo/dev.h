@@ -267,6 +267,15 @@ int vio_dev_config_write(struct vio_dev *dev, uint32_t off,
 			 const void *src, uint32_t len);
 
 /*
+ * The same for a transport's modern registers, which are little-endian
+ * whether or not the driver has said yet that it is no legacy one.
+ */
+void vio_dev_config_read_le(const struct vio_dev *dev, uint32_t off,
+			    void *dst, uint32_t len);
+int vio_dev_config_write_le(struct vio_dev *dev, uint32_t off,
+			    const void *src, uint32_t len);
+
+/*
  * vio_queue_service() - let the device work on a queue, after a kick, after
  * queue_ready, or whenever one likes. @budget bounds the requests taken.
  * Kicks are off while it works, and on again, without a lost wake-up, when it

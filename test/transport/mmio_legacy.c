@@ -149,6 +149,7 @@ TEST("legacy: configuration is written, and the device used, at any time",
 	vio_le16 idx = vio_to_le16(100);
 
 	make();
+	vio_dev_set_guest_endian(lm.dev, false);
 	/* Before anything was said; the disk has no field to write. */
 	vio_mmio_legacy_write(&lm, VIRTIO_MMIO_CONFIG + 32, 1, 1);
 	CHECK_EQ(vio_mmio_legacy_read(&lm, VIRTIO_MMIO_CONFIG, 8), 64);

@@ -189,6 +189,7 @@ TEST("configuration moves when MSI-X comes and goes, and is of any width",
 	unsigned cap;
 
 	rig_blk(&transitional);
+	vio_dev_set_guest_endian(rig.dev, false);
 	rig_place();
 	cap = rig_cap(VIO_PCI_CAP_MSIX, 0, 0);
 	for (unsigned i = 0; i < 2; i++) {
@@ -216,6 +217,21 @@ TEST("configuration moves when MSI-X comes and goes, and is of any width",
 	vio_blk_resize(&rig.blk, 99);
 	CHECK_EQ(rig.msi[1], 1);
 	CHECK_EQ(in(L(CONFIG_MSIX), 4), 99);
+}
+
+TEST("a guest of the other byte order, and the modern part beside it", "")
+{
+	rig_blk(&transitional);
+	vio_dev_set_guest_endian(rig.dev, true);
+	rig_place();
+	CHECK_EQ(in(L(CONFIG) + 7, 1), RIG_SECTORS);
+	CHECK_EQ(in(L(CONFIG), 4), 0);
+	CHECK_EQ(in(L(CONFIG) + 22, 1), 2);		/* blk_size: 512 */
+	CHECK_EQ(rig_mem(rig_at_device(), 4), RIG_SECTORS);
+	CHECK_EQ(rig_mem(rig_at_device() + 20, 4), 512);
+	/* The write cache, a byte, is the same both ways. */
+	out(L(CONFIG) + 32, 0, 1);
+	CHECK_EQ(in(L(CONFIG) + 32, 1), rig.blk.dev.config[32]);
 }
 
 TEST("a ring that cannot be, and a reset out of it", "")
