@@ -86,6 +86,13 @@ int blkdev_null_open(struct blkdev **d, uint64_t size);
 
 /* A disk in memory, zeroes at first, gone with the process. */
 /*
+ * The longest that a drain waits, for all disks of the process. Storage that
+ * hangs must not keep a program for ever; what is in flight after that, stays
+ * so. Once a drain gave up, none waits any more. 30 s if never set.
+ */
+void blkdev_drain_limit(unsigned seconds);
+
+/*
  * Lock a file that was opened with no_lock, now that nobody else has it; waits
  * a little for that. 0 or -errno after an error line.
  */

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "backend/file.h"
+#include "host/clock.h"
 
 /* One request may ask for this much; it keeps a thread busy meanwhile. */
 #define DISCARD_MAX_BYTES (1u << 31)
@@ -128,17 +129,34 @@ static void file_commit(void *backend, unsigned queue)
 		file_uring_commit(&f->queues[queue]);
 }
 
+static atomic_uint drain_seconds = 30;
+static atomic_bool gave_up;
+
+void blkdev_drain_limit(unsigned seconds)
+{
+	atomic_store(&drain_seconds, seconds);
+	atomic_store(&gave_up, false);
+}
+
 static void file_drain(void *backend, unsigned queue)
 {
 	struct file *f = vio_container_of(backend, struct file, dev);
 	struct file_queue *q = &f->queues[queue];
+	unsigned seconds = atomic_load(&gave_up) ? 0 :
+		atomic_load(&drain_seconds);
+	uint64_t end = clock_ns() + seconds * NS_PER_S;
 
 	/* done() may submit again. */
 	do {
 		if (q->has_ring)
-			file_uring_drain(q);
-		file_pool_drain(q);
-	} while (q->ring_inflight || q->pool_inflight);
+			file_uring_drain(q, end);
+		file_pool_drain(q, end);
+		if (!q->ring_inflight && !q->pool_inflight)
+			return;
+	} while (clock_ns() < end);
+	if (!atomic_exchange(&gave_up, true))
+		log_err("the storage does not finish %u requests within %u s: giving up waiting for it",
+			q->ring_inflight + q->pool_inflight, seconds);
 }
 
 static void on_pool(void *ctx)
@@ -500,11 +518,14 @@ static int choose_engine(struct file *f, const struct blkdev_file_conf *conf)
 
 static int make_queues(struct file *f, unsigned n)
 {
+	pthread_condattr_t attr;
 	unsigned i;
 
 	f->queues = calloc(n, sizeof(*f->queues));
 	if (!f->queues)
 		return -ENOMEM;
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	f->queue_count = n;
 	for (i = 0; i < n; i++) {
 		struct file_queue *q = &f->queues[i];
@@ -513,8 +534,9 @@ static int make_queues(struct file *f, unsigned n)
 		q->index = i;
 		q->finished_tail = &q->finished;
 		pthread_mutex_init(&q->lock, NULL);
-		pthread_cond_init(&q->cond, NULL);
+		pthread_cond_init(&q->cond, &attr);
 	}
+	pthread_condattr_destroy(&attr);
 	return 0;
 }
 

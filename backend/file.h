@@ -148,7 +148,8 @@ void file_pool_fini(struct file_pool *p);
 void file_pool_submit(struct file_queue *q, struct vio_blk_io *io);
 /* Call done() of all finished jobs. Queue's thread. */
 void file_pool_reap(struct file_queue *q);
-void file_pool_drain(struct file_queue *q);
+/* Until nothing is in flight, or @end by clock_ns(). */
+void file_pool_drain(struct file_queue *q, uint64_t end);
 
 /* file_uring.c: 0, or -errno: not permitted or too old. */
 int file_uring_setup(struct file_queue *q, unsigned entries);
@@ -157,7 +158,7 @@ void file_uring_detach(struct file_queue *q);
 void file_uring_close(struct file_queue *q);
 void file_uring_submit(struct file_queue *q, struct vio_blk_io *io);
 void file_uring_commit(struct file_queue *q);
-void file_uring_drain(struct file_queue *q);
+void file_uring_drain(struct file_queue *q, uint64_t end);
 
 static inline void file_batch_begin(struct file_queue *q)
 {

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "backend/file.h"
+#include "host/clock.h"
 
 #define POOL_THREADS (sizeof(((struct file_pool *)0)->thread) / \
 		      sizeof(pthread_t))
@@ -129,13 +130,19 @@ void file_pool_submit(struct file_queue *q, struct vio_blk_io *io)
 		file_finish(q, io, file_sync(f, io));
 }
 
-static struct vio_blk_io *take_finished(struct file_queue *q, bool wait)
+/* @end: wait for one until then, by clock_ns(); 0: do not wait. */
+static struct vio_blk_io *take_finished(struct file_queue *q, uint64_t end)
 {
+	struct timespec t = {
+		.tv_sec = (time_t)(end / NS_PER_S),
+		.tv_nsec = (long)(end % NS_PER_S),
+	};
 	struct vio_blk_io *list;
 
 	pthread_mutex_lock(&q->lock);
-	while (wait && !q->finished)
-		pthread_cond_wait(&q->cond, &q->lock);
+	while (end && !q->finished &&
+	       !pthread_cond_timedwait(&q->cond, &q->lock, &t))
+		;
 	list = q->finished;
 	q->finished = NULL;
 	q->finished_tail = &q->finished;
@@ -161,12 +168,18 @@ void file_pool_reap(struct file_queue *q)
 	q->called = false;
 	pthread_mutex_unlock(&q->lock);
 	file_batch_begin(q);
-	finish_list(q, take_finished(q, false));
+	finish_list(q, take_finished(q, 0));
 	file_batch_end(q);
 }
 
-void file_pool_drain(struct file_queue *q)
+void file_pool_drain(struct file_queue *q, uint64_t end)
 {
-	while (q->pool_inflight)
-		finish_list(q, take_finished(q, true));
+	struct vio_blk_io *list;
+
+	while (q->pool_inflight) {
+		list = take_finished(q, end);
+		if (!list)
+			return;
+		finish_list(q, list);
+	}
 }

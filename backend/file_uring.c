@@ -10,6 +10,7 @@
  * more often the data is not there, the more seldom is it tried.
  */
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -23,6 +24,7 @@
 /* Requests handed to the kernel at once, at most; more means more calls. */
 #define URING_ENTRIES 256u
 #define URING_RETRY_NS (1 * NS_PER_MS)
+#define DRAIN_LOOK_MS 10
 /* Segments in one call; more make a short transfer. */
 #define IOV_MOST 1024
 /* A cold cache is tried once in so many reads, at least. */
@@ -291,16 +293,30 @@ void file_uring_commit(struct file_queue *q)
 	reap(q);
 }
 
-void file_uring_drain(struct file_queue *q)
+/*
+ * The ring itself can wait with a time limit only in a way that restricted
+ * rings forbid; so its descriptor is waited for, with another look now and
+ * then.
+ */
+void file_uring_drain(struct file_queue *q, uint64_t end)
 {
+	struct pollfd p = { .fd = q->ring_fd.fd, .events = POLLIN };
+	uint64_t n;
 	int rc;
 
 	while (q->ring_inflight) {
-		rc = io_uring_submit_and_wait(&q->ring, 1);
+		rc = io_uring_submit(&q->ring);
+		if (rc >= 0)
+			rc = io_uring_get_events(&q->ring);
 		if (rc < 0 && rc != -EINTR && rc != -EAGAIN && rc != -EBUSY)
 			log_limited(&q->rate, LOG_LEVEL_ERROR,
 				    "waiting for io_uring: %s", strerror(-rc));
 		reap(q);
+		if (!q->ring_inflight || clock_ns() >= end)
+			return;
+		if (poll(&p, 1, DRAIN_LOOK_MS) > 0 &&
+		    read(p.fd, &n, sizeof(n)) < 0)
+			continue;
 	}
 }
 

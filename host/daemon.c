@@ -280,7 +280,7 @@ static int serve(struct daemon *d)
 	if (!rc)
 		rc = loop_run(&d->main.loop);
 	daemon_serve_fini(d);
-	if (d->type->stop)
+	if (d->type->stop && !atomic_load(&d->stuck))
 		d->type->stop(d);
 	return rc;
 }
@@ -302,12 +302,15 @@ static int run(struct daemon *d)
 		if (!rc)
 			rc = serve(d);
 		daemon_control_close(d);
-		stop_workers(d);
+		if (!atomic_load(&d->stuck))
+			stop_workers(d);
 		daemon_upgrade_close(d);
 		sock_close(&d->sock);
 		stats_close(&d->stats);
 	}
-	d->type->close(d);
+	/* Storage that hangs would have us wait here for ever. */
+	if (!atomic_load(&d->stuck))
+		d->type->close(d);
 	return rc;
 }
 

@@ -138,6 +138,7 @@ struct daemon {
 	struct loop_call config_call;	/* posted by any thread */
 	atomic_bool config_posted;
 	struct loop_timer config_timer;	/* main loop */
+	atomic_bool stuck;		/* storage does not come back */
 	atomic_bool lost;		/* guest memory disappeared */
 	struct stats stats;
 	struct control control;

@@ -244,7 +244,11 @@ static int env_drain(void *env, unsigned queue)
 
 	if (d->type->drain)
 		d->type->drain(d, queue);
-	return d->dev->queue[queue].inflight ? -EBUSY : 0;
+	if (!d->dev->queue[queue].inflight)
+		return 0;
+	if (d->type->drain)
+		atomic_store(&d->stuck, true);
+	return -EBUSY;
 }
 
 static void env_queue_wake(void *env, unsigned queue)
@@ -365,6 +369,12 @@ static void leave(struct daemon *d)
 	vhu_server_detach(d->server);
 	write_stats(d);
 	atomic_store(&d->lost, false);
+	if (atomic_load(&d->stuck)) {
+		log_err("requests are still in flight: ending without them; where the front end keeps a record of them, the next program does them again");
+		d->exit_code = EXIT_FAILURE;
+		loop_stop(&d->main.loop);
+		return;
+	}
 	if (d->sock.connected || d->opt.exit_on_disconnect) {
 		loop_stop(&d->main.loop);
 		return;
@@ -576,6 +586,9 @@ void daemon_serve_fini(struct daemon *d)
 	} else if (d->server) {
 		write_stats(d);
 	}
+	/* What is in flight refers to all this. */
+	if (atomic_load(&d->stuck))
+		return;
 	if (d->server)
 		vhu_server_destroy(d->server);
 	loop_timer_cancel(&d->main.loop, &d->config_timer);

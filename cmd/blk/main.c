@@ -40,10 +40,13 @@ static const char *const aios[] = {
 
 static struct {
 	const char *file, *serial;
-	unsigned kind, aio, num_queues, queue_size, threads;
+	unsigned kind, aio, num_queues, queue_size, threads, drain_s;
 	uint64_t size;
 	bool read_only, no_lock, direct, in_order;
-} o = { .num_queues = 16, .queue_size = 1024, .serial = "vireo" };
+} o = {
+	.num_queues = 16, .queue_size = 1024, .serial = "vireo",
+	.drain_s = 30,
+};
 
 static const struct opt options[] = {
 	{ .name = "blk-file", .type = OPT_STRING, .to = &o.file,
@@ -54,6 +57,10 @@ static const struct opt options[] = {
 	  .help = "Open it for reading only and refuse all changes." },
 	{ .name = "no-lock", .type = OPT_FLAG, .to = &o.no_lock,
 	  .help = "Do not lock it: something else sees to it that one program at a time writes, as when a guest migrates.",
+	},
+	{ .name = "drain-timeout", .type = OPT_UINT, .to = &o.drain_s,
+	  .arg = "SECONDS", .min = 1, .max = 86400,
+	  .help = "How long to wait for storage that does not answer when a ring is to stop, before the program ends without it. Default 30.",
 	},
 	{ .name = "backend", .type = OPT_CHOICE, .to = &o.kind,
 	  .arg = "file|null|mem", .choices = kinds,
@@ -233,6 +240,7 @@ static int blk_open(struct daemon *d)
 	int rc;
 
 	rc = check_options();
+	blkdev_drain_limit(o.drain_s);
 	if (!rc)
 		rc = open_disk(b, d->opt.inherit);
 	if (!rc)

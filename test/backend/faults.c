@@ -2,6 +2,7 @@
 /* A kernel that transfers little, interrupts, fails, or cannot. */
 #include <errno.h>
 #include <linux/falloc.h>
+#include <stdatomic.h>
 
 #include "backend/file.h"
 #include "test/backend/util.h"
@@ -18,6 +19,7 @@ static struct {
 	bool zero;		/* transfer nothing */
 	int last_mode, last_flags;
 	unsigned syncs;
+	atomic_bool hang;	/* until it is taken back */
 } fault;
 
 static bool fails(void)
@@ -44,6 +46,8 @@ static ssize_t f_readv(int fd, const struct iovec *iov, int n, off_t off)
 {
 	struct iovec v = first(iov);
 
+	while (atomic_load(&fault.hang))
+		usleep(1000);
 	if (fails())
 		return -1;
 	if (fault.zero)
@@ -99,10 +103,10 @@ static const struct file_sys sys = {
 static char path[64];
 static struct blkdev *d;
 
-static void begin(int refuse_mode)
+static void begin_with(int refuse_mode, enum blkdev_aio aio)
 {
 	struct blkdev_file_conf conf = {
-		.path = path, .aio = BLKDEV_AIO_INLINE, .num_queues = 1,
+		.path = path, .aio = aio, .num_queues = 1,
 		.queue_size = 8, .sys = &sys,
 	};
 
@@ -111,6 +115,11 @@ static void begin(int refuse_mode)
 	make_image(path, "/dev/shm", SIZE);
 	CHECK_EQ(blkdev_file_open(&d, &conf), 0);
 	fault.calls = 0;
+}
+
+static void begin(int refuse_mode)
+{
+	begin_with(refuse_mode, BLKDEV_AIO_INLINE);
 }
 
 static void end(void)
@@ -291,4 +300,33 @@ TEST("zeroes do not deallocate unless they may", "")
 	zeroes_are_written(true);
 	CHECK(fault.last_mode & FALLOC_FL_PUNCH_HOLE);
 	end();
+}
+
+TEST("storage that hangs is not waited for without end", "")
+{
+	struct request r;
+	struct loop loop;
+
+	begin_with(0, BLKDEV_AIO_THREADS);
+	CHECK_EQ(loop_init(&loop), 0);
+	CHECK_EQ(d->ops->attach(d, 0, &loop), 0);
+	blkdev_drain_limit(1);
+	atomic_store(&fault.hang, true);
+	request_init(&r, VIO_BLK_READ, 0, 4096, in);
+	d->ops->io.submit(d, &r.io);
+	d->ops->io.commit(d, 0);
+	d->ops->io.drain(d, 0);
+	CHECK_EQ(r.done, 0);
+	/* Who gave up once does not wait again. */
+	for (unsigned i = 0; i < 1000; i++)
+		d->ops->io.drain(d, 0);
+	CHECK_EQ(r.done, 0);
+	/* It comes back after all. */
+	atomic_store(&fault.hang, false);
+	blkdev_drain_limit(30);
+	d->ops->io.drain(d, 0);
+	CHECK_EQ(r.done, 1);
+	d->ops->detach(d, 0);
+	end();
+	loop_fini(&loop);
 }
