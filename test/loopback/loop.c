@@ -74,7 +74,8 @@ void loop_init(struct loop *l, unsigned nr, uint16_t ctx_size, uint64_t seed)
 	l->drv_mem.priv.at = l->priv;
 	l->drv_mem.priv.left = PRIV;
 	l->data.at = l->window.host + RINGS;
-	l->data.left = l->file_size - RINGS;
+	/* The last page is for what a bus may need. */
+	l->data.left = l->file_size - RINGS - PAGE;
 	l->limits.size_max = 256;
 	l->limits.seg_max = 64;
 	l->limits.ctx_size = ctx_size;

@@ -12,8 +12,10 @@
 #ifndef TEST_LOOPBACK_LOOP_H
 #define TEST_LOOPBACK_LOOP_H
 
+#include <vireo/bus_ccw.h>
 #include <vireo/bus_mmio.h>
 #include <vireo/bus_pci.h>
+#include <vireo/ccw.h>
 #include <vireo/dma.h>
 #include <vireo/mmio_legacy.h>
 #include <vireo/pci.h>
@@ -29,6 +31,7 @@ struct loop {
 	union {
 		struct vio_bus_mmio mmio;
 		struct vio_bus_pci pci;
+		struct vio_bus_ccw ccw;
 	} bus;
 	union {
 		struct {
@@ -45,8 +48,10 @@ struct loop {
 			struct vio_pci_queue pci_queue[LOOP_QUEUES];
 			struct vio_pci_vector pci_vector[LOOP_QUEUES + 1];
 		};
+		struct vio_ccw ccw;
 	} side;			/* the device's, of the transport */
 	bool line;		/* the interrupt's, or a message came */
+	uint64_t cookie;	/* ccw: what the driver got last */
 	struct vio_log log;
 
 	struct vio_window window;	/* the driver's sight */

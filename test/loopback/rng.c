@@ -186,6 +186,11 @@ TEST("rng: suspended and resumed with buffers waiting, nothing is lost",
 		SKIP("needs VERSION_1");
 	for (unsigned set = 0; set < LOOP_SETS; set++) {
 		setup(&f, set, false);
+		/* Channel I/O has it in its last revision alone. */
+		if (!vio_drv_has(&f.drv.drv, VIRTIO_F_SUSPEND)) {
+			loop_fini(&f.loop);
+			continue;
+		}
 		model = vtest_rand_init(7);
 		for (unsigned i = 0; i < BUFS; i++)
 			buf[i] = loop_buffer(&f.loop, LEN);
