@@ -207,17 +207,29 @@ static void listen_again(void *ctx)
 		log_err("the control socket takes no more clients");
 }
 
-int control_open(struct control *c, const char *path)
+static void init(struct control *c)
 {
-	const struct sock_perm perm = { .mode = 0600,
-					.option = "--control-path" };
 	unsigned i;
 
 	memset(c, 0, sizeof(*c));
 	c->listen_fd.fd = -1;
 	for (i = 0; i < CONTROL_CLIENTS_MAX; i++)
 		c->client[i].fd.fd = -1;
+}
+
+int control_open(struct control *c, const char *path)
+{
+	const struct sock_perm perm = { .mode = 0600,
+					.option = "--control-path" };
+
+	init(c);
 	return sock_listen(&c->sock, path, &perm);
+}
+
+int control_adopt(struct control *c, const char *path, int fd)
+{
+	init(c);
+	return sock_adopt(&c->sock, fd, path);
 }
 
 int control_start(struct control *c, struct loop *loop,

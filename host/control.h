@@ -101,6 +101,8 @@ struct control {
  * one after "--control-path=". 0, or -errno after an error line.
  */
 int control_open(struct control *c, const char *path);
+/* The same with a socket that listens there already, which is taken over. */
+int control_adopt(struct control *c, const char *path, int fd);
 /* Serve it on a loop, from which all commands are run. */
 int control_start(struct control *c, struct loop *loop,
 		  const struct control_set *set);

@@ -142,6 +142,7 @@ struct daemon {
 	atomic_bool lost;		/* guest memory disappeared */
 	struct stats stats;
 	struct control control;
+	bool control_adopted;		/* the predecessor's */
 	uint64_t features;		/* of the last front end */
 	int exit_code;
 };

@@ -328,7 +328,7 @@ static const struct control_command commands[] = {
 
 int daemon_control_open(struct daemon *d)
 {
-	if (!d->opt.control_path)
+	if (!d->opt.control_path || d->control_adopted)
 		return 0;
 	return control_open(&d->control, d->opt.control_path);
 }
@@ -347,6 +347,15 @@ int daemon_control_start(struct daemon *d)
 
 void daemon_control_close(struct daemon *d)
 {
-	if (d->opt.control_path)
-		control_close(&d->control);
+	struct sock *s = &d->control.sock;
+	/* The file is another daemon's, who still or already listens. */
+	bool others = d->handed_over || (d->control_adopted && !d->inherited);
+
+	if (!d->opt.control_path)
+		return;
+	if (others && s->name[0] && s->dir_fd >= 0) {
+		close(s->dir_fd);
+		s->dir_fd = -1;
+	}
+	control_close(&d->control);
 }

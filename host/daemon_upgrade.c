@@ -24,6 +24,9 @@
 /* Messages between the two, framed as vhost-user's. */
 #define SOCKETS		0x76696f10u	/* old: here is what I listen on */
 #define READY		0x76696f11u	/* new: now the session, please */
+/* What SOCKETS brings beside the upgrade socket, in this order. */
+#define HAS_SOCKET	1u
+#define HAS_CONTROL	2u
 #define TIMEOUT_MS	5000
 
 /* -- the old one --------------------------------------------------------- */
@@ -66,10 +69,16 @@ static int send_sockets(struct daemon *d)
 
 	if (!msg)
 		return -ENOMEM;
-	vhu_msg_init(msg, SOCKETS, 0, 0);
+	vhu_msg_init(msg, SOCKETS, 0, sizeof(msg->p.u64));
 	msg->fd[msg->nr_fds++] = d->upgrade.fd;
-	if (d->sock.fd >= 0)
+	if (d->sock.fd >= 0) {
+		msg->p.u64 |= HAS_SOCKET;
 		msg->fd[msg->nr_fds++] = d->sock.fd;
+	}
+	if (d->opt.control_path) {
+		msg->p.u64 |= HAS_CONTROL;
+		msg->fd[msg->nr_fds++] = d->control.sock.fd;
+	}
 	rc = vhu_sock_send(d->heir.fd, msg, TIMEOUT_MS);
 	free(msg);
 	return rc;
@@ -144,6 +153,8 @@ static int connect_to(const char *path)
 static int receive_sockets(struct daemon *d)
 {
 	struct vhu_sock *s = &d->heir;
+	unsigned next = 1;
+	uint64_t has;
 	int r;
 
 	do {
@@ -158,12 +169,19 @@ static int receive_sockets(struct daemon *d)
 		return -EPROTO;
 	r = sock_adopt(&d->upgrade, vhu_msg_take_fd(&s->in, 0),
 		       d->opt.inherit);
-	d->sock.connected = s->in.nr_fds < 2;
-	if (!r && s->in.nr_fds > 1 && !d->opt.socket_path)
+	has = s->in.hdr.size == sizeof(s->in.p.u64) ? s->in.p.u64 : 0;
+	d->sock.connected = !(has & HAS_SOCKET);
+	if (!r && has & HAS_SOCKET && !d->opt.socket_path)
 		r = -EDESTADDRREQ;
-	if (!r && s->in.nr_fds > 1)
-		r = sock_adopt(&d->sock, vhu_msg_take_fd(&s->in, 1),
+	if (!r && has & HAS_SOCKET)
+		r = sock_adopt(&d->sock, vhu_msg_take_fd(&s->in, next++),
 			       d->opt.socket_path);
+	/* Without a path it is closed, and there is none any more. */
+	if (!r && has & HAS_CONTROL && d->opt.control_path) {
+		r = control_adopt(&d->control, d->opt.control_path,
+				  vhu_msg_take_fd(&s->in, next));
+		d->control_adopted = !r;
+	}
 	vhu_msg_drop_fds(&s->in);
 	return r;
 }

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """A daemon hands its guest over to a successor while the guest writes: the
 guest sees a pause and no error, and the successor's successor has it next."""
+import json
 import os
 import subprocess
 import time
@@ -41,7 +42,8 @@ class Line:
         self.s = s
         self.machine = machine
         self.words = ["--socket-path=" + machine.socket,
-                      "--blk-file=" + image]
+                      "--blk-file=" + image,
+                      "--control-path=" + s.path("control")]
         self.path = s.path("upgrade")
         self.log = s.path("log")
         self.daemon = self.start("--upgrade-path=" + self.path)
@@ -64,6 +66,13 @@ class Line:
         wait_for(lambda: self.said().count("took a session over") > before,
                  5, self.said)
         expect(self.daemon.poll() is None, self.said())
+        expect(self.answers() == self.daemon.pid, "who answers now")
+
+    def answers(self):
+        """The pid of whoever is at the control socket."""
+        code, out = self.s.vireo("ctl", self.s.path("control"), "status")
+        expect(code == 0, out)
+        return json.loads(out)["pid"]
 
 
 def upgraded(s, vmm, device, times, rounds):
@@ -89,6 +98,7 @@ def upgraded(s, vmm, device, times, rounds):
     expect(line.daemon.wait(timeout=10) == 0, line.said())
     expect(not os.path.exists(machine.socket), "the socket is left")
     expect(not os.path.exists(line.path), "the upgrade socket is left")
+    expect(not os.path.exists(s.path("control")), "the control socket is left")
     expect("error:" not in line.said(), line.said())
     tool("e2fsck", "-fn", image)
 
@@ -119,6 +129,7 @@ def successor_that_fails_changes_nothing(s):
     bad = line.start("--inherit=" + line.path)
     expect(bad.wait(timeout=10) != 0, line.said())
     expect("--socket-path" in line.said(), line.said())
+    expect(line.answers() == line.daemon.pid, "the control socket is lost")
     code, out = machine.boot_to_end("mount -t ext4 /dev/vda /mnt && exit 4")
     expect(code == 4, code, out)
     line.daemon.terminate()
