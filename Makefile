@@ -54,6 +54,7 @@ bench:
 	@scripts/setup bench
 	@$(MAKE) --no-print-directory all
 	bench/run $(ARGS)
+	bench/run --net
 
 fuzz:
 	@scripts/setup test

@@ -55,23 +55,26 @@ static bool parse(const struct vio_net *net, struct vio_req *req,
 	return vio_net_hdr_check(&hdr, len, &net->dev.driver, &pkt->meta);
 }
 
+/* A short packet and its header lie on two lines, seldom on one. */
 static void prefetch_read(const struct vio_req *req)
 {
-	if (req->nr_read)
-		vio_prefetch(req->seg[0].base);
+	const unsigned char *p;
+
+	if (!req->nr_read)
+		return;
+	p = req->seg[0].base;
+	vio_prefetch(p);
+	if (req->seg[0].len > VIO_NET_LINE)
+		vio_prefetch(p + VIO_NET_LINE);
 }
 
 /* Pop requests and let their headers come, before the first is looked at. */
 static unsigned pop_tx(struct vio_queue *q, struct vio_req **req, unsigned max)
 {
-	unsigned n;
+	unsigned n = vio_queue_pop_many(q, req, max);
 
-	for (n = 0; n < max; n++) {
-		req[n] = vio_queue_pop(q);
-		if (!req[n])
-			break;
-		prefetch_read(req[n]);
-	}
+	for (unsigned i = 0; i < n; i++)
+		prefetch_read(req[i]);
 	return n;
 }
 

@@ -6,6 +6,7 @@
 #include <vireo/net.h>
 
 #define VIO_NET_ETH_HDR		14u
+#define VIO_NET_LINE		64u	/* of a cache, for prefetching */
 #define VIO_NET_VLAN_TAG	4u
 #define VIO_NET_ETH_TYPE_AT	12u
 

@@ -8,6 +8,8 @@
 #include "core/base/shared64.h"
 #include "core/mem/access.h"
 
+#define SHORT	128u	/* bytes that are copied in line */
+
 /*
  * The pair's buffers during a batch: those from first on are not filled yet.
  * What is left at its end stays with the pair: a ring that looks empty is one
@@ -42,24 +44,32 @@ static void close_up(struct buffers *b)
 	b->first = 0;
 }
 
+static void prefetch_write(const struct vio_req *req)
+{
+	const struct vio_seg *seg = req->seg + req->nr_read;
+
+	if (!req->nr_write)
+		return;
+	vio_prefetch_write(seg->base);
+	if (seg->len > VIO_NET_LINE)
+		vio_prefetch_write((unsigned char *)seg->base + VIO_NET_LINE);
+}
+
 /* Have @want buffers at hand, if the ring has them. */
 static bool stock(struct buffers *b, unsigned want)
 {
 	struct vio_net_pair *p = b->p;
+	unsigned n;
 
 	if (at_hand(b) >= want)
 		return true;
 	close_up(b);
-	while (p->nr_held < want) {
-		struct vio_req *req = vio_queue_pop(b->q);
-
-		if (!req)
-			return false;
-		if (req->nr_write)
-			vio_prefetch_write(req->seg[req->nr_read].base);
-		p->held[p->nr_held++] = req;
-	}
-	return true;
+	n = vio_queue_pop_many(b->q, p->held + p->nr_held,
+			       want - p->nr_held);
+	for (unsigned i = 0; i < n; i++)
+		prefetch_write(p->held[p->nr_held + i]);
+	p->nr_held = (uint16_t)(p->nr_held + n);
+	return p->nr_held >= want;
 }
 
 void vio_net_drain(struct vio_net *net, unsigned pair)
@@ -76,6 +86,24 @@ struct source {
 	size_t off;
 };
 
+/*
+ * Short packets are most of them: in line, by 16 bytes, the last of which may
+ * overlap those before.
+ */
+static inline void copy_bytes(unsigned char *to, const unsigned char *from,
+			      size_t n)
+{
+	size_t i;
+
+	if (n < 16 || n > SHORT) {
+		memcpy(to, from, n);
+		return;
+	}
+	for (i = 0; i + 16 < n; i += 16)
+		memcpy(to + i, from + i, 16);
+	memcpy(to + n - 16, from + n - 16, 16);
+}
+
 static void copy_some(struct source *s, unsigned char *to, size_t len)
 {
 	while (len) {
@@ -83,7 +111,8 @@ static void copy_some(struct source *s, unsigned char *to, size_t len)
 
 		if (n > len)
 			n = len;
-		memcpy(to, (const unsigned char *)s->seg->base + s->off, n);
+		copy_bytes(to, (const unsigned char *)s->seg->base + s->off,
+			   n);
 		to += n;
 		len -= n;
 		s->off += n;
@@ -137,8 +166,9 @@ static void put_header(const struct vio_net *net, struct vio_req *req,
 	if (vio_unlikely(pkt->meta.flags))
 		describe(&hdr, &pkt->meta);
 	hdr.num_buffers = vio_to_le16((uint16_t)nr);
-	if (vio_likely(seg->len >= sizeof(hdr))) {
-		memcpy(seg->base, &hdr, net->hdr_len);
+	if (vio_likely(seg->len >= sizeof(hdr) &&
+		       net->hdr_len == VIRTIO_NET_HDR_LEN)) {
+		memcpy(seg->base, &hdr, VIRTIO_NET_HDR_LEN);
 		return;
 	}
 	c = vio_req_writer(req);

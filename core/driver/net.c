@@ -13,6 +13,7 @@
 #define VLAN_TAG	4u
 #define LARGEST		65609u	/* of a packet to be cut, and header */
 #define CTRLQ		2u
+#define CONFIG_LEN	offsetof(struct virtio_net_config, speed)
 #define CMD_HDR		((uint32_t)sizeof(struct virtio_net_ctrl_hdr))
 
 struct vio_features vio_netdrv_features(void)
@@ -64,16 +65,27 @@ size_t vio_netdrv_private_size(const struct vio_netdrv_conf *conf)
 	return (pairs_of(conf) * 2 + 1) * vio_vq_private_size(&conf->limits);
 }
 
+/* Was a feature agreed on that stands for a field? */
+static bool has_config(const struct vio_drv *drv)
+{
+	return vio_drv_has(drv, VIRTIO_NET_F_MAC) ||
+	       vio_drv_has(drv, VIRTIO_NET_F_STATUS) ||
+	       vio_drv_has(drv, VIRTIO_NET_F_MTU);
+}
+
 int vio_netdrv_refresh(struct vio_netdrv *net)
 {
 	struct vio_drv *drv = &net->drv;
 	struct virtio_net_config c;
 	int err;
 
-	err = vio_drv_config_read(drv, 0, &c,
-				  offsetof(struct virtio_net_config, speed));
-	if (err)
-		return err;
+	memset(&c, 0, sizeof(c));
+	/* There are buses without a configuration, when none is needed. */
+	if (has_config(drv)) {
+		err = vio_drv_config_read(drv, 0, &c, CONFIG_LEN);
+		if (err)
+			return err;
+	}
 	net->has_mac = vio_drv_has(drv, VIRTIO_NET_F_MAC);
 	memcpy(net->mac, c.mac, sizeof(net->mac));
 	/* net.driver.device-configuration-layout.5 */

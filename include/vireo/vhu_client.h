@@ -31,6 +31,8 @@ struct vhu_client_conf {
 	struct vio_window window;
 	uint16_t queue_size_max;	/* the protocol cannot ask: 1024 if 0 */
 	int timeout_ms;			/* for an answer; 5000 if 0 */
+	bool queue_pairs;		/* the back end counts pairs of them,
+					 * as those for networks do */
 	uint64_t protocol_off;		/* protocol features not to use */
 	/*
 	 * If not 0, the bus's wait reconnects to a back end that went away,

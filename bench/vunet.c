@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vunet - sends packets round and round through a vhost-user network back
+ * end, anyone's that sends back what it gets, from one busy-polling thread;
+ * says what came of it as one line of JSON. A packet that came is sent again
+ * from where it lies. Knows nothing of who runs it and compares nothing.
+ */
+#define _GNU_SOURCE
+#include <vireo/driver_net.h>
+#include <vireo/vhu_client.h>
+
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#define LOOK	64	/* rounds without a look at the clock */
+#define BURST	32u
+
+struct options {
+	const char *socket;
+	unsigned len;		/* bytes a packet */
+	unsigned window;	/* packets under way */
+	unsigned ring;
+	double warmup, seconds;
+	int core;
+	bool packed, in_order, merge;
+};
+
+struct load {
+	const struct options *opt;
+	struct vhu_client *client;
+	struct vio_netdrv net;
+	unsigned char *data;	/* the packets that begin the round */
+	struct vio_netdrv_packet *way;	/* one for each buffer under way */
+	unsigned *spare, nr_spare;
+	uint64_t received, lost, bytes;
+};
+
+static void die(const char *what, int err)
+{
+	fprintf(stderr, "vunet: %s: %s\n", what, strerror(-err));
+	exit(1);
+}
+
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* What was sent is through: its buffer can receive again. */
+static void reclaim(struct load *l)
+{
+	struct vio_netdrv_packet *p;
+
+	while ((p = vio_netdrv_sent(&l->net, 0))) {
+		if (p->nr)
+			vio_netdrv_recycle(&l->net, 0, p);
+		l->spare[l->nr_spare++] = (unsigned)(p - l->way);
+	}
+}
+
+static void forward(struct load *l, struct vio_netdrv_packet *p)
+{
+	if (vio_netdrv_send(&l->net, 0, p->seg, p->nr, NULL, p) == VIO_OK)
+		return;
+	l->lost++;
+	vio_netdrv_recycle(&l->net, 0, p);
+	l->spare[l->nr_spare++] = (unsigned)(p - l->way);
+}
+
+static bool turn(struct load *l)
+{
+	unsigned n;
+
+	reclaim(l);
+	for (n = 0; n < BURST && l->nr_spare; n++) {
+		struct vio_netdrv_packet *p =
+			&l->way[l->spare[l->nr_spare - 1]];
+
+		if (!vio_netdrv_receive(&l->net, 0, p))
+			break;
+		l->nr_spare--;
+		l->received++;
+		l->bytes += p->len;
+		forward(l, p);
+	}
+	vio_netdrv_commit(&l->net, 0);
+	return n;
+}
+
+static void run(struct load *l, uint64_t deadline)
+{
+	unsigned spin = 0;
+
+	for (;;) {
+		turn(l);
+		if (++spin % LOOK == 0 && now_ns() >= deadline)
+			return;
+		if (l->net.pair[0].rx.broken || l->net.pair[0].tx.broken) {
+			fprintf(stderr, "vunet: the device broke the ring\n");
+			exit(1);
+		}
+	}
+}
+
+static void *share(int *fd, size_t len)
+{
+	void *p;
+
+	*fd = memfd_create("vunet", MFD_CLOEXEC);
+	if (*fd < 0 || ftruncate(*fd, (off_t)len) < 0)
+		die("shared memory", -errno);
+	p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE,
+		 *fd, 0);
+	if (p == MAP_FAILED)
+		die("shared memory", -errno);
+	return p;
+}
+
+static struct vio_netdrv_conf conf_of(const struct options *o)
+{
+	struct vio_netdrv_conf c = {
+		.limits = { .size = (uint16_t)o->ring },
+		.rx_buffers = o->ring, .rx_len = 2176,
+	};
+
+	vio_feature_set(&c.wanted, VIRTIO_F_VERSION_1);
+	vio_feature_set(&c.wanted, VIRTIO_NET_F_MAC);
+	if (o->packed)
+		vio_feature_set(&c.wanted, VIRTIO_F_RING_PACKED);
+	if (o->in_order)
+		vio_feature_set(&c.wanted, VIRTIO_F_IN_ORDER);
+	if (o->merge)
+		vio_feature_set(&c.wanted, VIRTIO_NET_F_MRG_RXBUF);
+	return c;
+}
+
+static void start(struct load *l)
+{
+	const struct options *o = l->opt;
+	struct vio_netdrv_conf c = conf_of(o);
+	size_t shared = (vio_netdrv_shared_size(&c) + 4095) & ~(size_t)4095;
+	size_t priv = vio_netdrv_private_size(&c);
+	size_t len = shared + (size_t)o->window * 2048;
+	struct vhu_client_conf conf = { .socket_path = o->socket,
+					.queue_pairs = true };
+	struct vio_drv_mem mem;
+	int err;
+
+	memset(&mem, 0, sizeof(mem));
+	mem.window.host = share(&conf.mem_fd, len);
+	mem.window.addr = vio_addr_of(1u << 30);
+	mem.window.size = len;
+	mem.shared.at = mem.window.host;
+	mem.shared.left = shared;
+	mem.priv.at = malloc(priv);
+	mem.priv.left = mem.priv.at ? priv : 0;
+	l->data = mem.window.host + shared;
+	conf.window = mem.window;
+	conf.protocol_off = 1u << 12;	/* no record of what is in flight */
+	err = vhu_client_open(&l->client, &conf);
+	if (err)
+		die(o->socket, err);
+	err = vio_netdrv_init(&l->net, &vhu_client_bus, l->client, &c, &mem);
+	if (err) {
+		fprintf(stderr, "vunet: %s: the device does not start "
+			"(error %d)\n", o->socket, err);
+		exit(1);
+	}
+	vio_vq_quiet(&l->net.pair[0].rx);
+	vio_vq_quiet(&l->net.pair[0].tx);
+}
+
+/* As many packets as there may be under way begin to go round. */
+static void fill(struct load *l)
+{
+	unsigned nr = 2 * l->opt->ring, i;
+
+	l->way = calloc(nr, sizeof(*l->way));
+	l->spare = calloc(nr, sizeof(*l->spare));
+	if (!l->way || !l->spare)
+		die("memory", -ENOMEM);
+	for (i = l->opt->window; i < nr; i++)
+		l->spare[l->nr_spare++] = i;
+	for (i = 0; i < l->opt->window; i++) {
+		struct vio_seg seg = {
+			l->data + (size_t)i * 2048 + VIO_NETDRV_HEADROOM,
+			l->opt->len,
+		};
+
+		memset(seg.base, 0x11, seg.len);
+		memset(seg.base, 2, 12);
+		if (vio_netdrv_send(&l->net, 0, &seg, 1, NULL, &l->way[i]))
+			die("the window is larger than the ring", -EINVAL);
+		if (i % BURST == BURST - 1)
+			vio_netdrv_commit(&l->net, 0);
+	}
+	vio_netdrv_commit(&l->net, 0);
+}
+
+static void report(const struct load *l, uint64_t ns)
+{
+	printf("{\"len\": %u, \"window\": %u, \"packets\": %" PRIu64
+	       ", \"errors\": %" PRIu64 ", \"seconds\": %.6f, "
+	       "\"pps\": %.1f, \"features\": \"0x%" PRIx64 "\"}\n",
+	       l->opt->len, l->opt->window, l->received,
+	       l->net.pair[0].bad + l->lost +
+	       (l->bytes != l->received * l->opt->len),
+	       (double)ns / 1e9, (double)l->received * 1e9 / (double)ns,
+	       l->net.drv.features.w[0]);
+}
+
+static int usage(void)
+{
+	printf("usage: vunet --socket PATH [options]\n"
+	       "Packets round and round through a vhost-user network back end "
+	       "that sends\nthem back; one line of JSON.\n"
+	       "  --len BYTES   of each packet (64; 60 to 1514)\n"
+	       "  --window N    packets under way (256)\n"
+	       "  --ring N      entries of each ring (1024)\n"
+	       "  --seconds S   how long to measure (1)\n"
+	       "  --warmup S    and how long not to, before (0.2)\n"
+	       "  --core N      run on this processor\n"
+	       "  --packed, --in-order, --merge   use these where offered\n");
+	return 0;
+}
+
+static bool parse(struct options *o, int argc, char **argv)
+{
+	static const struct option known[] = {
+		{ "socket", required_argument, NULL, 's' },
+		{ "len", required_argument, NULL, 'l' },
+		{ "window", required_argument, NULL, 'n' },
+		{ "ring", required_argument, NULL, 'r' },
+		{ "seconds", required_argument, NULL, 't' },
+		{ "warmup", required_argument, NULL, 'w' },
+		{ "core", required_argument, NULL, 'c' },
+		{ "packed", no_argument, NULL, 'p' },
+		{ "in-order", no_argument, NULL, 'o' },
+		{ "merge", no_argument, NULL, 'm' },
+		{ "help", no_argument, NULL, 'h' },
+		{ NULL, 0, NULL, 0 },
+	};
+	int c;
+
+	while ((c = getopt_long(argc, argv, "", known, NULL)) != -1) {
+		switch (c) {
+		case 's': o->socket = optarg; break;
+		case 'l': o->len = (unsigned)atoi(optarg); break;
+		case 'n': o->window = (unsigned)atoi(optarg); break;
+		case 'r': o->ring = (unsigned)atoi(optarg); break;
+		case 't': o->seconds = atof(optarg); break;
+		case 'w': o->warmup = atof(optarg); break;
+		case 'c': o->core = atoi(optarg); break;
+		case 'p': o->packed = true; break;
+		case 'o': o->in_order = true; break;
+		case 'm': o->merge = true; break;
+		case 'h': exit(usage());
+		default: return false;
+		}
+	}
+	return optind == argc && o->socket && o->len >= 60 &&
+	       o->len <= 1514 && o->window && o->window <= o->ring / 2 &&
+	       o->ring <= 1024 && !(o->ring & (o->ring - 1)) &&
+	       o->seconds > 0 && o->warmup >= 0;
+}
+
+int main(int argc, char **argv)
+{
+	struct options o = {
+		.len = 64, .window = 256, .ring = 1024, .warmup = 0.2,
+		.seconds = 1, .core = -1,
+	};
+	static struct load l;
+	cpu_set_t set;
+	uint64_t from;
+
+	if (!parse(&o, argc, argv)) {
+		fprintf(stderr, "vunet: bad arguments; see vunet --help\n");
+		return 2;
+	}
+	CPU_ZERO(&set);
+	if (o.core >= 0)
+		CPU_SET(o.core, &set);
+	if (o.core >= 0 && sched_setaffinity(0, sizeof(set), &set) < 0)
+		die("cannot run on that core", -errno);
+	l.opt = &o;
+	start(&l);
+	fill(&l);
+	run(&l, now_ns() + (uint64_t)(o.warmup * 1e9));
+	l.received = l.bytes = 0;
+	from = now_ns();
+	run(&l, from + (uint64_t)(o.seconds * 1e9));
+	report(&l, now_ns() - from);
+	vio_netdrv_reset(&l.net);
+	vhu_client_close(l.client);
+	return l.net.pair[0].bad || l.lost ? 1 : 0;
+}
