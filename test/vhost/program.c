@@ -4,6 +4,7 @@
 #include "program.h"
 #include "vtest.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -80,6 +81,44 @@ void program_start(struct program *p, const char *name,
 	CHECK_EQ(vhu_client_open(&p->client, &p->conf), 0);
 }
 
+void program_start_peer(struct program *p, const char *const *args,
+			const char *socket)
+{
+	int quiet;
+
+	memset(p, 0, sizeof(*p));
+	make_memory(p);
+	unlink(socket);
+	p->pid = fork();
+	CHECK_GE(p->pid, 0);
+	if (p->pid == 0) {
+		quiet = open("/dev/null", O_RDWR);
+		dup2(quiet, STDOUT_FILENO);
+		dup2(quiet, STDERR_FILENO);
+		execv(args[0], (char *const *)(uintptr_t)args);
+		_exit(127);
+	}
+	for (unsigned i = 0; i < 1000 && access(socket, F_OK); i++)
+		usleep(10000);
+	p->conf.socket_path = socket;
+	CHECK_EQ(vhu_client_open(&p->client, &p->conf), 0);
+}
+
+static void free_memory(struct program *p)
+{
+	munmap(p->mem.window.host, PROGRAM_WINDOW);
+	close(p->conf.mem_fd);
+	free(p->priv);
+}
+
+void program_stop_peer(struct program *p)
+{
+	vhu_client_close(p->client);
+	kill(p->pid, SIGTERM);
+	CHECK_EQ(waitpid(p->pid, NULL, 0), p->pid);
+	free_memory(p);
+}
+
 void program_stop(struct program *p)
 {
 	int status = 0;
@@ -91,7 +130,5 @@ void program_stop(struct program *p)
 	}
 	CHECK(WIFEXITED(status));
 	CHECK_EQ(WEXITSTATUS(status), 0);
-	munmap(p->mem.window.host, PROGRAM_WINDOW);
-	close(p->conf.mem_fd);
-	free(p->priv);
+	free_memory(p);
 }

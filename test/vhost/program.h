@@ -29,6 +29,15 @@ struct program {
 void program_start(struct program *p, const char *name,
 		   const char *const *args, const int io[2]);
 
+/*
+ * Somebody else's program, @args its name and all else, which makes @socket:
+ * wait for that, and connect.
+ */
+void program_start_peer(struct program *p, const char *const *args,
+			const char *socket);
+/* Hang up, and end it, however it takes that. */
+void program_stop_peer(struct program *p);
+
 /* Empty arenas, for a driver that starts. */
 void program_arenas(struct program *p);
 
