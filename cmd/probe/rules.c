@@ -491,6 +491,28 @@ static void rule_alive(struct probe *p)
 	peer_close(&s);
 }
 
+/* The same again that worked before. */
+static void rule_works(struct probe *p)
+{
+	static const char id[] = "works afterwards";
+	struct text before = p->smoke;
+	bool tried = p->smoke_tried, good = p->smoke_good;
+	struct peer s;
+
+	if (!tried || !good)
+		return;
+	if (!begin(p, id, &s))
+		return;
+	peer_close(&s);
+	text_init(&p->smoke, before.max);
+	smoke(p);
+	found(p, id, p->smoke_good ? V_OK : V_BREACH, "the smoke test: %s",
+	      p->smoke_good ? "good" : text_str(&p->smoke));
+	text_free(&p->smoke);
+	p->smoke = before;
+	p->smoke_good = good;
+}
+
 static void check(struct probe *p, void (*rule)(struct probe *p))
 {
 	unsigned before = p->nr_findings;
@@ -523,4 +545,6 @@ void check_rules(struct probe *p)
 	for (i = 0; p->rules && i < VIO_ARRAY_LEN(wrong); i++)
 		check(p, wrong[i]);
 	check(p, rule_alive);
+	if (p->rules)
+		check(p, rule_works);
 }

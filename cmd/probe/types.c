@@ -211,9 +211,12 @@ const struct type *type_guess(uint64_t features, const unsigned char *config,
 	/* Bits 0 to 23 and 50 to 63 belong to the type. */
 	uint64_t own = features & (0xffffffull | 0x3fffull << 50);
 
+	/* Bits from 18 on are the network's alone. */
+	if (own >> 18)
+		return type_by_name("net");
 	if (features >> 9 & 1 && features >> 2 & 1 && len)
 		return type_by_name("blk");
-	if (own >> 15 & 1 || own >> 17 & 1 || own >> 50)
+	if (own >> 15 & 1 || own >> 17 & 1)
 		return type_by_name("net");
 	if (!(own & ~1ull) && looks_like_fs(config, len))
 		return type_by_name("fs");

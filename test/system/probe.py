@@ -89,7 +89,7 @@ def our_console_gets_a_clean_report(t):
                   "--cols=100", "--rows=30")
     expect(report["config"].get("cols") == 100, report["config"])
     with open(out) as f:
-        expect(f.read() == "vireo probe\n" * 2, "what was printed")
+        expect(f.read() == "vireo probe\n" * 4, "what was printed")
 
 
 @suite.case
