@@ -8,31 +8,35 @@
 #define CORE_TRANSPORT_COMMON_MMIO_H
 
 #include <vireo/mmio.h>
+#include "core/transport/common_line.h"
+
+static inline bool vio_mmio_line_wanted(const void *status)
+{
+	return __atomic_load_n((const uint32_t *)status, __ATOMIC_SEQ_CST);
+}
 
 /*
  * mmio.device.mmio-device-register-layout.3: an event stands in
  * InterruptStatus from when it takes place until it is acknowledged.
  */
 static inline void vio_mmio_raise(uint32_t *status, uint32_t bit,
+				  struct vio_line *line,
 				  const struct vio_mmio_ops *ops, void *ctx)
 {
-	uint32_t old = __atomic_fetch_or(status, bit, __ATOMIC_ACQ_REL);
-
-	if (!old)
-		ops->interrupt(ctx, true);
+	if (!__atomic_fetch_or(status, bit, __ATOMIC_SEQ_CST))
+		vio_line_update(line, vio_mmio_line_wanted, status,
+				ops->interrupt, ctx);
 }
 
 static inline void vio_mmio_ack(uint32_t *status, uint32_t bits,
+				struct vio_line *line,
 				const struct vio_mmio_ops *ops, void *ctx)
 {
-	uint32_t old = __atomic_fetch_and(status, ~bits, __ATOMIC_ACQ_REL);
+	uint32_t old = __atomic_fetch_and(status, ~bits, __ATOMIC_SEQ_CST);
 
-	if (!old || old & ~bits)
-		return;
-	ops->interrupt(ctx, false);
-	/* An event in between saw the line still up, and left it alone. */
-	if (__atomic_load_n(status, __ATOMIC_ACQUIRE))
-		ops->interrupt(ctx, true);
+	if (old && !(old & ~bits))
+		vio_line_update(line, vio_mmio_line_wanted, status,
+				ops->interrupt, ctx);
 }
 
 static inline bool vio_mmio_width_ok(unsigned len)

@@ -24,12 +24,12 @@ static struct vio_queue *selected_queue(struct vio_mmio *m)
 
 static void raise_event(struct vio_mmio *m, uint32_t bit)
 {
-	vio_mmio_raise(&m->interrupt_status, bit, m->ops, m->ctx);
+	vio_mmio_raise(&m->interrupt_status, bit, &m->line, m->ops, m->ctx);
 }
 
 static void acknowledge(struct vio_mmio *m, uint32_t bits)
 {
-	vio_mmio_ack(&m->interrupt_status, bits, m->ops, m->ctx);
+	vio_mmio_ack(&m->interrupt_status, bits, &m->line, m->ops, m->ctx);
 }
 
 static void on_notify(void *ctx, struct vio_queue *q)

@@ -29,16 +29,16 @@ static void on_notify(void *ctx, struct vio_queue *q)
 	struct vio_mmio_legacy *m = ctx;
 
 	(void)q;
-	vio_mmio_raise(&m->interrupt_status, VIRTIO_MMIO_INT_VRING, m->ops,
-		       m->ctx);
+	vio_mmio_raise(&m->interrupt_status, VIRTIO_MMIO_INT_VRING, &m->line,
+		       m->ops, m->ctx);
 }
 
 static void on_config_changed(void *ctx)
 {
 	struct vio_mmio_legacy *m = ctx;
 
-	vio_mmio_raise(&m->interrupt_status, VIRTIO_MMIO_INT_CONFIG, m->ops,
-		       m->ctx);
+	vio_mmio_raise(&m->interrupt_status, VIRTIO_MMIO_INT_CONFIG, &m->line,
+		       m->ops, m->ctx);
 }
 
 static void on_ready(void *ctx, struct vio_queue *q)
@@ -116,8 +116,8 @@ static void set_status(struct vio_mmio_legacy *m, uint32_t status)
 	if (!status) {
 		reset_registers(m);
 		vio_dev_set_status(m->dev, 0);
-		vio_mmio_ack(&m->interrupt_status, ~(uint32_t)0, m->ops,
-			     m->ctx);
+		vio_mmio_ack(&m->interrupt_status, ~(uint32_t)0, &m->line,
+			     m->ops, m->ctx);
 		return;
 	}
 	/* There is no such bit in this interface. */
@@ -233,7 +233,8 @@ static void write_register(struct vio_mmio_legacy *m, uint64_t off,
 			m->ops->serve(m->ctx, &m->dev->queue[v]);
 		return;
 	case VIRTIO_MMIO_INTERRUPT_ACK:
-		vio_mmio_ack(&m->interrupt_status, v, m->ops, m->ctx);
+		vio_mmio_ack(&m->interrupt_status, v, &m->line, m->ops,
+			     m->ctx);
 		return;
 	case VIRTIO_MMIO_STATUS:
 		set_status(m, v);

@@ -9,6 +9,7 @@
  * is taken away and an event that comes: each side first says what it did,
  * then looks at what the other said, both sequentially consistent.
  */
+#include "core/transport/common_line.h"
 #include "core/transport/pci.h"
 #include "core/base/string.h"
 
@@ -19,30 +20,17 @@ static uint32_t irq_mode(const struct vio_pci *p)
 
 /* -- INTx ---------------------------------------------------------------- */
 
-/*
- * Bring the line to where ISR status and mode want it. Whoever finds nobody
- * at it works until no one asks any more, so that calls never overlap and the
- * last one is right. Bounded by the events that come meanwhile.
- */
+static bool line_wanted(const void *transport)
+{
+	const struct vio_pci *p = transport;
+
+	return __atomic_load_n(&p->isr, __ATOMIC_SEQ_CST) &&
+	       irq_mode(p) & VIO_PCI_IRQ_LINE;
+}
+
 static void update_line(struct vio_pci *p)
 {
-	uint32_t asked = 1;
-
-	if (__atomic_fetch_add(&p->line_work, 1, __ATOMIC_SEQ_CST))
-		return;
-	do {
-		bool want;
-
-		asked = __atomic_load_n(&p->line_work, __ATOMIC_SEQ_CST);
-		want = __atomic_load_n(&p->isr, __ATOMIC_SEQ_CST) &&
-		       irq_mode(p) & VIO_PCI_IRQ_LINE;
-		if (want != p->line) {
-			p->line = want;
-			p->ops->intx(p->ctx, want);
-		}
-	} while (!__atomic_compare_exchange_n(&p->line_work, &asked, 0, false,
-					      __ATOMIC_SEQ_CST,
-					      __ATOMIC_SEQ_CST));
+	vio_line_update(&p->line, line_wanted, p, p->ops->intx, p->ctx);
 }
 
 uint32_t vio_pci_isr_read(struct vio_pci *p)

@@ -15,6 +15,7 @@
 #define VIREO_MMIO_H
 
 #include <vireo/dev.h>
+#include <vireo/line.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -23,7 +24,7 @@ extern "C" {
 /* What the transport asks of the machine around it. */
 struct vio_mmio_ops {
 	/* The level of the interrupt line changed. Any thread that works on
-	 * the device's queues; calls may come at the same time. */
+	 * the device's queues, one call at a time. */
 	void (*interrupt)(void *ctx, bool level);
 	/*
 	 * Call vio_queue_service(@q) soon: the driver notified, or the device
@@ -59,6 +60,7 @@ struct vio_mmio {
 	uint32_t queue_sel;
 	uint32_t shm_sel;
 	uint32_t interrupt_status;	/* atomic */
+	struct vio_line line;
 };
 
 /*

@@ -34,6 +34,7 @@ struct vio_mmio_legacy {
 	uint32_t guest_features_sel;
 	uint32_t queue_sel;
 	uint32_t interrupt_status;	/* atomic */
+	struct vio_line line;
 };
 
 /*

@@ -13,6 +13,7 @@
 #define VIREO_PCI_H
 
 #include <vireo/dev.h>
+#include <vireo/line.h>
 #include <vireo/spec/pci.h>
 
 #ifdef __cplusplus
@@ -111,8 +112,7 @@ struct vio_pci {
 	uint16_t config_vector;
 	uint32_t isr;
 	uint32_t irq_mode;	/* VIO_PCI_IRQ_* of core/transport/pci.h */
-	uint32_t line_work;	/* updates of the line that are asked for */
-	bool line;
+	struct vio_line line;
 
 	/* common configuration */
 	struct vio_features driver;	/* written, not yet agreed on */
