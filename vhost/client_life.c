@@ -8,6 +8,7 @@
 #include "vhost/client.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -218,6 +219,23 @@ unsigned vhu_client_queues(const struct vhu_client *c)
 uint64_t vhu_client_protocol_features(const struct vhu_client *c)
 {
 	return c->pf;
+}
+
+int vhu_client_use_kick(struct vhu_client *c, uint16_t index, int fd)
+{
+	struct vhu_client_ring *r;
+	int own;
+
+	if (index >= VHU_CLIENT_QUEUES || c->ring[index].wanted)
+		return -EINVAL;
+	own = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	if (own < 0)
+		return -errno;
+	r = &c->ring[index];
+	if (r->kick >= 0)
+		close(r->kick);
+	r->kick = own;
+	return 0;
 }
 
 int vhu_client_call_fd(const struct vhu_client *c, uint16_t index)

@@ -27,10 +27,6 @@ static void serve(void *ctx)
 	struct dev_queue *q = ctx;
 	enum vio_service r;
 
-	if (q->dev->type->serve) {
-		q->dev->type->serve(q->dev, q->index);
-		return;
-	}
 	r = vio_queue_service(vio_queue_of(q), BUDGET);
 	q->waiting = r == VIO_SERVICE_WAIT;
 	if (r == VIO_SERVICE_MORE)
@@ -84,7 +80,7 @@ static void on_kick(void *ctx, uint32_t events)
 	/* A driver may reset its device before it switches off. */
 	if (vio_dev_status(q->dev->vio) & VIRTIO_STATUS_DRIVER_OK)
 		q->dev->agreed = q->dev->vio->driver.w[0];
-	if (q->dev->type->serve || !poll_queue(q))
+	if (!poll_queue(q))
 		serve(q);
 }
 
@@ -92,6 +88,10 @@ void dev_kick(struct dev *d, unsigned queue)
 {
 	uint64_t one = 1;
 
+	if (d->type->kicked) {
+		d->type->kicked(d, queue);
+		return;
+	}
 	/* Full means: it is signalled already. */
 	while (write(d->queue[queue].kick, &one, sizeof(one)) < 0 &&
 	       errno == EINTR)
@@ -175,9 +175,11 @@ static void start_here(void *arg)
 	loop_poll_limit(l, LOOP_POLL_DEFAULT_NS);
 	if (d->type->start)
 		s->err = d->type->start(d);
+	if (d->type->kicked)
+		return;
 	for (unsigned i = 0; i < d->vio->nr_queues && !s->err; i++) {
 		s->err = loop_fd_add(l, &d->queue[i].watch, EPOLLIN);
-		if (!s->err && !d->type->serve)
+		if (!s->err)
 			loop_poller_add(l, &d->queue[i].poller);
 	}
 }
@@ -215,10 +217,9 @@ static void stop_here(void *arg)
 	struct loop *l = &d->worker.loop;
 
 	write_stats(d);
-	for (unsigned i = 0; i < d->vio->nr_queues; i++) {
+	for (unsigned i = 0; i < d->vio->nr_queues && !d->type->kicked; i++) {
 		loop_fd_del(l, &d->queue[i].watch);
-		if (!d->type->serve)
-			loop_poller_del(l, &d->queue[i].poller);
+		loop_poller_del(l, &d->queue[i].poller);
 	}
 	vio_dev_set_status(d->vio, 0);
 	if (d->type->stop)

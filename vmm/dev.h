@@ -24,8 +24,12 @@ struct dev_type {
 	const struct daemon_feature *features;	/* ends with a NULL name */
 	int (*start)(struct dev *d);	/* 0, or -errno, said already */
 	void (*stop)(struct dev *d);
-	/* Instead of vio_queue_service(): the rings are worked at elsewhere. */
-	void (*serve)(struct dev *d, unsigned queue);
+	/*
+	 * The rings are worked at elsewhere, and nobody here reads the queues'
+	 * eventfds: this comes instead of dev_kick()'s write to them.
+	 */
+	void (*kicked)(struct dev *d, unsigned queue);
+	bool modern_only;		/* cannot serve legacy drivers */
 	void (*stats)(const struct dev *d, struct stats_values *v);
 	/* After all has stopped; any thread. Frees the device. */
 	void (*close)(struct dev *d);
@@ -75,7 +79,7 @@ void dev_stop(struct dev *d);
 /* Undoes dev_open(), and frees the device by type->close. */
 void dev_close(struct dev *d);
 
-/* The queue has work, or may have. Any thread. */
+/* The queue has work, or may have. Any thread; with type->kicked, its own. */
 void dev_kick(struct dev *d, unsigned queue);
 
 /* Run on the device's thread, and wait for it. Any thread. */

@@ -33,6 +33,26 @@ int dev_console_open(struct dev **d, const struct dev_console_conf *conf);
 /* The terminal may have another size. Any thread. */
 void dev_console_resized(struct dev *d);
 
+/* A type of device that may be in another process. */
+struct dev_vhost_type {
+	const char *name;
+	uint32_t id;
+	unsigned queues;	/* at least */
+	uint32_t config_len;	/* bytes that all back ends have */
+};
+
+/* By a name of @len characters, such as "blk"; NULL: there is none. */
+const struct dev_vhost_type *dev_vhost_type(const char *name, size_t len);
+
+struct dev_vhost_conf {
+	const struct dev_vhost_type *type;
+	const char *path;	/* of the back end's socket */
+	struct ram *ram;
+};
+
+/* A device in another process, over vhost-user. Modern transports only. */
+int dev_vhost_open(struct dev **d, const struct dev_vhost_conf *conf);
+
 /* Entropy from the host's kernel. */
 int dev_rng_open(struct dev **d, const char *stats);
 

@@ -114,6 +114,14 @@ int machine_add(struct machine *m, struct dev *d)
 		dev_close(d);
 		return -E2BIG;
 	}
+	if (d->type->modern_only &&
+	    (m->conf.transport == MACHINE_PCI_TRANSITIONAL ||
+	     m->conf.transport == MACHINE_PCI_LEGACY)) {
+		log_err("a %s device cannot serve legacy drivers: take --transport=pci or mmio",
+			d->type->name);
+		dev_close(d);
+		return -ENOTSUP;
+	}
 	err = open_slot(m, d, &m->slot[m->nr_devs]);
 	if (err)
 		dev_close(d);

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <linux/kvm.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
 
 #include "vmm/layout.h"
@@ -151,14 +152,14 @@ static void set_msrs(int vcpu)
 		{ .index = MSR_MTRR_DEFAULT, .data = MTRR_ON_WRITE_BACK },
 		{ .index = MSR_MISC_ENABLE, .data = MISC_FAST_STRING },
 	};
-	struct {
-		struct kvm_msrs head;
-		struct kvm_msr_entry entry;
-	} m = { .head = { .nmsrs = 1 } };
+	uint64_t room[(sizeof(struct kvm_msrs) + sizeof(list[0])) / 8];
+	struct kvm_msrs *m = (struct kvm_msrs *)(void *)room;
 
 	for (unsigned i = 0; i < sizeof(list) / sizeof(list[0]); i++) {
-		m.entry = list[i];
-		ioctl(vcpu, KVM_SET_MSRS, &m);
+		memset(m, 0, sizeof(*m));
+		m->nmsrs = 1;
+		memcpy(m + 1, &list[i], sizeof(list[i]));
+		ioctl(vcpu, KVM_SET_MSRS, m);
 	}
 }
 

@@ -44,7 +44,7 @@ static struct {
 	const char *kernel, *initrd, *append, *console_path, *stats_dir;
 	uint64_t mem;
 	unsigned cpus, serial, console, transport;
-	struct opt_list disks;
+	struct opt_list disks, vhost;
 	bool rng, verbose;
 } o = {
 	.mem = (uint64_t)MEM_DEFAULT_MIB << 20, .cpus = 1,
@@ -80,6 +80,10 @@ static const struct opt options[] = {
 	  .help = "Of the console's socket to listen on, or of its file." },
 	{ .name = "rng", .type = OPT_FLAG, .to = &o.rng,
 	  .help = "An entropy device." },
+	{ .name = "vhost-user", .type = OPT_LIST, .to = &o.vhost,
+	  .arg = "TYPE,SOCKET",
+	  .help = "A device in another process: net, blk, console, rng, vsock or fs, at this vhost-user socket; may be given several times.",
+	},
 	{ .name = "serial", .type = OPT_CHOICE, .to = &o.serial,
 	  .arg = "stdio|stderr|none", .choices = serials,
 	  .help = "Where the serial port leads (ttyS0). Default stdio." },
@@ -248,6 +252,25 @@ static int add_console(struct vmm *v)
 	return err;
 }
 
+static int add_vhost(struct vmm *v, const char *words)
+{
+	const char *comma = strchr(words, ',');
+	struct dev_vhost_conf conf = { .ram = &v->machine.ram };
+	struct dev *d;
+	int err;
+
+	if (comma)
+		conf.type = dev_vhost_type(words, (size_t)(comma - words));
+	if (!conf.type || !comma[1]) {
+		log_err("--vhost-user: '%s' is no TYPE,SOCKET, such as net,/tmp/net.sock",
+			words);
+		return -EINVAL;
+	}
+	conf.path = comma + 1;
+	err = dev_vhost_open(&d, &conf);
+	return err ? err : machine_add(&v->machine, d);
+}
+
 static int add_devices(struct vmm *v)
 {
 	struct dev *d;
@@ -262,6 +285,8 @@ static int add_devices(struct vmm *v)
 		if (!err)
 			err = machine_add(&v->machine, d);
 	}
+	for (unsigned i = 0; i < o.vhost.n && !err; i++)
+		err = add_vhost(v, o.vhost.v[i]);
 	return err;
 }
 

@@ -76,6 +76,13 @@ unsigned vhu_client_queues(const struct vhu_client *c);
 /* The protocol features in force, bit by bit. */
 uint64_t vhu_client_protocol_features(const struct vhu_client *c);
 
+/*
+ * vhu_client_use_kick() - have the back end wait for kicks at this eventfd
+ * (duplicated), for whoever kicks without us: a hypervisor's ioeventfd. Before
+ * the queue is started. 0 or negative errno.
+ */
+int vhu_client_use_kick(struct vhu_client *c, uint16_t index, int fd);
+
 /* The eventfd that is signalled when a queue has used buffers. */
 int vhu_client_call_fd(const struct vhu_client *c, uint16_t index);
 
