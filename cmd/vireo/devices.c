@@ -62,10 +62,11 @@ int devices_plan(struct run *r)
 	if (!err && !r->serial)
 		err = add_device(r, DEVICE_CONSOLE, "vireo-console",
 				 "console");
+	if (!err)
+		err = add_device(r, DEVICE_ENTROPY, "vireo-rng", "entropy");
 	if (!err && r->opt.net)
 		err = add_device(r, DEVICE_NET, "vireo-net", "network");
-	return err ? err :
-	       add_device(r, DEVICE_ENTROPY, "vireo-rng", "entropy");
+	return err;
 }
 
 static int listen_at(const char *path)
@@ -166,9 +167,8 @@ int devices_start(struct run *r, int console_fd, int log_fd)
 {
 	int err = 0;
 
-	if (r->vmm->has_devices)
-		return 0;
 	for (unsigned int i = 0; i < r->n_devs && !err; i++)
-		err = start_one(r, &r->dev[i], console_fd, log_fd);
+		if (!device_is_inside(r, &r->dev[i]))
+			err = start_one(r, &r->dev[i], console_fd, log_fd);
 	return err;
 }

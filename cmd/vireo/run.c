@@ -66,9 +66,6 @@ static int choose_vmm(struct run *r)
 	}
 	for (choice = VMM_KVM; choice <= VMM_QEMU; choice++) {
 		r->vmm = all[choice];
-		/* Our own machine has no network card yet. */
-		if (choice == VMM_KVM && r->opt.net)
-			continue;
 		if (!r->vmm->usable(mib, why, sizeof(why))) {
 			if (r->opt.verbose)
 				complain("not %s: %s", r->vmm->name, why);

@@ -97,7 +97,7 @@ struct vmm {
 	const char *name;	/* as in the report */
 	enum guest_kind guest;
 	bool has_console;	/* can be given our console device */
-	bool has_devices;	/* they are in its process: no back ends */
+	bool has_devices;	/* in its process, all but the network's */
 	const char *serial;	/* the guest's name for its serial port */
 	const char *append;	/* for the kernel's command line */
 	/* Can it work here, with a guest of that size? If not, say why. */
@@ -128,5 +128,12 @@ struct run {
 	bool serial;		/* the user sits at the serial port */
 	double boot_s;		/* start of the guest to its end */
 };
+
+/* Is the device in the hypervisor's process: has it no back end? */
+static inline bool device_is_inside(const struct run *r,
+				    const struct device *d)
+{
+	return r->vmm->has_devices && d->kind != DEVICE_NET;
+}
 
 #endif

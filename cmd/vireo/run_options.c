@@ -255,11 +255,6 @@ static int check_all(const struct run_options *o)
 		complain("--hostfwd and --host-loopback need --net user");
 		return -EINVAL;
 	}
-	if (o->net && o->vmm == VMM_KVM) {
-		complain("our own machine has no network card yet: leave out "
-			 "--vmm kvm");
-		return -EINVAL;
-	}
 	if (o->command && o->initrd) {
 		complain("a command runs in our initramfs, not in yours: "
 			 "leave out --initrd or the command");

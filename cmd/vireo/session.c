@@ -156,8 +156,9 @@ static void check_children(struct session *s)
 {
 	struct run *r = s->run;
 
-	for (unsigned int i = 0; i < r->n_devs && !r->vmm->has_devices; i++)
-		if (proc_ended(&r->dev[i].proc) && !s->dead)
+	for (unsigned int i = 0; i < r->n_devs; i++)
+		if (!device_is_inside(r, &r->dev[i]) &&
+		    proc_ended(&r->dev[i].proc) && !s->dead)
 			s->dead = &r->dev[i];
 	if (proc_ended(&r->guest))
 		s->end = WIFEXITED(r->guest.status) &&

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A guest in our own machine on KVM, vireo-vmm: the devices are in its
- * process. Knows only how to write its command line.
+ * process, but for the network's. Knows only how to write its command line.
  */
 #include "probe.h"
 #include "run.h"
@@ -62,7 +62,8 @@ static void add_device(const struct run *r, const struct device *d,
 	case DEVICE_ENTROPY:
 		args_add(a, "--rng");
 		return;
-	case DEVICE_NET:	/* never planned with this one */
+	case DEVICE_NET:
+		args_add(a, "--vhost-user=net,%s", d->socket);
 		return;
 	}
 }
@@ -81,6 +82,8 @@ static void kvm_command(const struct run *r, struct args *a)
 	args_add(a, "--cpus=%u", r->opt.cpus);
 	/* The log is our standard error, or the user sits at the port. */
 	args_add(a, r->serial ? "--serial=stdio" : "--serial=stderr");
+	if (r->opt.verbose)
+		args_add(a, "--verbose");
 	if (r->opt.transport)
 		args_add(a, "--transport=%s", r->opt.transport);
 	args_add(a, "--stats-dir=%s", r->dir);

@@ -85,7 +85,7 @@ def machine(s):
                  "usr/share/qemu"):
         os.makedirs(os.path.join(root, name))
     for name in ("vireo", "vireo-blk", "vireo-console", "vireo-rng",
-                 "vireo-vmm"):
+                 "vireo-net", "vireo-vmm"):
         copy_program(root, os.path.join(BIN, name))
     for name in PROGRAMS:
         copy_program(root, which(name))
@@ -99,7 +99,7 @@ def machine(s):
     shutil.copy(kernel, os.path.join(root, "boot"))
     tree = "lib/modules/" + version
     for name in ("drivers/virtio", "drivers/block", "drivers/char", "virt",
-                 "arch/x86/kvm"):
+                 "arch/x86/kvm", "drivers/net", "net/core"):
         shutil.copytree(os.path.join(where or "/", tree, "kernel", name),
                         os.path.join(root, tree, "kernel", name))
     with open(os.path.join(root, "disk"), "w") as f:
@@ -112,7 +112,7 @@ def machine(s):
 # What the machine does, each part under a heading of its own.
 PARTS = {
     "doctor": "vireo doctor",
-    "pci": "vireo run -v --vmm kvm -- '%s'" % INNER,
+    "pci": "vireo run -v --vmm kvm --net user -- 'ip addr; %s'" % INNER,
     "mmio": "echo \"cat /sys/class/misc/hw_random/rng_available; ls "
             "/sys/bus/virtio/drivers/virtio_blk; dd if=/dev/vda bs=4k "
             "2>/dev/null | sha256sum; nproc; exit 3\" | vireo run --vmm kvm "
@@ -154,8 +154,10 @@ def doctor_finds_kvm(s):
 
 @suite.case
 def our_machine_boots_linux_on_pci(s):
-    """Disk, console and entropy in the machine's process."""
+    """Disk, console and entropy in the machine's process, and a network in
+    another, over vhost-user."""
     out = part(s, "pci")
+    expect("--vhost-user=net," in out and "inet 10.0.2." in out, out)
     expect("vireo-vmm" in out and "sums are right" in out, out)
     expect("code 4" in out, out)
 
