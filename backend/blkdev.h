@@ -63,6 +63,8 @@ struct file_sys;
 struct blkdev_file_conf {
 	const char *path;
 	bool read_only;
+	bool secure_erase;	/* offer it: overwrite, or tell the device */
+	const char *lifetime;	/* folder with life_time, pre_eol_info */
 	bool no_lock;		/* others may write to the file, too */
 	bool direct;		/* bypass the page cache */
 	enum blkdev_aio aio;
@@ -117,6 +119,18 @@ struct blkdev_zoned_conf {
  */
 int blkdev_zoned_open(struct blkdev **d, struct blkdev *below,
 		      const struct blkdev_zoned_conf *conf);
+
+/* A second; 0: no limit. */
+struct blkdev_limits {
+	uint64_t ops, bytes;			/* of the whole disk */
+	uint64_t queue_ops, queue_bytes;	/* of each queue */
+};
+
+/* Hold @below, which belongs to it then, to limits. 0 or -ENOMEM. */
+int blkdev_throttle_open(struct blkdev **d, struct blkdev *below,
+			 unsigned num_queues, const struct blkdev_limits *l);
+/* Others from now on. Only of a disk of blkdev_throttle_open(). Any thread. */
+void blkdev_throttle_set(struct blkdev *d, const struct blkdev_limits *l);
 
 static inline void blkdev_close(struct blkdev *d)
 {

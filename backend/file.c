@@ -55,6 +55,7 @@ void file_finish(struct file_queue *q, struct vio_blk_io *io, int err)
 		[VIO_BLK_READ] = "read", [VIO_BLK_WRITE] = "write",
 		[VIO_BLK_FLUSH] = "flush", [VIO_BLK_DISCARD] = "discard",
 		[VIO_BLK_WRITE_ZEROES] = "write zeroes",
+		[VIO_BLK_SECURE_ERASE] = "secure erase",
 	};
 
 	if (!err) {
@@ -190,6 +191,7 @@ static void file_close(struct blkdev *d)
 
 	file_pool_fini(&f->pool);
 	file_unmap(f);
+	file_wear_close(f);
 	/* The rings hold the file a little longer than we do. */
 	flock(f->buffered_fd, LOCK_UN);
 	for (i = 0; i < f->queue_count; i++) {
@@ -336,7 +338,7 @@ static int file_resize(struct blkdev *d, uint64_t *sectors)
 
 static const struct blkdev_ops file_ops = {
 	.io = { .submit = file_submit, .commit = file_commit,
-		.drain = file_drain },
+		.drain = file_drain, .wear = file_wear },
 	.attach = file_attach,
 	.detach = file_detach,
 	.resize = file_resize,
@@ -461,6 +463,15 @@ static void find_abilities(struct file *f, const struct stat *st)
 	c->write_zeroes_may_unmap = can_discard;
 }
 
+static void offer_erase(struct file *f)
+{
+	struct vio_blk_conf *c = &f->dev.conf;
+
+	c->max_secure_erase_sectors = ZEROES_MAX_BYTES / 512;
+	c->max_secure_erase_seg = VIO_BLK_RANGES_MAX;
+	c->secure_erase_sector_alignment = c->discard_sector_alignment;
+}
+
 /* Files that lie in memory: a system call never waits for a device. */
 static bool in_memory(const struct file *f)
 {
@@ -551,6 +562,7 @@ int blkdev_file_open(struct blkdev **d, const struct blkdev_file_conf *conf)
 	f->dev.ops = &file_ops;
 	f->sys = conf->sys ? conf->sys : &file_sys_linux;
 	f->read_only = conf->read_only;
+	f->life_fd = f->eol_fd = -1;
 	rc = open_path(f, conf);
 	if (rc) {
 		free(f);
@@ -563,8 +575,12 @@ int blkdev_file_open(struct blkdev **d, const struct blkdev_file_conf *conf)
 	if (!rc) {
 		find_geometry(f, &st, conf->direct);
 		find_abilities(f, &st);
+		if (conf->secure_erase && !f->read_only)
+			offer_erase(f);
 		rc = choose_engine(f, conf);
 	}
+	if (!rc)
+		rc = file_wear_open(f, conf->lifetime);
 	if (!rc && f->sys == &file_sys_linux)
 		file_map(f, &st);
 	if (rc) {

@@ -28,8 +28,9 @@ struct file_sys {
 			  int flags);
 	int (*allocate)(int fd, int mode, off_t off, off_t len);
 	int (*datasync)(int fd);
-	/* BLKDISCARD of a block device: range is { offset, length } */
-	int (*discard)(int fd, const uint64_t range[2]);
+	/* BLKDISCARD of a block device: range is { offset, length }; BLKSEC-
+	 * DISCARD if @secure */
+	int (*discard)(int fd, const uint64_t range[2], bool secure);
 };
 
 extern const struct file_sys file_sys_linux;
@@ -105,6 +106,7 @@ struct file {
 	const struct file_sys *sys;
 	int fd;			/* O_DIRECT if asked for */
 	int buffered_fd;	/* the same file through the page cache */
+	int life_fd, eol_fd;	/* how worn it is, or -1 */
 	/* Bytes, as last looked at; queues read it. */
 	_Atomic uint64_t size;
 	bool block_device;
@@ -141,6 +143,11 @@ void file_map(struct file *f, const struct stat *st);
 void file_unmap(struct file *f);
 /* True if @io, a read, was done from the mapping. */
 bool file_map_read(struct file *f, const struct vio_blk_io *io);
+
+/* file_wear.c: find who tells how worn the storage is. 0 or -errno. */
+int file_wear_open(struct file *f, const char *folder);
+void file_wear_close(struct file *f);
+int file_wear(void *backend, struct vio_blk_wear *wear);
 
 /* file_pool.c */
 int file_pool_init(struct file_pool *p);

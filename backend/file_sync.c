@@ -37,9 +37,9 @@ static ssize_t sys_writev(int fd, const struct iovec *iov, int n, off_t off,
 	return pwritev2(fd, iov, n, off, flags);
 }
 
-static int sys_discard(int fd, const uint64_t range[2])
+static int sys_discard(int fd, const uint64_t range[2], bool secure)
 {
-	return ioctl(fd, BLKDISCARD, range);
+	return ioctl(fd, secure ? BLKSECDISCARD : BLKDISCARD, range);
 }
 
 const struct file_sys file_sys_linux = {
@@ -150,11 +150,12 @@ static int allocate(struct file *f, int mode, const struct vio_blk_io *io)
 static int discard(struct file *f, const struct vio_blk_io *io)
 {
 	const uint64_t range[2] = { io->offset, io->len };
+	bool secure = io->op == VIO_BLK_SECURE_ERASE;
 	unsigned tries = 0;
 
 	if (!f->block_device)
 		return allocate(f, FALLOC_FL_PUNCH_HOLE, io);
-	while (f->sys->discard(f->fd, range))
+	while (f->sys->discard(f->fd, range, secure))
 		if (!again(errno, &tries))
 			return errno;
 	return 0;
@@ -210,6 +211,25 @@ static int write_zeroes(struct file *f, const struct vio_blk_io *io)
 	return write_zeroes_by_hand(f, io);
 }
 
+/*
+ * A file's bytes are overwritten where they lie, and that is on the disk
+ * before they are given back; what a file system or a disk keeps of them
+ * elsewhere is out of reach.
+ */
+static int secure_erase(struct file *f, const struct vio_blk_io *io)
+{
+	int err;
+
+	if (f->block_device)
+		return discard(f, io);
+	err = write_zeroes_by_hand(f, io);
+	if (!err)
+		err = sync_data(f);
+	if (!err && !atomic_load(&f->no_punch))
+		discard(f, io);		/* as well as it can */
+	return err;
+}
+
 int file_sync(struct file *f, struct vio_blk_io *io)
 {
 	int err;
@@ -226,6 +246,8 @@ int file_sync(struct file *f, struct vio_blk_io *io)
 		return sync_data(f);
 	case VIO_BLK_DISCARD:
 		return discard(f, io);
+	case VIO_BLK_SECURE_ERASE:
+		return secure_erase(f, io);
 	case VIO_BLK_WRITE_ZEROES:
 		err = write_zeroes(f, io);
 		if (!err && io->flags & VIO_BLK_FUA)

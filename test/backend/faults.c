@@ -87,8 +87,9 @@ static int f_sync(int fd)
 	return fails() ? -1 : fdatasync(fd);
 }
 
-static int f_discard(int fd, const uint64_t range[2])
+static int f_discard(int fd, const uint64_t range[2], bool secure)
 {
+	(void)secure;
 	(void)fd;
 	(void)range;
 	errno = EOPNOTSUPP;

@@ -161,3 +161,65 @@ TEST("where io_uring is not permitted threads do the work", "")
 	CHECK_EQ(in_child(path, BLKDEV_AIO_URING), EPERM);
 	unlink(path);
 }
+
+static void put(const char *dir, const char *name, const char *text)
+{
+	char path[96];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	f = fopen(path, "w");
+	CHECK(f);
+	fputs(text, f);
+	fclose(f);
+}
+
+TEST("secure erase overwrites; wear is read from where the kernel tells it",
+     "blk.device.device-operation.13 blk.device.device-operation.14")
+{
+	char path[64], dir[] = "/tmp/vireo-wear.XXXXXX", cmd[64];
+	static unsigned char buf[8192];
+	struct blkdev_file_conf conf = {
+		.path = path, .num_queues = 1, .queue_size = 8,
+		.aio = BLKDEV_AIO_INLINE, .secure_erase = true,
+	};
+	struct vio_blk_wear w;
+	struct blkdev *d;
+
+	CHECK(mkdtemp(dir));
+	make_image(path, "/tmp", 1 << 20);
+	conf.lifetime = dir;
+	CHECK_EQ(blkdev_file_open(&d, &conf), -ENOENT);
+	put(dir, "life_time", "0x02 0x0b\n");
+	put(dir, "pre_eol_info", "0x01\n");
+	CHECK_EQ(blkdev_file_open(&d, &conf), 0);
+	CHECK(d->conf.lifetime);
+	CHECK_EQ(d->ops->io.wear(d, &w), VIO_OK);
+	CHECK_EQ(w.pre_eol, 1);
+	CHECK_EQ(w.slc, 2);
+	CHECK_EQ(w.mlc, 11);
+	put(dir, "life_time", "0x03 0x0b\n");
+	CHECK_EQ(d->ops->io.wear(d, &w), VIO_OK);
+	CHECK_EQ(w.slc, 3);
+	put(dir, "life_time", "nothing");
+	CHECK_EQ(d->ops->io.wear(d, &w), VIO_E_IO);
+	CHECK_GT(d->conf.max_secure_erase_sectors, 0);
+	memset(buf, 0x5a, sizeof(buf));
+	CHECK_EQ(run(d, VIO_BLK_WRITE, 0, sizeof(buf), buf), VIO_OK);
+	CHECK_EQ(run(d, VIO_BLK_SECURE_ERASE, 512, 4096, NULL), VIO_OK);
+	CHECK_EQ(run(d, VIO_BLK_READ, 0, sizeof(buf), buf), VIO_OK);
+	CHECK_EQ(buf[511], 0x5a);
+	CHECK_EQ(buf[512], 0);
+	CHECK_EQ(buf[4607], 0);
+	CHECK_EQ(buf[4608], 0x5a);
+	blkdev_close(d);
+	conf.lifetime = NULL;
+	conf.secure_erase = false;
+	CHECK_EQ(blkdev_file_open(&d, &conf), 0);
+	CHECK(!d->conf.lifetime);
+	CHECK_EQ(d->conf.max_secure_erase_sectors, 0);
+	blkdev_close(d);
+	unlink(path);
+	snprintf(cmd, sizeof(cmd), "rm -r %s", dir);
+	CHECK_EQ(system(cmd), 0);
+}

@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: MIT */
+/* Which disk: the options that say it, and how it is put together. */
+#include "cmd/blk/disk.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "host/log.h"
+
+enum { KIND_FILE, KIND_NULL, KIND_MEM };
+enum { ZONED_NONE, ZONED_HM, ZONED_HA };
+
+struct disk_opt disk_opt = {
+	.num_queues = 16, .queue_size = 1024, .serial = "vireo",
+	.zone_size = 64 << 20, .drain_s = 30,
+};
+
+/* What lies at the bottom; whoever is on top of it owns it. */
+static struct blkdev *bottom;
+
+static const char *const kinds[] = { "file", "null", "mem", NULL };
+static const char *const zoned[] = {
+	"none", "host-managed", "host-aware", NULL
+};
+static const char *const aios[] = {
+	[BLKDEV_AIO_AUTO] = "auto", [BLKDEV_AIO_URING] = "io_uring",
+	[BLKDEV_AIO_THREADS] = "threads", [BLKDEV_AIO_INLINE] = "inline",
+	NULL
+};
+
+const struct opt disk_options[] = {
+	{ .name = "blk-file", .type = OPT_STRING, .to = &disk_opt.file,
+	  .arg = "FILE",
+	  .help = "Serve this raw image or block device. Its contents are never looked at: no format is probed.",
+	},
+	{ .name = "read-only", .type = OPT_FLAG, .to = &disk_opt.read_only,
+	  .help = "Open it for reading only and refuse all changes." },
+	{ .name = "no-lock", .type = OPT_FLAG, .to = &disk_opt.no_lock,
+	  .help = "Do not lock it: something else sees to it that one program at a time writes, as when a guest migrates.",
+	},
+	{ .name = "drain-timeout", .type = OPT_UINT, .to = &disk_opt.drain_s,
+	  .arg = "SECONDS", .min = 1, .max = 86400,
+	  .help = "How long to wait for storage that does not answer when a ring is to stop, before the program ends without it. Default 30.",
+	},
+	{ .name = "backend", .type = OPT_CHOICE, .to = &disk_opt.kind,
+	  .arg = "file|null|mem", .choices = kinds,
+	  .help = "What lies behind the disk: --blk-file (default); nothing, for measurements; memory, gone at exit.",
+	},
+	{ .name = "size", .type = OPT_SIZE, .to = &disk_opt.size, .arg = "BYTES",
+	  .min = 512, .help = "Size of a null or mem disk, such as 256M." },
+	{ .name = "num-queues", .type = OPT_UINT, .to = &disk_opt.num_queues,
+	  .arg = "NUMBER", .min = 1, .max = BLKDEV_QUEUES_MAX,
+	  .help = "Request queues, 16 by default; each guest CPU may use its own. QEMU asks for one per guest CPU, and refuses fewer.",
+	},
+	{ .name = "queue-size", .type = OPT_UINT, .to = &disk_opt.queue_size,
+	  .arg = "NUMBER", .min = 2, .max = 32768,
+	  .help = "Largest ring that a front end may choose. Default 1024." },
+	{ .name = "threads", .type = OPT_UINT, .to = &disk_opt.threads,
+	  .arg = "NUMBER", .min = 1, .max = BLKDEV_QUEUES_MAX,
+	  .help = "Threads that serve the queues. By default as many as there are queues or processors, whichever is less.",
+	},
+	{ .name = "serial", .type = OPT_STRING, .to = &disk_opt.serial,
+	  .arg = "TEXT", .help = "Serial number, at most 20 bytes." },
+	{ .name = "aio", .type = OPT_CHOICE, .to = &disk_opt.aio,
+	  .arg = "auto|io_uring|threads|inline", .choices = aios,
+	  .help = "How to do I/O on the file. Default auto: on the queue's thread for files in memory (tmpfs), else io_uring, else threads.",
+	},
+	{ .name = "direct", .type = OPT_FLAG, .to = &disk_opt.direct,
+	  .help = "Bypass the host's page cache." },
+	{ .name = "in-order", .type = OPT_FLAG, .to = &disk_opt.in_order,
+	  .help = "Offer IN_ORDER: a slow request then holds up those behind it.",
+	},
+	{ .name = "ops", .type = OPT_SIZE, .to = &disk_opt.limits.ops,
+	  .arg = "NUMBER",
+	  .help = "At most so many requests a second, of all queues together.",
+	},
+	{ .name = "bytes", .type = OPT_SIZE, .to = &disk_opt.limits.bytes,
+	  .arg = "BYTES", .help = "At most so many bytes a second." },
+	{ .name = "queue-ops", .type = OPT_SIZE,
+	  .to = &disk_opt.limits.queue_ops, .arg = "NUMBER",
+	  .help = "The same of each queue." },
+	{ .name = "queue-bytes", .type = OPT_SIZE,
+	  .to = &disk_opt.limits.queue_bytes, .arg = "BYTES",
+	  .help = "The same of each queue." },
+	{ .name = "zoned", .type = OPT_CHOICE, .to = &disk_opt.zoned,
+	  .arg = "none|host-managed|host-aware", .choices = zoned,
+	  .help = "Make a zoned disk of it; the states of a file's zones are kept in FILE.zones.",
+	},
+	{ .name = "zone-size", .type = OPT_SIZE, .to = &disk_opt.zone_size,
+	  .arg = "BYTES", .min = 4096,
+	  .max = (uint64_t)UINT32_MAX * 512,
+	  .help = "Size of a zone. Default 64M." },
+	{ .name = "zone-capacity", .type = OPT_SIZE,
+	  .to = &disk_opt.zone_capacity, .arg = "BYTES", .min = 4096,
+	  .help = "How much of a zone can be written. Default: all." },
+	{ .name = "conventional-zones", .type = OPT_UINT,
+	  .to = &disk_opt.conventional, .arg = "NUMBER", .max = UINT32_MAX,
+	  .help = "The first so many zones can be written anywhere." },
+	{ .name = "max-open-zones", .type = OPT_UINT,
+	  .to = &disk_opt.max_open, .arg = "NUMBER", .max = UINT32_MAX,
+	  .help = "Zones that may be open at once. Default: any number." },
+	{ .name = "max-active-zones", .type = OPT_UINT,
+	  .to = &disk_opt.max_active, .arg = "NUMBER", .max = UINT32_MAX,
+	  .help = "Zones that may be open or closed at once. Default: any number.",
+	},
+	{ .name = "secure-erase", .type = OPT_FLAG,
+	  .to = &disk_opt.secure_erase,
+	  .help = "Let the guest erase for good: a file's bytes are overwritten in place, a block device is told to.",
+	},
+	{ .name = "lifetime", .type = OPT_STRING, .to = &disk_opt.lifetime,
+	  .arg = "FOLDER",
+	  .help = "Tell the guest how worn the storage is, from FOLDER/life_time and FOLDER/pre_eol_info, as of an eMMC in /sys/block/DEVICE/device.",
+	},
+	{ 0 }
+};
+
+int disk_check_options(bool inherits)
+{
+	if (inherits && disk_opt.zoned) {
+		log_err("--inherit: the zones of a disk cannot be handed over while it is in use; restart the program instead");
+		return -EINVAL;
+	}
+	if (disk_opt.kind == KIND_FILE && !disk_opt.file) {
+		log_err("what is to be served? Give --blk-file=FILE, or --backend=null or mem with --size");
+		return -EINVAL;
+	}
+	if (disk_opt.kind != KIND_FILE && disk_opt.file) {
+		log_err("--blk-file and --backend=%s exclude each other",
+			kinds[disk_opt.kind]);
+		return -EINVAL;
+	}
+	if (disk_opt.kind != KIND_FILE && !disk_opt.size) {
+		log_err("--backend=%s needs a size: --size=256M",
+			kinds[disk_opt.kind]);
+		return -EINVAL;
+	}
+	if (disk_opt.kind == KIND_FILE && disk_opt.size) {
+		log_err("--size is for --backend=null and mem; a file has its own size");
+		return -EINVAL;
+	}
+	if (disk_opt.size % 512) {
+		log_err("--size: %llu is no multiple of the sector size 512",
+			(unsigned long long)disk_opt.size);
+		return -EINVAL;
+	}
+	if (disk_opt.queue_size & (disk_opt.queue_size - 1)) {
+		log_err("--queue-size: %u is no power of two",
+			disk_opt.queue_size);
+		return -EINVAL;
+	}
+	if (strlen(disk_opt.serial) > VIRTIO_BLK_ID_BYTES) {
+		log_err("--serial: '%s' is longer than %u bytes",
+			disk_opt.serial, VIRTIO_BLK_ID_BYTES);
+		return -EINVAL;
+	}
+	if (!disk_opt.zoned && (disk_opt.zone_capacity ||
+				disk_opt.conventional || disk_opt.max_open ||
+				disk_opt.max_active)) {
+		log_err("there are no zones to speak of: add --zoned=host-managed, or leave out what is said of them");
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static int open_plain(struct blkdev **disk, bool shared)
+{
+	const struct blkdev_file_conf conf = {
+		.path = disk_opt.file,
+		.read_only = disk_opt.read_only,
+		.no_lock = disk_opt.no_lock || shared,
+		.direct = disk_opt.direct,
+		.secure_erase = disk_opt.secure_erase,
+		.lifetime = disk_opt.lifetime,
+		.aio = (enum blkdev_aio)disk_opt.aio,
+		.num_queues = disk_opt.num_queues,
+		.queue_size = disk_opt.queue_size,
+	};
+	int rc;
+
+	if (disk_opt.kind == KIND_MEM)
+		return blkdev_mem_open(disk, disk_opt.size,
+				       disk_opt.read_only);
+	if (disk_opt.kind == KIND_FILE)
+		return blkdev_file_open(disk, &conf);
+	rc = blkdev_null_open(disk, disk_opt.size);
+	if (!rc)
+		(*disk)->conf.read_only = disk_opt.read_only;
+	return rc;
+}
+
+static int add_zones(struct blkdev **disk)
+{
+	struct blkdev_zoned_conf conf = {
+		.host_aware = disk_opt.zoned == ZONED_HA,
+		.zone_sectors = (uint32_t)(disk_opt.zone_size / 512),
+		.zone_capacity = (uint32_t)(disk_opt.zone_capacity / 512),
+		.conventional = disk_opt.conventional,
+		.max_open = disk_opt.max_open,
+		.max_active = disk_opt.max_active,
+		.num_queues = disk_opt.num_queues,
+		.queue_size = disk_opt.queue_size,
+	};
+	char path[PATH_MAX];
+
+	if (disk_opt.file) {
+		if (snprintf(path, sizeof(path), "%s.zones", disk_opt.file) >=
+		    (int)sizeof(path))
+			return -ENAMETOOLONG;
+		conf.store_path = path;
+	}
+	return blkdev_zoned_open(disk, *disk, &conf);
+}
+
+int disk_lock(void)
+{
+	if (disk_opt.kind != KIND_FILE || disk_opt.no_lock)
+		return 0;
+	return blkdev_file_lock(bottom, disk_opt.file);
+}
+
+int disk_open(struct blkdev **disk, bool may_change, bool shared)
+{
+	const struct blkdev_limits *l = &disk_opt.limits;
+	int rc = open_plain(disk, shared);
+
+	bottom = *disk;
+	if (!rc && disk_opt.zoned)
+		rc = add_zones(disk);
+	if (!rc && (may_change || l->ops || l->bytes || l->queue_ops ||
+		    l->queue_bytes))
+		rc = blkdev_throttle_open(disk, *disk, disk_opt.num_queues,
+					  l);
+	return rc;
+}
+
+int disk_limit(const char *word)
+{
+	const struct { const char *name; uint64_t *to; } limits[] = {
+		{ "ops=", &disk_opt.limits.ops },
+		{ "bytes=", &disk_opt.limits.bytes },
+		{ "queue-ops=", &disk_opt.limits.queue_ops },
+		{ "queue-bytes=", &disk_opt.limits.queue_bytes },
+	};
+
+	for (unsigned i = 0; i < VIO_ARRAY_LEN(limits); i++) {
+		size_t len = strlen(limits[i].name);
+
+		if (!strncmp(word, limits[i].name, len))
+			return opt_size(word + len, limits[i].to);
+	}
+	return -EINVAL;
+}

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: MIT */
+/* Limits hold, for operations and bytes, for the disk and each queue. */
+#include "host/clock.h"
+#include "test/backend/util.h"
+
+#define QUEUES	3u
+#define SLOTS	16u
+#define SIZE	(1u << 20)
+
+static unsigned char data[65536];
+static struct blkdev *disk;
+static struct loop loop;
+static struct loop_timer stop;
+
+struct slot {
+	struct request r;
+	unsigned queue;
+};
+
+static struct slot slots[QUEUES][SLOTS];
+static unsigned done_ops[QUEUES];
+static uint64_t len;
+static bool over;
+
+static void submit(struct slot *s);
+
+/* Each answer makes room for the next request. */
+static void answered(struct vio_blk_io *io, int result)
+{
+	struct slot *s = vio_container_of(io, struct slot, r.io);
+
+	CHECK_EQ(result, VIO_OK);
+	done_ops[s->queue]++;
+	if (!over)
+		submit(s);
+}
+
+static void submit(struct slot *s)
+{
+	request_init(&s->r, VIO_BLK_WRITE, 0, len, data);
+	s->r.io.queue = (uint16_t)s->queue;
+	s->r.io.done = answered;
+	disk->ops->io.submit(disk, &s->r.io);
+}
+
+static void on_stop(void *ctx)
+{
+	(void)ctx;
+	over = true;
+	loop_stop(&loop);
+}
+
+static void start(const struct blkdev_limits *l)
+{
+	struct blkdev *mem;
+
+	CHECK_EQ(blkdev_mem_open(&mem, SIZE, false), 0);
+	CHECK_EQ(blkdev_throttle_open(&disk, mem, QUEUES, l), 0);
+	CHECK_EQ(loop_init(&loop), 0);
+	for (unsigned q = 0; q < QUEUES; q++)
+		CHECK_EQ(disk->ops->attach(disk, q, &loop), 0);
+}
+
+static void finish(void)
+{
+	for (unsigned q = 0; q < QUEUES; q++) {
+		disk->ops->io.drain(disk, q);
+		disk->ops->detach(disk, q);
+	}
+	loop_fini(&loop);
+	blkdev_close(disk);
+}
+
+/* Operations a second, of all that @queues can do; a request has @bytes. */
+static double rate(unsigned queues, uint64_t bytes)
+{
+	uint64_t from = clock_ns(), sum = 0;
+
+	len = bytes;
+	over = false;
+	memset(done_ops, 0, sizeof(done_ops));
+	stop = (struct loop_timer){ .fn = on_stop };
+	loop_timer_set(&loop, &stop, 600 * NS_PER_MS);
+	for (unsigned q = 0; q < queues; q++) {
+		for (unsigned i = 0; i < SLOTS; i++) {
+			slots[q][i].queue = q;
+			submit(&slots[q][i]);
+		}
+	}
+	CHECK_EQ(loop_run(&loop), 0);
+	for (unsigned q = 0; q < QUEUES; q++)
+		sum += done_ops[q];
+	return (double)sum * 1e9 / (double)(clock_ns() - from);
+}
+
+/*
+ * Never more than wanted; and as much, save where the machine is busy with
+ * others at the very end of a try.
+ */
+static void check_rate(unsigned queues, uint64_t bytes, double want)
+{
+	double is = 0;
+
+	for (unsigned tries = 0; tries < 5 && is < want * 0.95; tries++) {
+		is = rate(queues, bytes);
+		vtest_note("%.0f a second, %.0f wanted", is, want);
+		CHECK(is < want * 1.05);
+		for (unsigned q = 0; q < QUEUES; q++)
+			disk->ops->io.drain(disk, q);
+	}
+	CHECK(is > want * 0.95);
+}
+
+TEST("throttle: operations of the whole disk, shared fairly", "")
+{
+	start(&(struct blkdev_limits){ .ops = 3000 });
+	check_rate(3, 4096, 3000);
+	for (unsigned q = 0; q < QUEUES; q++) {
+		CHECK_GT(done_ops[q], 3000 * 6 / 10 / 3 * 7 / 10);
+		CHECK_LT(done_ops[q], 3000 * 6 / 10 / 3 * 13 / 10);
+	}
+	finish();
+}
+
+TEST("throttle: bytes of the whole disk", "")
+{
+	start(&(struct blkdev_limits){ .bytes = 64 << 20 });
+	check_rate(2, 65536, (64 << 20) / 65536);
+	finish();
+}
+
+TEST("throttle: operations and bytes of a queue", "")
+{
+	start(&(struct blkdev_limits){ .queue_ops = 2000,
+				       .queue_bytes = 1 << 30 });
+	check_rate(3, 4096, 6000);
+	finish();
+	start(&(struct blkdev_limits){ .queue_ops = 1000000,
+				       .queue_bytes = 16 << 20 });
+	check_rate(2, 16384, 2 * (16 << 20) / 16384);
+	finish();
+}
+
+static void on_change(void *ctx)
+{
+	(void)ctx;
+	blkdev_throttle_set(disk, &(struct blkdev_limits){ .ops = 0 });
+}
+
+TEST("throttle: limits change while requests wait", "")
+{
+	struct loop_timer change = { .fn = on_change };
+
+	start(&(struct blkdev_limits){ .ops = 10 });
+	loop_timer_set(&loop, &change, 50 * NS_PER_MS);
+	/* 50 ms at 10 a second, then as fast as memory is. */
+	len = 512;
+	over = true;		/* no answer submits another */
+	memset(done_ops, 0, sizeof(done_ops));
+	for (unsigned i = 0; i < SLOTS; i++) {
+		slots[0][i].queue = 0;
+		submit(&slots[0][i]);
+	}
+	CHECK_LE(done_ops[0], 2);
+	stop = (struct loop_timer){ .fn = on_stop };
+	loop_timer_set(&loop, &stop, 200 * NS_PER_MS);
+	CHECK_EQ(loop_run(&loop), 0);
+	CHECK_EQ(done_ops[0], SLOTS);
+	finish();
+}
+
+TEST("throttle: a queue that stops does not wait, and loses nothing", "")
+{
+	start(&(struct blkdev_limits){ .queue_ops = 1 });
+	len = 512;
+	over = true;
+	memset(done_ops, 0, sizeof(done_ops));
+	for (unsigned i = 0; i < SLOTS; i++) {
+		slots[1][i].queue = 1;
+		submit(&slots[1][i]);
+	}
+	CHECK_LE(done_ops[1], 2);
+	disk->ops->io.drain(disk, 1);
+	CHECK_EQ(done_ops[1], SLOTS);
+	finish();
+}
