@@ -8,6 +8,25 @@
 #include "core/ring/driver.h"
 #include "core/mem/access.h"
 
+/*
+ * A legacy ring is in this machine's own byte order; where that is the
+ * standard's anyway, nothing is left of this.
+ */
+static inline uint16_t turn16(const struct vio_vq *vq, uint16_t x)
+{
+	return VIO_MACHINE_BIG && vq->big_endian ? __builtin_bswap16(x) : x;
+}
+
+static inline uint32_t turn32(const struct vio_vq *vq, uint32_t x)
+{
+	return VIO_MACHINE_BIG && vq->big_endian ? __builtin_bswap32(x) : x;
+}
+
+static inline uint64_t turn64(const struct vio_vq *vq, uint64_t x)
+{
+	return VIO_MACHINE_BIG && vq->big_endian ? __builtin_bswap64(x) : x;
+}
+
 /* The event words lie behind the rings. */
 static vio_le16 *used_event(struct vio_vq *vq)
 {
@@ -32,7 +51,7 @@ static void avail_set(struct vio_vq *vq, uint16_t idx, uint16_t head)
 {
 	vio_le16 *ring = (void *)(vq->avail + 1);
 
-	vio_put16(&ring[idx & (vq->size - 1)], head);
+	vio_put16(&ring[idx & (vq->size - 1)], turn16(vq, head));
 }
 
 static int split_layout(struct vio_vq *vq, struct vio_arena *shared)
@@ -62,12 +81,14 @@ static void split_reset(struct vio_vq *vq)
 	vq->used_next = vq->used_seen = 0;
 }
 
-static void put_desc(struct virtq_desc *d, uint64_t addr, size_t len,
-		     uint16_t flags, uint16_t next)
+static void put_desc(const struct vio_vq *vq, struct virtq_desc *d,
+		     uint64_t addr, size_t len, uint16_t flags, uint16_t next)
 {
 	struct virtq_desc v = {
-		vio_to_le64(addr), vio_to_le32((uint32_t)len),
-		vio_to_le16(flags), vio_to_le16(next),
+		vio_to_le64(turn64(vq, addr)),
+		vio_to_le32(turn32(vq, (uint32_t)len)),
+		vio_to_le16(turn16(vq, flags)),
+		vio_to_le16(turn16(vq, next)),
 	};
 
 	*d = v;
@@ -91,7 +112,7 @@ static int fill_table(struct vio_vq *vq, struct virtq_desc *table,
 			return VIO_E_RANGE;
 		if (i + 1 < nr)
 			flags |= VIRTQ_DESC_F_NEXT;
-		put_desc(&table[i], addr, seg[i].len, flags,
+		put_desc(vq, &table[i], addr, seg[i].len, flags,
 			 flags & VIRTQ_DESC_F_NEXT ? (uint16_t)(i + 1) : 0);
 	}
 	return VIO_OK;
@@ -117,7 +138,7 @@ static int add_indirect(struct vio_vq *vq, const struct vio_seg *seg,
 		return err;
 	if (!vio_vq_to_guest(&vq->window, table, len, &addr))
 		return VIO_E_RANGE;
-	put_desc(&vq->desc[head], addr, len, VIRTQ_DESC_F_INDIRECT, 0);
+	put_desc(vq, &vq->desc[head], addr, len, VIRTQ_DESC_F_INDIRECT, 0);
 	return VIO_OK;
 }
 
@@ -141,7 +162,7 @@ static int add_direct(struct vio_vq *vq, const struct vio_seg *seg,
 			return VIO_E_RANGE;
 		if (i + 1 < nr)
 			flags |= VIRTQ_DESC_F_NEXT;
-		put_desc(&vq->desc[at], addr, seg[i].len, flags,
+		put_desc(vq, &vq->desc[at], addr, seg[i].len, flags,
 			 flags & VIRTQ_DESC_F_NEXT ? next : 0);
 		at = next;
 	}
@@ -187,13 +208,14 @@ static bool split_publish(struct vio_vq *vq)
 
 	vq->avail_shown = new_idx;
 	/* pairs with [A]: the device reads idx, then the entries */
-	vio_store_release16(&vq->avail->idx, new_idx, vq->dma);
+	vio_store_release16(&vq->avail->idx, turn16(vq, new_idx), vq->dma);
 	/* pairs with [D]: idx is out before we look for a kick */
 	vio_peer_mb(vq->dma);
 	if (vq->event_idx)
-		return virtq_need_event(vio_get16(avail_event(vq)), new_idx,
-					old);
-	return !(vio_get16(&vq->used->flags) & VIRTQ_USED_F_NO_NOTIFY);
+		return virtq_need_event(turn16(vq, vio_get16(avail_event(vq))),
+					new_idx, old);
+	return !(turn16(vq, vio_get16(&vq->used->flags)) &
+		 VIRTQ_USED_F_NO_NOTIFY);
 }
 
 /*
@@ -203,7 +225,8 @@ static bool split_publish(struct vio_vq *vq)
 static bool refresh(struct vio_vq *vq)
 {
 	/* pairs with [B]: the device fills entries, then idx */
-	uint16_t idx = vio_get16_acquire(&vq->used->idx, vq->dma);
+	uint16_t idx = turn16(vq, vio_get16_acquire(&vq->used->idx,
+						    vq->dma));
 
 	if (vio_unlikely((uint16_t)(idx - vq->used_next) >
 			 (uint16_t)(vq->avail_shown - vq->used_next))) {
@@ -252,8 +275,8 @@ static bool read_used(struct vio_vq *vq, uint16_t *head, uint32_t *len)
 	uint32_t id;
 
 	vio_copy_in(&e, used_elem(vq, vq->used_next), sizeof(e));
-	id = vio_from_le32(e.id);
-	*len = vio_from_le32(e.len);
+	id = turn32(vq, vio_from_le32(e.id));
+	*len = turn32(vq, vio_from_le32(e.len));
 	*head = (uint16_t)id;
 	return id < vq->size && vq->slot[id].nr;
 }
@@ -299,15 +322,17 @@ static void split_quiet(struct vio_vq *vq)
 	/* With event indices the flag must stay 0; a passed event is quiet
 	 * (split.driver.used-buffer-notification-suppression.3). */
 	if (vq->event_idx)
-		vio_put16(used_event(vq), (uint16_t)(vq->used_next - 1));
+		vio_put16(used_event(vq),
+			  turn16(vq, (uint16_t)(vq->used_next - 1)));
 	else
-		vio_put16(&vq->avail->flags, VIRTQ_AVAIL_F_NO_INTERRUPT);
+		vio_put16(&vq->avail->flags,
+			  turn16(vq, VIRTQ_AVAIL_F_NO_INTERRUPT));
 }
 
 static void split_listen(struct vio_vq *vq)
 {
 	if (vq->event_idx)
-		vio_put16(used_event(vq), vq->used_next);
+		vio_put16(used_event(vq), turn16(vq, vq->used_next));
 	else
 		vio_put16(&vq->avail->flags, 0);
 	/* pairs with [C]: the wish is out before we look again */

@@ -82,6 +82,8 @@ int vio_vq_init_legacy(struct vio_vq *vq, const struct vio_vq_limits *limits,
 	vq->event_idx = vio_has(features, VIRTIO_F_EVENT_IDX);
 	vq->in_order = vio_has(features, VIRTIO_F_IN_ORDER);
 	vq->dma = vio_has(features, VIRTIO_F_ORDER_PLATFORM);
+	/* split.other.legacy-interfaces-virtqueue-endianness.1 */
+	vq->big_endian = align && VIO_MACHINE_BIG;
 	vq->slot = vio_arena_take(&mem->priv, l.size * sizeof(*vq->slot),
 				  _Alignof(struct vio_vq_slot));
 	if (!vq->slot)

@@ -129,6 +129,7 @@ struct vio_vq {
 	bool event_idx;
 	bool in_order;
 	bool dma;		/* ORDER_PLATFORM: barriers for devices */
+	bool big_endian;	/* a legacy ring in that byte order */
 	bool broken;		/* the device broke the rules */
 
 	/* cold */
