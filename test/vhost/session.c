@@ -438,6 +438,11 @@ TEST("vhost: writes to the configuration", "")
 	CHECK_NE(fe_ask(&f, VHOST_USER_SET_CONFIG, &c, 72, NULL, 0), 0);
 	c.flags = VHU_CONFIG_MIGRATION;
 	CHECK_EQ(fe_ask(&f, VHOST_USER_SET_CONFIG, &c, 72, NULL, 0), 0);
+	/* What the driver had written at its old place comes along. */
+	c.d[1] ^= 0x55;
+	c.d[6] ^= 0x55;
+	CHECK_EQ(fe_ask(&f, VHOST_USER_SET_CONFIG, &c, 72, NULL, 0), 0);
+	CHECK_MEMEQ(f.config, c.d, 60);
 	c.d[59] ^= 1;
 	CHECK_NE(fe_ask(&f, VHOST_USER_SET_CONFIG, &c, 72, NULL, 0), 0);
 	fe_close(&f);
