@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * common_line.h - bring an interrupt line to where it should be, from any thread. It
- * knows not why it should be there.
+ * common_line.h - bring an interrupt line to where it should be, from any
+ * thread. It knows not why it should be there.
  *
  * Two threads that each say what they saw may say it in the wrong order, and
  * leave a line up that nothing holds: no guest acknowledges that. So whoever
