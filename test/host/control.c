@@ -192,7 +192,7 @@ TEST("a daemon tells its state, its rings and its metrics", "")
 	CHECK(strstr(ask("ring 0\n"), "\"inflight\":0"));
 	CHECK(strstr(ask("ring 1\n"), "\"state\":\"stopped\""));
 	CHECK(strstr(ask("ring 2\n"), "no queue '2'; there are 0 to 1"));
-	CHECK(strstr(ask("resize\n"), "a mem disk keeps its size"));
+	CHECK(strstr(ask("resize\n"), "\"sectors\":8192"));
 	fd = dial();
 	say_line(fd, "metrics\n");
 	hear(fd, text, sizeof(text), "# EOF\n");
@@ -209,7 +209,7 @@ TEST("each device has commands of its own", "")
 	char control[128], said[128];
 
 	begin();
-	CHECK(strstr(ask("resize\n"), "a mem disk keeps its size"));
+	CHECK(strstr(ask("resize\n"), "\"sectors\":8192"));
 	end();
 	peer_init(&p);
 	snprintf(path, sizeof(path), "%s/control", p.dir);
