@@ -105,7 +105,7 @@ static bool find_l3(struct vio_net_cut *c)
 /* Do the headers fit each other, and what the driver said of them? */
 static bool parse(struct vio_net_cut *c)
 {
-	uint8_t type = c->meta.gso_type & (uint8_t)~VIRTIO_NET_HDR_GSO_ECN;
+	uint8_t type = c->meta.gso_type & (0xff ^ VIRTIO_NET_HDR_GSO_ECN);
 	uint32_t l4_len;
 
 	if (!find_l3(c))
@@ -175,7 +175,7 @@ static void fill_l4(struct vio_net_cut *c, uint32_t n, bool last)
 		l4[13] &= (unsigned char)~(TCP_FIN | TCP_PSH);
 	/* "I have slowed down" is said once (RFC 3168). */
 	if (c->nr)
-		l4[13] &= (unsigned char)~TCP_CWR;
+		l4[13] &= 0xff ^ TCP_CWR;
 }
 
 static void fill_csum(struct vio_net_cut *c, uint32_t n)
