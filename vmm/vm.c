@@ -22,8 +22,6 @@ static const struct {
 	{ KVM_CAP_USER_MEMORY, "memory of the user's" },
 	{ KVM_CAP_IOEVENTFD, "ioeventfd" },
 	{ KVM_CAP_IOEVENTFD_ANY_LENGTH, "ioeventfd for stores of any width" },
-	{ KVM_CAP_IRQFD, "irqfd" },
-	{ KVM_CAP_IRQ_ROUTING, "routing of interrupts" },
 	{ KVM_CAP_SIGNAL_MSI, "message signalled interrupts" },
 	{ KVM_CAP_IMMEDIATE_EXIT, "an immediate exit" },
 	{ KVM_CAP_EXT_CPUID, "CPUID" },
@@ -177,14 +175,4 @@ void vm_msi(struct vm *vm, uint64_t addr, uint32_t data)
 
 	/* A guest may write nonsense there: it then misses an interrupt. */
 	ioctl(vm->fd, KVM_SIGNAL_MSI, &m);
-}
-
-int vm_irqfd(struct vm *vm, int fd, unsigned gsi, bool add)
-{
-	struct kvm_irqfd i = {
-		.fd = (uint32_t)fd, .gsi = gsi,
-		.flags = add ? 0 : KVM_IRQFD_FLAG_DEASSIGN,
-	};
-
-	return ioctl(vm->fd, KVM_IRQFD, &i) < 0 ? -errno : 0;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The virtual machine as KVM has it: the descriptors, memory slots, interrupt
- * lines, and event file descriptors that stand for a store or an interrupt.
+ * lines, and event file descriptors that stand for a store.
  *
  * Does not know processors (vcpu.h), devices, or what lies in the memory.
  * All functions after vm_open() may be called from any thread.
@@ -49,8 +49,5 @@ int vm_ioeventfd(struct vm *vm, const struct vm_store *store, int fd,
 
 /* Send a message-signalled interrupt. */
 void vm_msi(struct vm *vm, uint64_t addr, uint32_t data);
-
-/* Have the eventfd @fd raise interrupt @gsi. 0 or -errno. */
-int vm_irqfd(struct vm *vm, int fd, unsigned gsi, bool add);
 
 #endif

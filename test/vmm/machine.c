@@ -112,6 +112,31 @@ static void *stop_when_heard(void *arg)
 	return NULL;
 }
 
+TEST("memory goes on above 4 GiB", "")
+{
+	const struct machine_conf conf = {
+		.mem = 5ull << 30, .cpus = 1, .transport = MACHINE_PCI,
+		.boot = { .kernel = image },
+	};
+	int fd;
+
+	need_kvm();
+	fd = make_image(guest_image, guest_image_end);
+	CHECK_EQ(loop_init(&loop), 0);
+	CHECK_EQ(machine_open(&m, &conf, &loop), 0);
+	CHECK_EQ(m.ram.low, VMM_HOLE);
+	CHECK_EQ(m.ram.high, (5ull << 30) - VMM_HOLE);
+	CHECK(ram_at(&m.ram, VMM_HOLE - 4, 4));
+	CHECK(!ram_at(&m.ram, VMM_HOLE - 4, 5));
+	CHECK(!ram_at(&m.ram, VMM_HOLE, 1));
+	CHECK(ram_at(&m.ram, VMM_4G + m.ram.high - 1, 1));
+	CHECK(!ram_at(&m.ram, VMM_4G + m.ram.high - 1, 2));
+	CHECK_EQ(machine_run(&m), MACHINE_OFF);
+	machine_close(&m);
+	loop_fini(&loop);
+	close(fd);
+}
+
 TEST("a guest that never ends is stopped", "")
 {
 	pthread_t t;
