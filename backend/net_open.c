@@ -17,6 +17,8 @@ static const struct {
 #else
 	{ "user", false, NULL, "libslirp-dev" },
 #endif
+	{ "tap", true, netdev_tap_open, NULL },
+	{ "switch", true, netdev_switch_open, NULL },
 	{ "null", false, netdev_null_open, NULL },
 	{ "echo", false, netdev_echo_open, NULL },
 };

@@ -38,6 +38,7 @@ struct netdev {
 	const unsigned long *ioctls;
 	bool network;		/* sockets of its own */
 	const char *read_file;	/* looked at now and then */
+	int unlink_dir_fd;	/* a folder to tidy at the end; 0: none */
 };
 
 /* All that a driver may leave to be done. */

@@ -39,8 +39,8 @@ static struct {
 
 static const struct opt options[] = {
 	{ .name = "backend", .type = OPT_STRING, .to = &o.backend,
-	  .arg = "user|null|echo",
-	  .help = "What the wire is: a network of the user's own, which needs no privilege; nothing, or a mirror, both for measurements.",
+	  .arg = "user|tap=NAME|switch=NAME|null|echo",
+	  .help = "What the wire is: a network of the user's own, which needs no privilege; a tap interface; all guests of this user on the switch of that name; nothing, or a mirror, both for measurements.",
 	},
 	{ .name = "hostfwd", .type = OPT_STRING, .to = &o.hostfwd,
 	  .arg = "tcp:[ADDRESS]:PORT-[ADDRESS]:PORT,...",
@@ -126,7 +126,8 @@ static int check_options(struct vio_net_conf *conf)
 	if (!o.mac) {
 		conf->mac[0] = 0x52;	/* locally administered */
 		conf->mac[1] = 0x56;
-		memcpy(&conf->mac[2], &pid, sizeof(pid));
+		for (unsigned i = 0; i < 4; i++)
+			conf->mac[5 - i] = (uint8_t)(pid >> 8 * i);
 	}
 	conf->mtu = (uint16_t)o.mtu;
 	return 0;
@@ -210,6 +211,8 @@ static int net_open(struct daemon *d)
 	d->more_syscalls = n->wire->syscalls;
 	d->more_ioctls = n->wire->ioctls;
 	d->network = n->wire->network;
+	if (n->wire->unlink_dir_fd > 0)
+		d->unlink_dir_fd = n->wire->unlink_dir_fd;
 	d->read_file = n->wire->read_file;
 	log_debug("packets by %s", n->wire->engine);
 	return 0;
