@@ -53,13 +53,21 @@ class Qmp:
     """The monitor of one QEMU."""
 
     def __init__(self, path):
-        self.sock = socket.socket(socket.AF_UNIX)
-        wait_for(lambda: os.path.exists(path), 10, "no monitor")
+        self.sock = wait_for(lambda: self.connect(path), 10, "no monitor")
         self.sock.settimeout(30)
-        self.sock.connect(path)
         self.file = self.sock.makefile("rw")
         self.file.readline()
         self.do("qmp_capabilities")
+
+    @staticmethod
+    def connect(path):
+        sock = socket.socket(socket.AF_UNIX)
+        try:
+            sock.connect(path)
+            return sock
+        except OSError:     # not made, or not listened on yet
+            sock.close()
+            return None
 
     def do(self, command, **arguments):
         self.file.write(json.dumps({"execute": command,
