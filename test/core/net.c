@@ -247,7 +247,7 @@ static struct virtio_net_hdr header(uint8_t flags, uint8_t gso_type,
 }
 
 TEST("net: offsets outside the packet and sizes that cannot be are refused",
-     "")
+     "net.device.packet-transmission.8")
 {
 	const struct vio_features all = all_features();
 	const uint8_t need = VIRTIO_NET_HDR_F_NEEDS_CSUM;
@@ -272,6 +272,8 @@ TEST("net: offsets outside the packet and sizes that cannot be are refused",
 		{ header(need, VIRTIO_NET_HDR_GSO_ECN, 1448, 34, 16), false },
 		{ header(need, 2, 1448, 34, 16), false },
 		{ header(need, 0x1f, 1448, 34, 16), false },
+		{ header(need, 1 | 0x20, 1448, 34, 16), false },
+		{ header(need, 1 | 0x20 | 0x40, 1448, 34, 16), false },
 	};
 	struct vio_net_meta m;
 

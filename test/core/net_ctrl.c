@@ -123,7 +123,8 @@ TEST("net: receive modes, each alone and one over the other",
      "net.device.packet-receive-filtering.9 "
      "net.device.packet-receive-filtering.10 "
      "net.device.packet-receive-filtering.11 "
-     "net.device.packet-receive-filtering.12")
+     "net.device.packet-receive-filtering.12 "
+     "net.device.packet-receive-filtering.13")
 {
 	start();
 	OK(VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_ALLMULTI, "\1", 1);
