@@ -63,21 +63,38 @@ void blk_features_ok(struct vio_dev *dev)
 {
 	struct vio_blk *blk = blk_of(dev);
 
-	/* Without FLUSH the driver could never make a write stable. */
-	if (!vio_dev_has(dev, VIRTIO_BLK_F_FLUSH) && !blk->conf.no_flush)
+	/* Without FLUSH the driver could never make a write stable; a legacy
+	 * driver that has CONFIG_WCE says itself which mode it wants
+	 * (blk.other.legacy-interface-device-initialization.3). */
+	if (!vio_dev_has(dev, VIRTIO_BLK_F_FLUSH) && !blk->conf.no_flush &&
+	    !(vio_dev_legacy(dev) &&
+	      vio_dev_has(dev, VIRTIO_BLK_F_CONFIG_WCE)))
 		set_writeback(blk, false);
 	fill_zones(blk, vio_dev_has(dev, VIRTIO_BLK_F_ZONED));
 }
 
+/*
+ * blk.other.legacy-interface-device-initialization.2: a legacy driver may
+ * switch before it says what it accepts.
+ */
+static bool may_switch(const struct vio_dev *dev)
+{
+	if (vio_dev_has(dev, VIRTIO_BLK_F_CONFIG_WCE))
+		return true;
+	return dev->transitional && vio_dev_legacy(dev) &&
+	       vio_has(&dev->offered, VIRTIO_BLK_F_CONFIG_WCE) &&
+	       !(vio_dev_status(dev) & VIRTIO_STATUS_DRIVER_OK);
+}
+
 int blk_config_write(struct vio_dev *dev, uint32_t off,
-			    const void *src, uint32_t len)
+		     const void *src, uint32_t len)
 {
 	struct vio_blk *blk = blk_of(dev);
 	uint8_t mode;
 
 	/* writeback is the one field that a driver may write. */
 	if (off != offsetof(struct virtio_blk_config, writeback) || len != 1 ||
-	    !vio_dev_has(dev, VIRTIO_BLK_F_CONFIG_WCE))
+	    !may_switch(dev))
 		return VIO_E_PEER;
 	mode = *(const uint8_t *)src;
 	if (mode > 1)

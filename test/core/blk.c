@@ -304,7 +304,7 @@ TEST("discard and write zeroes reach the back end range by range",
 }
 
 TEST("UNMAP goes with the ranges that ask for it, and no others",
-     "blk.device.device-operation.7")
+     "blk.device.device-operation.7 blk.device.device-operation.9")
 {
 	start();
 	range(0, 5, 1, 0);
@@ -314,6 +314,18 @@ TEST("UNMAP goes with the ranges that ask for it, and no others",
 	CHECK_EQ(nr_seen, 2);
 	CHECK(!(seen[0].flags & VIO_BLK_UNMAP));
 	CHECK(seen[1].flags & VIO_BLK_UNMAP);
+	/* A disk that cannot says so, and is not asked to. */
+	CHECK_EQ(blk.config.write_zeroes_may_unmap, 1);
+	conf.write_zeroes_may_unmap = false;
+	make();
+	rig_start_plain(&r, &blk.dev);
+	CHECK_EQ(blk.config.write_zeroes_may_unmap, 0);
+	range(0, 5, 1, VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP);
+	nr_seen = 0;
+	CHECK_EQ(request(VIRTIO_BLK_T_WRITE_ZEROES, 0, 16, 0),
+		 VIRTIO_BLK_S_OK);
+	CHECK_EQ(nr_seen, 1);
+	CHECK(!(seen[0].flags & VIO_BLK_UNMAP));
 }
 
 TEST("unknown flags are UNSUPP, and nothing is done",

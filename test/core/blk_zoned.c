@@ -543,3 +543,75 @@ TEST("remainders, by powers of two and others", "")
 		CHECK_EQ(vio_mod(n, by), n % by);
 	}
 }
+
+TEST("a legacy driver's cache mode is its own to choose",
+     "blk.other.legacy-interface-device-initialization.2 "
+     "blk.other.legacy-interface-device-initialization.3 "
+     "blk.other.legacy-interface-device-initialization.4")
+{
+	const uint32_t at = offsetof(struct virtio_blk_config, writeback);
+	struct vio_features f = { { 0, 0 } };
+
+	prepare();
+	conf.zoned = false;
+	make();
+	vio_dev_transitional(&blk.dev);
+	CHECK_EQ(blk.config.writeback, 1);
+	/* Before it accepts anything. */
+	CHECK_EQ(vio_dev_config_write(&blk.dev, at, "\0", 1), VIO_OK);
+	CHECK_EQ(blk.config.writeback, 0);
+	CHECK_EQ(vio_dev_config_write(&blk.dev, at, "\1", 1), VIO_OK);
+	/* CONFIG_WCE without FLUSH: neither features nor status change it. */
+	vio_feature_set(&f, VIRTIO_BLK_F_CONFIG_WCE);
+	vio_dev_set_status(&blk.dev, 3);
+	CHECK_EQ(vio_dev_set_features(&blk.dev, &f), VIO_OK);
+	CHECK_EQ(blk.config.writeback, 1);
+	vio_dev_set_status(&blk.dev, 7);
+	CHECK_EQ(blk.config.writeback, 1);
+	/* With neither, DRIVER_OK makes it a cache that needs no flush. */
+	make();
+	vio_dev_transitional(&blk.dev);
+	vio_dev_set_status(&blk.dev, 3);
+	vio_feature_clear(&f, VIRTIO_BLK_F_CONFIG_WCE);
+	CHECK_EQ(vio_dev_set_features(&blk.dev, &f), VIO_OK);
+	CHECK_EQ(blk.config.writeback, 1);
+	vio_dev_set_status(&blk.dev, 7);
+	CHECK_EQ(blk.config.writeback, 0);
+	CHECK_EQ(vio_dev_config_write(&blk.dev, at, "\1", 1), VIO_E_PEER);
+}
+
+TEST("a legacy guest's numbers are in its own byte order",
+     "blk.other.legacy-interface-device-configuration-layout.1 "
+     "blk.other.legacy-interface-device-operation.1")
+{
+	struct virtio_blk_req_hdr h;
+	unsigned char b[8];
+
+	prepare();
+	conf.zoned = false;
+	make();
+	vio_dev_transitional(&blk.dev);
+	rig_start_legacy(&r, &blk.dev);
+	/* From now on; the ring, which runs already, stays as it is. */
+	vio_dev_set_guest_endian(&blk.dev, true);
+	vio_dev_config_read(&blk.dev, 0, b, 8);
+	CHECK_MEMEQ(b, ((const unsigned char[]){ 0, 0, 0, 0, 0, 0, 0,
+						 SECTORS }), 8);
+	vio_dev_config_read(&blk.dev,
+			    offsetof(struct virtio_blk_config,
+				     max_secure_erase_sectors), b, 4);
+	CHECK_MEMEQ(b, ((const unsigned char[]){ 0, 0, 0, 2 * ZONE }), 4);
+	h = (struct virtio_blk_req_hdr){
+		.type = vio_to_le32(__builtin_bswap32(VIRTIO_BLK_T_OUT)),
+		.sector = vio_to_le64(__builtin_bswap64(5)),
+	};
+	memcpy(rig_at(&r, HDR), &h, sizeof(h));
+	rig_desc(&r, 0, HDR, 16, VIRTQ_DESC_F_NEXT, 1);
+	rig_desc(&r, 1, PAY, 512, VIRTQ_DESC_F_NEXT, 2);
+	rig_desc(&r, 2, TAIL, 1, VIRTQ_DESC_F_WRITE, 0);
+	rig_avail(&r, 0);
+	CHECK_EQ(rig_kick(&r), VIO_SERVICE_IDLE);
+	CHECK_EQ(nr_seen, 1);
+	CHECK_EQ(seen.op, VIO_BLK_WRITE);
+	CHECK_EQ(seen.offset, 5 * 512);
+}
