@@ -47,7 +47,8 @@ int loop_init(struct loop *l)
 	int rc;
 
 	memset(l, 0, sizeof(*l));
-	l->poll_max_ns = LOOP_POLL_DEFAULT_NS;
+	l->poll = (struct vio_poll){ .limit = LOOP_POLL_DEFAULT_NS,
+				     .base = POLL_BASE_NS };
 	l->calls_tail = &l->calls;
 	l->posted_tail = &l->posted;
 	l->epfd = epoll_create1(EPOLL_CLOEXEC);
@@ -174,9 +175,7 @@ void loop_poller_del(struct loop *l, struct loop_poller *p)
 
 void loop_poll_limit(struct loop *l, uint64_t max_ns)
 {
-	l->poll_max_ns = max_ns;
-	if (l->poll_ns > max_ns)
-		l->poll_ns = max_ns;
+	vio_poll_limit(&l->poll, max_ns);
 }
 
 /* Move what other threads posted behind this thread's own calls. */
@@ -328,7 +327,7 @@ static uint64_t poll_busily(struct loop *l, bool *idle)
 		l->worked_ns = last;
 		if (has_duty(l))
 			return last;
-		if (now - last >= l->poll_ns) {
+		if (!vio_poll_more(&l->poll, now - last)) {
 			l->worked_ns = 0;
 			*idle = true;
 			return last;
@@ -336,23 +335,6 @@ static uint64_t poll_busily(struct loop *l, bool *idle)
 		if (now - start >= POLL_SLICE_NS)
 			return last;
 	}
-}
-
-/*
- * After @idle_ns without work: a wake-up that came within the limit would
- * have been found by polling longer, one that came late was not worth it.
- */
-static void poll_adapt(struct loop *l, uint64_t idle_ns)
-{
-	if (idle_ns > l->poll_max_ns) {
-		l->poll_ns /= 2;
-		if (l->poll_ns < POLL_BASE_NS)
-			l->poll_ns = 0;
-		return;
-	}
-	l->poll_ns = l->poll_ns ? l->poll_ns * 2 : POLL_BASE_NS;
-	if (l->poll_ns > l->poll_max_ns)
-		l->poll_ns = l->poll_max_ns;
 }
 
 /* One round with pollers: poll, then sleep if all agree. */
@@ -373,7 +355,7 @@ static int round_polled(struct loop *l)
 	pollers_wake(l);
 	now = clock_ns();
 	l->slept_ns += now - idle_from;
-	poll_adapt(l, now - idle_from);
+	vio_poll_woken(&l->poll, now - idle_from);
 	return rc;
 }
 

@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/epoll.h>
+#include <vireo/poll.h>
 
 #define LOOP_EVENTS 64
 #define LOOP_POLL_DEFAULT_NS 32000u
@@ -86,8 +87,7 @@ struct loop {
 	struct loop_call *posted;
 	struct loop_call **posted_tail;
 
-	uint64_t poll_max_ns;		/* 0: never poll */
-	uint64_t poll_ns;		/* how long to poll now; adapts */
+	struct vio_poll poll;		/* in nanoseconds */
 	uint64_t worked_ns;		/* a window under way: last work */
 	uint64_t slept_ns;		/* time in epoll with pollers, total */
 

@@ -302,7 +302,7 @@ TEST("a window of polling that is longer than a slice ends", "")
 	CHECK_EQ(loop_init(&l), 0);
 	loop_poll_limit(&l, NS_PER_MS);
 	/* As after wake-ups that came soon. */
-	l.poll_ns = NS_PER_MS;
+	l.poll.window = NS_PER_MS;
 	idler.give_up = clock_ns() + 2 * NS_PER_S;
 	loop_poller_add(&l, &p);
 	CHECK_EQ(loop_run(&l), 0);
