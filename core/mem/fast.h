@@ -31,13 +31,13 @@ VIO_INLINE struct vio_view vio_view_of(const struct vio_mem *mem,
 	return v;
 }
 
-/* NULL where it takes more than a look at the view. @len is not 0. */
+/* NULL where it takes more than a look at the view, and for a @len of 0. */
 VIO_INLINE void *vio_view_at(const struct vio_view *v, uint64_t addr,
 			     uint64_t len)
 {
 	uint64_t off = addr - v->addr;
 
-	if (vio_unlikely(off >= v->size || len > v->size - off))
+	if (vio_unlikely(off >= v->size || len - 1 >= v->size - off))
 		return NULL;
 	return v->host + off;
 }

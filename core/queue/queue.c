@@ -162,7 +162,7 @@ int vio_queue_start(struct vio_queue *q, struct vio_mem *mem,
 	/* Only now, and as many as the ring has: what is never used need
 	 * never be memory. */
 	for (unsigned i = 0; i < q->size; i++) {
-		vio_ring_slot(q, i)->state = VIO_REQ_FREE;
+		vio_ring_slot_init(q, (uint16_t)i);
 		q->free[i] = i;
 	}
 	memset(q->id_busy, 0, q->size);
@@ -283,7 +283,7 @@ static struct vio_req *replay(struct vio_queue *q)
 
 	req = q->ring->replay(q, t->replay[t->nr_replay - q->replay_left]);
 	if (req) {
-		req->replayed = true;
+		req->state = VIO_REQ_REPLAYED;
 		q->replay_left--;
 	}
 	return req;
@@ -295,9 +295,8 @@ static unsigned pop_replay(struct vio_queue *q, struct vio_req **req)
 	*req = replay(q);
 	if (!*req)
 		return 0;
-	(*req)->state = VIO_REQ_POPPED;
 	if (q->in_order)
-		vio_ring_order(q, 0, *req);
+		vio_ring_order(q, req, 1);
 	vio_ring_popped(q, 1);
 	return 1;
 }
@@ -333,12 +332,12 @@ static void forget(struct vio_queue *q, struct vio_req *req)
 {
 	if (q->ring->forget)
 		q->ring->forget(q, req);
-	vio_ring_forget(q, req);
+	vio_ring_forgotten(q, 1, vio_ring_forget(q, req));
 }
 
 void vio_queue_unpop(struct vio_queue *q, struct vio_req *req)
 {
-	if (vio_unlikely(req->replayed))
+	if (vio_unlikely(req->state == VIO_REQ_REPLAYED))
 		q->replay_left++;
 	else
 		q->ring->unpop(q, req);
@@ -373,7 +372,7 @@ static void drop(struct vio_queue *q, struct vio_req *req)
 		return;
 	}
 	req->state = VIO_REQ_DONE;
-	while ((req = vio_ring_next_in_order(q)))
+	while ((req = vio_ring_next_in_order(q, 0)))
 		forget(q, req);
 }
 

@@ -50,9 +50,16 @@ static uint16_t avail_bits(const struct vio_vq *vq, uint16_t pos)
 					    PVIRTQ_DESC_F_USED;
 }
 
+/* -- what every buffer takes: see variant.h ------------------------------- */
+
+static unsigned variant_of(const struct vio_vq *vq)
+{
+	return vq->in_order ? VIO_V_IN_ORDER : 0;
+}
+
 /* All of a descriptor but its flags. */
-static void put_desc(struct pvirtq_desc *d, uint64_t addr, size_t len,
-		     uint16_t id)
+VIO_INLINE void put_desc(struct pvirtq_desc *d, uint64_t addr, size_t len,
+			 uint16_t id)
 {
 	d->addr = vio_to_le64(addr);
 	d->len = vio_to_le32((uint32_t)len);
@@ -64,7 +71,7 @@ static void put_desc(struct pvirtq_desc *d, uint64_t addr, size_t len,
  * its flags wait for the publication, all others are written outright.
  * packed.driver.scatter-gather-support.6 follows from that.
  */
-static void put_flags(struct vio_vq *vq, uint16_t pos, uint16_t flags)
+VIO_INLINE void put_flags(struct vio_vq *vq, uint16_t pos, uint16_t flags)
 {
 	flags |= avail_bits(vq, pos);
 	if (pos == vq->avail_shown)
@@ -77,94 +84,137 @@ static void put_flags(struct vio_vq *vq, uint16_t pos, uint16_t flags)
  * A list's first flags, where it is not the first of a batch, are written
  * last: the ring may be shown up to here at any time.
  */
-static int add_direct(struct vio_vq *vq, const struct vio_seg *seg,
-		      unsigned nr_read, unsigned nr, uint16_t id)
+static void add_direct(struct vio_vq *vq, const struct vio_buf *b, unsigned nr,
+		       uint16_t id)
 {
-	uint64_t addr;
+	uint64_t addr = 0;
 
 	for (unsigned i = nr; i-- > 0;) {
 		uint16_t pos = pvirtq_add(vq->avail_next, (uint16_t)i,
 					  vq->size);
-		uint16_t flags = i >= nr_read ? PVIRTQ_DESC_F_WRITE : 0;
+		uint16_t flags = i >= b->nr_read ? PVIRTQ_DESC_F_WRITE : 0;
 
-		if (!vio_vq_to_guest(&vq->buffers, seg[i].base, seg[i].len,
-				     &addr))
-			return VIO_E_RANGE;
+		vio_vq_to_guest(&vq->buffers, b->seg[i].base, b->seg[i].len,
+				&addr);
 		if (i + 1 < nr)
 			flags |= PVIRTQ_DESC_F_NEXT;
-		put_desc(entry(vq, pos), addr, seg[i].len, id);
+		put_desc(entry(vq, pos), addr, b->seg[i].len, id);
 		put_flags(vq, pos, flags);
 	}
-	return VIO_OK;
 }
 
-static int add_indirect(struct vio_vq *vq, const struct vio_seg *seg,
-			unsigned nr_read, unsigned nr, uint16_t id)
+static bool add_indirect(struct vio_vq *vq, const struct vio_buf *b,
+			 unsigned nr, uint16_t id)
 {
 	struct pvirtq_desc *table = (struct pvirtq_desc *)vq->table +
 				    (size_t)id * vq->indirect_max;
 	size_t len = nr * sizeof(*table);
-	uint64_t addr;
+	uint64_t addr = 0;
 
 	for (unsigned i = 0; i < nr; i++) {
-		if (!vio_vq_to_guest(&vq->buffers, seg[i].base, seg[i].len,
-				     &addr))
-			return VIO_E_RANGE;
-		put_desc(&table[i], addr, seg[i].len, 0);
+		vio_vq_to_guest(&vq->buffers, b->seg[i].base, b->seg[i].len,
+				&addr);
+		put_desc(&table[i], addr, b->seg[i].len, 0);
 		/* packed.driver.indirect-descriptors.2: WRITE alone */
 		vio_put16(&table[i].flags,
-			  i >= nr_read ? PVIRTQ_DESC_F_WRITE : 0);
+			  i >= b->nr_read ? PVIRTQ_DESC_F_WRITE : 0);
 	}
 	if (!vio_vq_to_guest(&vq->window, table, len, &addr))
-		return VIO_E_RANGE;
+		return false;
 	put_desc(entry(vq, vq->avail_next), addr, len, id);
 	put_flags(vq, vq->avail_next, PVIRTQ_DESC_F_INDIRECT);
-	return VIO_OK;
+	return true;
 }
 
-static bool segs_in_window(const struct vio_vq *vq, const struct vio_seg *seg,
-			   unsigned nr)
+static bool in_window(const struct vio_vq *vq, const struct vio_buf *b,
+		      unsigned nr)
 {
 	uint64_t addr;
 
 	for (unsigned i = 0; i < nr; i++)
-		if (!vio_vq_to_guest(&vq->buffers, seg[i].base, seg[i].len,
-				     &addr))
+		if (vio_unlikely(!vio_vq_to_guest(&vq->buffers, b->seg[i].base,
+						  b->seg[i].len, &addr)))
 			return false;
 	return true;
 }
 
-static int packed_add(struct vio_vq *vq, const struct vio_seg *seg,
-		      unsigned nr_read, unsigned nr, unsigned entries,
-		      void *token, uint32_t room)
+/* Buffer free_head, the @n-th of a batch, is in the ring. */
+VIO_INLINE void offer(struct vio_vq *vq, const struct vio_buf *b,
+		      unsigned entries, uint32_t room, unsigned n, unsigned v)
 {
 	uint16_t id = vq->free_head;
 	struct vio_vq_slot *slot = &vq->slot[id];
-	int err;
 
-	/* Flags written outright cannot be taken back: check first. */
-	if (!segs_in_window(vq, seg, nr))
-		return VIO_E_RANGE;
-	if (entries == nr)
-		err = add_direct(vq, seg, nr_read, nr, id);
-	else
-		err = add_indirect(vq, seg, nr_read, nr, id);
-	if (err)
-		return err;
 	vq->free_head = slot->next;
-	slot->token = token;
+	slot->token = b->token;
 	slot->room = room;
 	slot->nr = (uint16_t)entries;
-	if (vq->in_order) {	/* the buffers in flight, linked by age */
-		if (!vq->inflight)
+	if (v & VIO_V_IN_ORDER) {	/* in flight, linked by age */
+		if (!vq->inflight && !n)
 			vq->oldest = id;
 		else
 			vq->slot[vq->newest].next = id;
 		vq->newest = id;
 	}
+	vq->nr_free = (uint16_t)(vq->nr_free - entries);
 	vq->avail_next = pvirtq_add(vq->avail_next, (uint16_t)entries,
 				    vq->size);
+}
+
+/* A buffer of any number of segments. */
+VIO_APART int add_list(struct vio_vq *vq, const struct vio_buf *b, unsigned n)
+{
+	struct vio_vq_entry e;
+	int err = vio_vq_check(vq, b, vq->nr_free, &e);
+
+	if (err)
+		return err;
+	/* Flags written outright cannot be taken back: check first. */
+	if (!in_window(vq, b, e.nr))
+		return VIO_E_RANGE;
+	if (e.entries == e.nr)
+		add_direct(vq, b, e.nr, vq->free_head);
+	else if (!add_indirect(vq, b, e.nr, vq->free_head))
+		return VIO_E_RANGE;
+	offer(vq, b, e.entries, e.room, n, variant_of(vq));
 	return VIO_OK;
+}
+
+VIO_INLINE int add_one(struct vio_vq *vq, const struct vio_buf *b, unsigned n,
+		       unsigned v)
+{
+	const struct vio_seg *s = b->seg;
+	uint64_t addr;
+	int err;
+
+	if (vio_unlikely(!vio_vq_is_single(b)))
+		return add_list(vq, b, n);
+	err = vio_vq_check_single(vq, b, s);
+	if (vio_unlikely(err))
+		return err;
+	if (vio_unlikely(!vio_vq_to_guest(&vq->buffers, s->base, s->len,
+					  &addr)))
+		return VIO_E_RANGE;
+	put_desc(entry(vq, vq->avail_next), addr, s->len, vq->free_head);
+	put_flags(vq, vq->avail_next, b->nr_write ? PVIRTQ_DESC_F_WRITE : 0);
+	offer(vq, b, 1, b->nr_write ? (uint32_t)s->len : 0, n, v);
+	return VIO_OK;
+}
+
+VIO_INLINE unsigned add(struct vio_vq *vq, const struct vio_buf *buf,
+			unsigned nr, int *err, unsigned v)
+{
+	unsigned n = 0;
+
+	*err = VIO_OK;
+	while (n < nr) {
+		*err = add_one(vq, &buf[n], n, v);
+		if (vio_unlikely(*err))
+			break;
+		n++;
+	}
+	vq->inflight = (uint16_t)(vq->inflight + n);
+	return n;
 }
 
 /* Does the device want to hear of entries from @old on to avail_shown? */
@@ -219,25 +269,28 @@ static bool packed_pending(struct vio_vq *vq)
 	return vq->in_batch || look(vq, &flags);
 }
 
-static void *take(struct vio_vq *vq, uint16_t id, uint32_t len, uint32_t *out)
+VIO_INLINE struct vio_used take(struct vio_vq *vq, uint16_t id, uint32_t len)
 {
 	struct vio_vq_slot *slot = &vq->slot[id];
 
 	vq->used_next = pvirtq_add(vq->used_next, slot->nr, vq->size);
+	vq->nr_free = (uint16_t)(vq->nr_free + slot->nr);
 	vq->oldest = slot->next;
 	slot->next = vq->free_head;
 	vq->free_head = id;
-	return vio_vq_take(vq, slot, len, out);
+	return vio_vq_take(vq, slot, len);
 }
 
-/* The next used descriptor, copied; false if it names no buffer of ours. */
-static bool read_used(struct vio_vq *vq, uint16_t *id, uint32_t *len)
+enum found { NONE, FOUND, WRONG };
+
+/* The next used descriptor, copied. WRONG: it names no buffer of ours. */
+VIO_INLINE enum found read_used(struct vio_vq *vq, uint16_t *id, uint32_t *len)
 {
 	struct pvirtq_desc d;
 	uint16_t flags;
 
 	if (!look(vq, &flags))
-		return false;
+		return NONE;
 	vio_copy_in(&d, entry(vq, vq->used_next),
 		    offsetof(struct pvirtq_desc, flags));
 	*id = vio_from_le16(d.id);
@@ -246,38 +299,62 @@ static bool read_used(struct vio_vq *vq, uint16_t *id, uint32_t *len)
 	 * WRITE in a used descriptor. It is clamped to what was offered.
 	 */
 	*len = vio_from_le32(d.len);
-	return *id < vq->size && vq->slot[*id].nr;
+	return *id < vq->size && vq->slot[*id].nr ? FOUND : WRONG;
 }
 
 /*
  * In order, one descriptor may end a batch: its id is the batch's last, and
  * those before it are taken as used completely (2.8.9).
  */
-static void *get_in_order(struct vio_vq *vq, uint32_t *len)
+VIO_INLINE enum found next_in_order(struct vio_vq *vq, uint16_t *id,
+				    uint32_t *len)
 {
-	uint16_t id = vq->oldest;
+	enum found f = FOUND;
 	bool last;
 
-	if (!vq->in_batch) {
-		if (!read_used(vq, &vq->batch_last, &vq->batch_len))
-			return vio_vq_broken(vq);
-		vq->in_batch = true;
-	}
-	last = id == vq->batch_last;
+	if (!vq->in_batch)
+		f = read_used(vq, &vq->batch_last, &vq->batch_len);
+	if (f != FOUND)
+		return f;
+	*id = vq->oldest;
+	last = *id == vq->batch_last;
 	/* The id is one in use, so it comes before the last in flight. */
 	vq->in_batch = !last;
-	return take(vq, id, last ? vq->batch_len : vq->slot[id].room, len);
+	*len = last ? vq->batch_len : vq->slot[*id].room;
+	return FOUND;
 }
 
-static void *packed_get(struct vio_vq *vq, uint32_t *len)
+VIO_INLINE unsigned get(struct vio_vq *vq, struct vio_used *used, unsigned max,
+			unsigned v)
 {
-	uint16_t id;
+	unsigned n;
 
-	if (vq->in_order)
-		return get_in_order(vq, len);
-	if (vio_unlikely(!read_used(vq, &id, len)))
-		return vio_vq_broken(vq);
-	return take(vq, id, *len, len);
+	for (n = 0; n < max; n++) {
+		uint16_t id;
+		uint32_t len;
+		enum found f = v & VIO_V_IN_ORDER ?
+			       next_in_order(vq, &id, &len) :
+			       read_used(vq, &id, &len);
+
+		if (vio_unlikely(f == WRONG))
+			vio_vq_broken(vq);
+		if (f != FOUND)
+			break;
+		used[n] = take(vq, id, len);
+	}
+	vq->inflight = (uint16_t)(vq->inflight - n);
+	return n;
+}
+
+VIO_VQ_VARIANT(plain, 0)
+VIO_VQ_VARIANT(in_order, VIO_V_IN_ORDER)
+#ifdef VIO_SMALL
+VIO_VQ_VARIANT(general, variant_of(vq))
+#endif
+
+static const struct vio_vq_hot *packed_hot(const struct vio_vq *vq)
+{
+	return variant_of(vq) ? VIO_SPECIAL(in_order) : VIO_SPECIAL(plain);
 }
 
 static void packed_quiet(struct vio_vq *vq)
@@ -301,9 +378,8 @@ static void packed_listen(struct vio_vq *vq)
 const struct vio_vq_ops vio_vq_packed = {
 	.layout = packed_layout,
 	.reset = packed_reset,
-	.add = packed_add,
+	.hot = packed_hot,
 	.publish = packed_publish,
-	.get = packed_get,
 	.pending = packed_pending,
 	.quiet = packed_quiet,
 	.listen = packed_listen,

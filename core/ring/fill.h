@@ -34,6 +34,21 @@ VIO_INLINE void vio_fill_end(struct vio_req *req, const struct vio_fill *f)
 	req->nr_write = (uint16_t)f->nr_write;
 }
 
+/* A request of one buffer in one piece, which most are. */
+VIO_INLINE void vio_fill_single(struct vio_req *req, void *p, uint32_t len,
+				bool writable)
+{
+	struct vio_seg *seg = (struct vio_seg *)(void *)(req + 1);
+
+	seg->base = p;
+	seg->len = len;
+	req->seg = seg;
+	req->read_len = writable ? 0 : len;
+	req->write_len = writable ? len : 0;
+	req->nr_read = !writable;
+	req->nr_write = writable;
+}
+
 /* Everything but one buffer in one piece; the view may be another after. */
 VIO_INLINE bool vio_fill_slow(struct vio_queue *q, struct vio_req *req,
 			      struct vio_fill *f, struct vio_view *view,
@@ -61,7 +76,7 @@ VIO_INLINE bool vio_fill_add(struct vio_queue *q, struct vio_req *req,
 	unsigned nr = f->nr_read + f->nr_write;
 	void *p = vio_view_at(view, addr, len);
 
-	if (vio_unlikely(!p || !len || nr >= VIO_REQ_INLINE - VIO_REQ_SPARE))
+	if (vio_unlikely(!p || nr >= VIO_REQ_INLINE - VIO_REQ_SPARE))
 		return vio_fill_slow(q, req, f, view, addr, len, writable);
 	if (writable) {
 		if (vio_unlikely(len > UINT32_MAX - f->write_len))

@@ -119,7 +119,7 @@ unsigned vio_queue_flights(const struct vio_queue *q, struct vio_flight *list,
 			.slot = req->slot,
 			.since_ms = req->since_ms,
 			.done = req->state == VIO_REQ_DONE,
-			.replayed = req->replayed,
+			.replayed = req->state == VIO_REQ_REPLAYED,
 		};
 	}
 	return n;

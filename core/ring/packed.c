@@ -115,7 +115,7 @@ static bool packed_pending(struct vio_queue *q)
 	return look(q, &flags);
 }
 
-static bool fault(struct vio_req *req, const char *text, uint64_t value)
+VIO_APART bool fault(struct vio_req *req, const char *text, uint64_t value)
 {
 	VIO_RING_BREAK(req->queue, text,
 		       { "offset", pvirtq_off(req->queue->avail_next,
@@ -124,14 +124,12 @@ static bool fault(struct vio_req *req, const char *text, uint64_t value)
 	return false;
 }
 
-/* -- variants: see split.c ------------------------------------------------ */
-
-#define IN_ORDER	1u
-#define TRACK		2u	/* a record of requests in flight */
+/* -- what every request takes: see variant.h ------------------------------ */
 
 static unsigned variant_of(const struct vio_queue *q)
 {
-	return (q->in_order ? IN_ORDER : 0) | (q->track ? TRACK : 0);
+	return (q->in_order ? VIO_V_IN_ORDER : 0) |
+	       (q->track ? VIO_V_TRACK : 0);
 }
 
 /* -- lists --------------------------------------------------------------- */
@@ -150,7 +148,7 @@ VIO_INLINE bool add(struct vio_req *req, struct vio_fill *fill,
  * packed.driver.indirect-descriptors: the entries of an indirect table stand
  * one after the other; WRITE is their only flag.
  */
-static bool walk_indirect(struct vio_req *req, struct vio_view *view,
+VIO_APART bool walk_indirect(struct vio_req *req, struct vio_view *view,
 			  const struct pvirtq_desc *d)
 {
 	struct vio_fill fill = vio_fill_begin(req);
@@ -189,50 +187,56 @@ static bool walk_indirect(struct vio_req *req, struct vio_view *view,
 	return true;
 }
 
+/* A private copy of all but the flags, which are loaded before. */
+VIO_INLINE void fetch(const struct vio_queue *q, uint16_t off,
+		      struct pvirtq_desc *d)
+{
+	vio_copy_in(d, &ring(q)[off], offsetof(struct pvirtq_desc, flags));
+}
+
 /*
- * The list that begins at the next position; @flags are those of its first
- * descriptor. @nr: out, entries of the ring; @id: out, from the last of them.
+ * The list that begins at the next position with @d, copied, and @flags.
+ * @nr: out, entries of the ring; @id: out, from the last of them.
  */
-VIO_INLINE bool walk_list(struct vio_req *req, struct vio_view *view,
-			  uint16_t flags, unsigned *nr, uint16_t *id,
-			  unsigned v)
+VIO_APART bool walk_list(struct vio_req *req, struct vio_view *view,
+		      uint16_t flags, struct pvirtq_desc *d, uint16_t *nr,
+		      uint16_t *id)
 {
 	struct vio_fill fill = vio_fill_begin(req);
 	struct vio_queue *q = req->queue;
 	uint16_t off = pvirtq_off(q->avail_next, q->size);
 	unsigned room = q->size - q->outstanding;
-	struct pvirtq_desc d;
 
-	if (v & TRACK)
+	if (q->track)
 		vio_track_packed_list(q->track);
 	for (*nr = 1;; ++*nr) {
-		const struct pvirtq_desc *at = &ring(q)[off];
-
 		/* Bounds the loop: the ring is not longer than its size. */
 		if (vio_unlikely(*nr > room))
 			return fault(req, "more descriptors than the ring "
 				     "has free", *nr);
-		if (*nr > 1)
-			flags = vio_get16(&at->flags);
-		/* All but the flags, which were loaded before. */
-		vio_copy_in(&d, at, offsetof(struct pvirtq_desc, flags));
-		*id = vio_from_le16(d.id);
-		if (v & TRACK)
-			vio_track_packed_desc(q->track, &d, flags);
+		if (*nr > 1) {
+			flags = vio_get16(&ring(q)[off].flags);
+			fetch(q, off, d);
+		}
+		if (q->track)
+			vio_track_packed_desc(q->track, d, flags);
 		if (vio_unlikely(flags & PVIRTQ_DESC_F_INDIRECT)) {
 			/* A list is all direct, or one indirect table. */
 			if (*nr > 1 || (flags & PVIRTQ_DESC_F_NEXT))
 				return fault(req, "indirect descriptor in a "
 					     "list", flags);
-			return walk_indirect(req, view, &d);
+			break;
 		}
-		if (vio_unlikely(!add(req, &fill, view, &d, flags)))
+		if (vio_unlikely(!add(req, &fill, view, d, flags)))
 			return false;
 		if (!(flags & PVIRTQ_DESC_F_NEXT))
 			break;
 		if (vio_unlikely(++off == q->size))
 			off = 0;
 	}
+	*id = vio_from_le16(d->id);
+	if (flags & PVIRTQ_DESC_F_INDIRECT)
+		return walk_indirect(req, view, d);
 	vio_fill_end(req, &fill);
 	return true;
 }
@@ -248,7 +252,7 @@ VIO_INLINE struct vio_req *new_req(struct vio_queue *q)
 				      { "in flight", q->inflight },
 				      { "size", q->size });
 	req = vio_ring_slot(q, q->free[q->nr_free - 1]);
-	vio_ring_req_begin(q, req, q->free[q->nr_free - 1]);
+	vio_ring_req_begin(q, req);
 	return req;
 }
 
@@ -272,20 +276,32 @@ VIO_INLINE struct vio_req *take(struct vio_queue *q, struct vio_req *req,
 VIO_INLINE struct vio_req *pop_one(struct vio_queue *q, struct vio_view *view,
 				   unsigned v)
 {
+	uint16_t flags, id, nr = 1;
+	struct pvirtq_desc d;
 	struct vio_req *req;
-	uint16_t flags, id;
-	unsigned nr;
+	void *p;
 
 	if (!look(q, &flags))
 		return NULL;
 	req = new_req(q);
-	if (vio_unlikely(!req ||
-			 !walk_list(req, view, flags, &nr, &id, v) ||
-			 !take(q, req, nr, id)))
+	if (vio_unlikely(!req))
+		return NULL;
+	fetch(q, pvirtq_off(q->avail_next, q->size), &d);
+	p = vio_view_at(view, vio_from_le64(d.addr), vio_from_le32(d.len));
+	if (vio_likely(p && !(v & VIO_V_TRACK) && q->outstanding < q->size &&
+		       !(flags & (PVIRTQ_DESC_F_NEXT |
+				  PVIRTQ_DESC_F_INDIRECT)))) {
+		vio_fill_single(req, p, vio_from_le32(d.len),
+				flags & PVIRTQ_DESC_F_WRITE);
+		id = vio_from_le16(d.id);
+	} else if (!walk_list(req, view, flags, &d, &nr, &id)) {
+		return NULL;
+	}
+	if (vio_unlikely(!take(q, req, nr, id)))
 		return NULL;
 	q->outstanding = (uint16_t)(q->outstanding + nr);
-	q->avail_next = pvirtq_add(q->avail_next, (uint16_t)nr, q->size);
-	if (v & TRACK)
+	q->avail_next = pvirtq_add(q->avail_next, nr, q->size);
+	if (v & VIO_V_TRACK)
 		vio_track_packed_pop(q->track, req->slot);
 	return req;
 }
@@ -305,9 +321,9 @@ VIO_INLINE unsigned pop(struct vio_queue *q, struct vio_req **req,
 		req[n] = pop_one(q, &view, v);
 		if (!req[n])
 			break;
-		if (v & IN_ORDER)
-			vio_ring_order(q, n, req[n]);
 	}
+	if (v & VIO_V_IN_ORDER)
+		vio_ring_order(q, req, n);
 	vio_ring_popped(q, n);
 	return n;
 }
@@ -404,38 +420,44 @@ VIO_INLINE void push(struct vio_queue *q, struct vio_req *req, unsigned v)
 	wrote(q, d, sizeof(*d));
 	q->used_next = pvirtq_add(q->used_next, req->nr_desc, q->size);
 	q->outstanding -= req->nr_desc;
-	if (v & TRACK)
+	if (v & VIO_V_TRACK)
 		vio_track_push(q->track, q->track->entry[req->slot]);
 	packed_forget(q, req);
-	vio_ring_forget(q, req);
 }
 
 VIO_INLINE void done(struct vio_queue *q, struct vio_req *const *req,
 		     unsigned n, unsigned v)
 {
+	unsigned current = 0, i;
 	struct vio_req *r;
 
-	for (unsigned i = 0; i < n && !(v & IN_ORDER); i++)
-		push(q, req[i], v);
-	if (!(v & IN_ORDER))
-		return;
-	for (unsigned i = 0; i < n; i++)
-		req[i]->state = VIO_REQ_DONE;
-	while ((r = vio_ring_next_in_order(q)))
-		push(q, r, v);
+	if (v & VIO_V_IN_ORDER) {
+		for (i = 0; i < n; i++)
+			req[i]->state = VIO_REQ_DONE;
+		for (i = 0; (r = vio_ring_next_in_order(q, i)); i++) {
+			push(q, r, v);
+			current += vio_ring_forget(q, r);
+		}
+	} else {
+		for (i = 0; i < n; i++) {
+			push(q, req[i], v);
+			current += vio_ring_forget(q, req[i]);
+		}
+	}
+	vio_ring_forgotten(q, i, current);
 }
 
 VIO_RING_VARIANT(plain, 0)
-VIO_RING_VARIANT(in_order, IN_ORDER)
+VIO_RING_VARIANT(in_order, VIO_V_IN_ORDER)
 VIO_RING_VARIANT(general, variant_of(q))
 
 static const struct vio_ring_hot *packed_hot(const struct vio_queue *q)
 {
 	switch (variant_of(q)) {
 	case 0:
-		return VIO_RING_SPECIAL(plain);
-	case IN_ORDER:
-		return VIO_RING_SPECIAL(in_order);
+		return VIO_SPECIAL(plain);
+	case VIO_V_IN_ORDER:
+		return VIO_SPECIAL(in_order);
 	default:
 		return &hot_general;
 	}

@@ -8,10 +8,12 @@
 #define CORE_RING_RING_H
 
 #include <vireo/ring.h>
+#include "core/ring/variant.h"
 
 enum vio_req_state {
 	VIO_REQ_FREE,
 	VIO_REQ_POPPED,
+	VIO_REQ_REPLAYED,	/* popped; a dead device had taken it */
 	VIO_REQ_DONE,	/* in order: finished, but an older one is not */
 };
 
@@ -98,13 +100,6 @@ struct vio_ring_ops {
 
 extern const struct vio_ring_ops vio_ring_split, vio_ring_packed;
 
-/* A build for size has the general variant alone (doc/porting.md). */
-#ifdef VIO_SMALL
-#define VIO_RING_SPECIAL(name)	(&hot_general)
-#else
-#define VIO_RING_SPECIAL(name)	(&hot_##name)
-#endif
-
 /* A build may leave a layout out (doc/porting.md); it is NULL then. */
 static inline const struct vio_ring_ops *vio_ring_layout(bool packed)
 {
@@ -169,18 +164,25 @@ void vio_ring_log(const struct vio_queue *q, const void *p, size_t len);
 bool vio_ring_copy_in(struct vio_queue *q, vio_addr addr, void *dst,
 		      size_t len);
 
-/* Start filling the request of slot @slot; then add descriptors. */
-VIO_INLINE void vio_ring_req_begin(struct vio_queue *q, struct vio_req *req,
-				   uint16_t slot)
+/* What stays the same in a slot while the ring runs. */
+static inline void vio_ring_slot_init(struct vio_queue *q, uint16_t slot)
 {
+	struct vio_req *req = vio_ring_slot(q, slot);
+
 	req->queue = q;
-	req->written = 0;
 	req->slot = slot;
 	req->head = slot;
 	req->nr_desc = 1;
+	req->state = VIO_REQ_FREE;
+}
+
+/* Start filling a request; then add descriptors. */
+VIO_INLINE void vio_ring_req_begin(const struct vio_queue *q,
+				   struct vio_req *req)
+{
+	req->written = 0;
 	req->map = q->map;
 	req->since_ms = q->now_ms;
-	req->replayed = false;
 }
 
 /*
@@ -200,19 +202,28 @@ static inline uint16_t vio_ring_order_at(const struct vio_queue *q, unsigned n)
 	return (uint16_t)(i < q->size ? i : i - q->size);
 }
 
-/* In order: @req is the one @i behind those that are in flight. */
-VIO_INLINE void vio_ring_order(struct vio_queue *q, unsigned i,
-			       const struct vio_req *req)
+/* In order: @n requests more are in flight behind those that are. */
+VIO_INLINE void vio_ring_order(struct vio_queue *q, struct vio_req *const *req,
+			       unsigned n)
 {
-	q->order[vio_ring_order_at(q, q->inflight + i)] = req->slot;
+	uint16_t at = vio_ring_order_at(q, q->inflight);
+
+	for (unsigned i = 0; i < n; i++) {
+		q->order[at] = req[i]->slot;
+		at = (uint16_t)(at + 1 < q->size ? at + 1 : 0);
+	}
 }
 
-/* In order: the oldest in flight, if it is finished; the next one's turn. */
-VIO_INLINE struct vio_req *vio_ring_next_in_order(struct vio_queue *q)
+/*
+ * In order: the oldest in flight, if it is finished; the next one's turn. @n
+ * were taken so and are not yet counted.
+ */
+VIO_INLINE struct vio_req *vio_ring_next_in_order(struct vio_queue *q,
+						  unsigned n)
 {
 	struct vio_req *req;
 
-	if (!q->inflight)
+	if (n == q->inflight)
 		return NULL;
 	req = vio_ring_slot(q, q->order[q->order_out]);
 	if (req->state != VIO_REQ_DONE)
@@ -230,13 +241,27 @@ VIO_INLINE void vio_ring_popped(struct vio_queue *q, unsigned n)
 
 void vio_ring_drop_map(struct vio_queue *q, unsigned i);
 
-/* The request leaves the queue's books; its slot may be taken again. */
-VIO_INLINE void vio_ring_forget(struct vio_queue *q, struct vio_req *req)
+/*
+ * A request leaves the queue's books; its slot may be taken again. Returns
+ * whether it was popped with the map that is current: the caller counts these,
+ * for vio_ring_forgotten().
+ */
+VIO_INLINE bool vio_ring_forget(struct vio_queue *q, struct vio_req *req)
 {
 	req->state = VIO_REQ_FREE;
-	q->inflight--;
-	if (--q->maps[req->map].busy == 0 && vio_unlikely(req->map != q->map))
+	if (vio_likely(req->map == q->map))
+		return true;
+	if (--q->maps[req->map].busy == 0)
 		vio_ring_drop_map(q, req->map);
+	return false;
+}
+
+/* @n requests left the books, @current of them of the current map. */
+VIO_INLINE void vio_ring_forgotten(struct vio_queue *q, unsigned n,
+				   unsigned current)
+{
+	q->inflight = (uint16_t)(q->inflight - n);
+	q->maps[q->map].busy = (uint16_t)(q->maps[q->map].busy - current);
 }
 
 /* The driver broke a rule. The one place where a queue breaks. NULL. */

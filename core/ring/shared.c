@@ -181,24 +181,42 @@ static void shared_reset(struct vio_vq *vq)
 	vq->hooked.ring->reset(vq);
 }
 
-static int shared_add(struct vio_vq *vq, const struct vio_seg *seg,
-		      unsigned nr_read, unsigned nr, unsigned entries,
-		      void *token, uint32_t room)
+static int add_one(struct vio_vq *vq, const struct vio_buf *buf)
 {
 	struct vio_vq_hooked *h = &vq->hooked;
 	/* The layouts give the next buffer this number. */
 	struct vio_vq_buffer *b = &h->buffer[vq->free_head];
-	int err = VIO_OK;
+	const struct vio_buf mine = { h->seg, b, buf->nr_read, buf->nr_write };
+	struct vio_vq_entry e;
+	int err = vio_vq_check(vq, buf, vq->nr_free, &e);
 
-	for (unsigned i = 0; i < nr && !err; i++)
-		err = offer(vq, b, &seg[i], i >= nr_read, &h->seg[i]);
+	if (err)
+		return err;
+	for (unsigned i = 0; i < e.nr && !err; i++)
+		err = offer(vq, b, &buf->seg[i], i >= buf->nr_read,
+			    &h->seg[i]);
 	if (!err)
-		err = h->ring->add(vq, h->seg, nr_read, nr, entries, b, room);
+		h->ring->hot(vq)->add(vq, &mine, 1, &err);
 	if (err)
 		release(vq, b, 0);
 	else
-		b->token = token;
+		b->token = buf->token;
 	return err;
+}
+
+static unsigned shared_add(struct vio_vq *vq, const struct vio_buf *buf,
+			   unsigned nr, int *err)
+{
+	unsigned n = 0;
+
+	*err = VIO_OK;
+	while (n < nr) {
+		*err = add_one(vq, &buf[n]);
+		if (*err)
+			break;
+		n++;
+	}
+	return n;
 }
 
 static bool shared_publish(struct vio_vq *vq)
@@ -215,12 +233,24 @@ void *vio_vq_shared_token(struct vio_vq *vq, void *buffer, uint32_t len)
 	return token;
 }
 
-static void *shared_get(struct vio_vq *vq, uint32_t *len)
+static unsigned shared_get(struct vio_vq *vq, struct vio_used *used,
+			   unsigned max)
 {
-	/* Private, and clamped to what was offered: vio_vq_take(). */
-	void *b = vq->hooked.ring->get(vq, len);
+	unsigned n = vq->hooked.ring->hot(vq)->get(vq, used, max);
 
-	return b ? vio_vq_shared_token(vq, b, *len) : NULL;
+	/* Lengths are clamped to what was offered: vio_vq_take(). */
+	for (unsigned i = 0; i < n; i++)
+		used[i].token = vio_vq_shared_token(vq, used[i].token,
+						    used[i].len);
+	return n;
+}
+
+static const struct vio_vq_hot *shared_hot(const struct vio_vq *vq)
+{
+	static const struct vio_vq_hot hot = { shared_add, shared_get };
+
+	(void)vq;
+	return &hot;
 }
 
 static bool shared_pending(struct vio_vq *vq)
@@ -241,9 +271,8 @@ static void shared_listen(struct vio_vq *vq)
 const struct vio_vq_ops vio_vq_shared = {
 	.layout = shared_layout,
 	.reset = shared_reset,
-	.add = shared_add,
+	.hot = shared_hot,
 	.publish = shared_publish,
-	.get = shared_get,
 	.pending = shared_pending,
 	.quiet = shared_quiet,
 	.listen = shared_listen,

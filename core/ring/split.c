@@ -139,31 +139,12 @@ static bool split_pending(struct vio_queue *q)
 	return q->avail_next != q->avail_seen || refresh(q);
 }
 
-/* -- variants ------------------------------------------------------------ */
-
-/*
- * What a request takes is written once, in bodies that the compiler makes
- * several functions of: @v says what is known beforehand. A queue picks its
- * own when it starts; the general one asks at run time.
- */
-#define IN_ORDER	1u
-#define TRACK		2u	/* a record of requests in flight */
-#define BIG		4u	/* a ring in big-endian order */
+/* -- what every request takes: see variant.h ------------------------------ */
 
 static unsigned variant_of(const struct vio_queue *q)
 {
-	return (q->in_order ? IN_ORDER : 0) | (q->track ? TRACK : 0) |
-	       (q->big_endian ? BIG : 0);
-}
-
-VIO_INLINE uint16_t turn16(unsigned v, uint16_t x)
-{
-	return v & BIG ? __builtin_bswap16(x) : x;
-}
-
-VIO_INLINE uint32_t turn32(unsigned v, uint32_t x)
-{
-	return v & BIG ? __builtin_bswap32(x) : x;
+	return (q->in_order ? VIO_V_IN_ORDER : 0) |
+	       (q->track ? VIO_V_TRACK : 0) | (q->big_endian ? VIO_V_BIG : 0);
 }
 
 /* A descriptor's numbers, copied. */
@@ -176,12 +157,11 @@ struct numbers {
 
 VIO_INLINE struct numbers numbers_of(const struct virtq_desc *d, unsigned v)
 {
-	uint64_t addr = vio_from_le64(d->addr);
 	struct numbers n = {
-		.addr = v & BIG ? __builtin_bswap64(addr) : addr,
-		.len = turn32(v, vio_from_le32(d->len)),
-		.flags = turn16(v, vio_from_le16(d->flags)),
-		.next = turn16(v, vio_from_le16(d->next)),
+		.addr = vio_turn64(v, vio_from_le64(d->addr)),
+		.len = vio_turn32(v, vio_from_le32(d->len)),
+		.flags = vio_turn16(v, vio_from_le16(d->flags)),
+		.next = vio_turn16(v, vio_from_le16(d->next)),
 	};
 
 	return n;
@@ -189,7 +169,7 @@ VIO_INLINE struct numbers numbers_of(const struct virtq_desc *d, unsigned v)
 
 /* -- chains -------------------------------------------------------------- */
 
-static bool walk_fault(const struct vio_req *req, const char *text,
+VIO_APART bool walk_fault(const struct vio_req *req, const char *text,
 		       uint64_t value)
 {
 	VIO_RING_BREAK(req->queue, text, { "head", req->head },
@@ -198,7 +178,7 @@ static bool walk_fault(const struct vio_req *req, const char *text,
 }
 
 /* split.driver.indirect-descriptors: what an indirect table must be. */
-static bool indirect_ok(const struct vio_req *req, const struct numbers *d)
+VIO_APART bool indirect_ok(const struct vio_req *req, const struct numbers *d)
 {
 	if (!req->queue->indirect)
 		return walk_fault(req, "indirect descriptor, but "
@@ -257,9 +237,8 @@ VIO_INLINE bool fetch(struct vio_queue *q, const struct table *t, uint32_t i,
  * end in an indirect table (split.device.indirect-descriptors), which may not
  * nest; so @left, set twice at most, bounds the loop.
  */
-VIO_INLINE bool walk_chain(struct vio_queue *q, struct vio_req *req,
-			   struct vio_view *view, struct virtq_desc *d,
-			   unsigned v)
+VIO_INLINE bool walk(struct vio_queue *q, struct vio_req *req,
+		     struct vio_view *view, struct virtq_desc *d, unsigned v)
 {
 	struct table t = { .at = q->desc, .entries = q->size };
 	struct vio_fill fill = vio_fill_begin(req);
@@ -307,9 +286,39 @@ VIO_INLINE bool walk_chain(struct vio_queue *q, struct vio_req *req,
 	return true;
 }
 
+#define CHAINED	(VIRTQ_DESC_F_NEXT | VIRTQ_DESC_F_INDIRECT)
+
+VIO_APART bool walk_little(struct vio_queue *q, struct vio_req *req,
+			struct vio_view *view, struct virtq_desc *d)
+{
+	return walk(q, req, view, d, 0);
+}
+
+VIO_APART bool walk_big(struct vio_queue *q, struct vio_req *req,
+		     struct vio_view *view, struct virtq_desc *d)
+{
+	return walk(q, req, view, d, VIO_V_BIG);
+}
+
+/* The request that begins with descriptor @d, copied. False: broken. */
+VIO_INLINE bool fill(struct vio_queue *q, struct vio_req *req,
+		     struct vio_view *view, struct virtq_desc *d, unsigned v)
+{
+	struct numbers n = numbers_of(d, v);
+	void *p = vio_view_at(view, n.addr, n.len);
+
+	vio_ring_req_begin(q, req);
+	if (vio_likely(p && !(n.flags & CHAINED))) {
+		vio_fill_single(req, p, n.len, n.flags & VIRTQ_DESC_F_WRITE);
+		return true;
+	}
+	return v & VIO_V_BIG ? walk_big(q, req, view, d) :
+			       walk_little(q, req, view, d);
+}
+
 /* -- pop ----------------------------------------------------------------- */
 
-/* Heads and first descriptors of a batch, copied. */
+/* Of a batch, copied. */
 struct ahead {
 	uint16_t head[VIO_RING_BATCH];
 	struct virtq_desc desc[VIO_RING_BATCH];
@@ -318,59 +327,74 @@ struct ahead {
 /*
  * What the driver wrote last lies in its processor's cache, and each line of
  * it takes a hundred nanoseconds to come. So all heads of a batch are read,
- * once and into private copies, and the descriptors asked for; then all first
- * descriptors, and what they lead to.
+ * once and into private copies, and the descriptors asked for. A head outside
+ * the table breaks the queue when it is due.
  */
-VIO_INLINE void look_ahead(struct vio_queue *q, struct ahead *a,
-			   const struct vio_view *view, unsigned n, unsigned v)
+VIO_INLINE void look_at_heads(const struct vio_queue *q, struct ahead *a,
+			      unsigned n, unsigned v)
 {
 	const struct virtq_desc *table = q->desc;
 	const vio_le16 *ring = avail_ring(q);
-	uint16_t mask = (uint16_t)(q->size - 1), at = q->avail_next;
-	uint16_t size = q->size;
+	unsigned size = q->size, at = q->avail_next & (size - 1);
 
 	for (unsigned i = 0; i < n; i++) {
-		a->head[i] = turn16(v, vio_get16(&ring[(at + i) & mask]));
-		/* A head outside the table breaks the queue when it is due. */
-		if (vio_likely(a->head[i] < size))
-			vio_prefetch(&table[a->head[i]]);
-	}
-	for (unsigned i = 0; i < n; i++) {
-		const void *there;
+		unsigned head = vio_turn16(v, vio_get16(&ring[at]));
 
-		if (vio_unlikely(a->head[i] >= size))
-			continue;
-		vio_copy_in(&a->desc[i], &table[a->head[i]], sizeof(*table));
-		if (vio_likely(!(turn16(v, vio_from_le16(a->desc[i].flags)) &
-				 VIRTQ_DESC_F_INDIRECT)))
-			continue;
-		there = vio_view_at(view, numbers_of(&a->desc[i], v).addr, 1);
-		if (there)
-			vio_prefetch(there);
+		a->head[i] = (uint16_t)head;
+		at = (at + 1) & (size - 1);
+		vio_prefetch(&table[head]);
 	}
 }
 
-/* The request that begins at @head, whose descriptor is @d; NULL: broken. */
-VIO_INLINE struct vio_req *take(struct vio_queue *q, struct vio_view *view,
-				uint16_t head, struct virtq_desc *d,
-				unsigned v)
+/* And the first descriptors, where these may lead to tables elsewhere. */
+VIO_INLINE void look_at_tables(const struct vio_queue *q, struct ahead *a,
+			       const struct vio_view *view, unsigned n,
+			       unsigned v)
 {
-	struct vio_req *req;
+	const struct virtq_desc *table = q->desc;
 
-	if (vio_unlikely(head >= q->size))
+	for (unsigned i = 0; i < n; i++) {
+		struct numbers d;
+
+		if (vio_unlikely(a->head[i] >= q->size))
+			continue;
+		vio_copy_in(&a->desc[i], &table[a->head[i]], sizeof(*table));
+		d = numbers_of(&a->desc[i], v);
+		if (d.flags & VIRTQ_DESC_F_INDIRECT)
+			vio_prefetch(vio_view_at(view, d.addr, 1));
+	}
+}
+
+VIO_APART struct vio_req *bad_head(struct vio_queue *q, uint16_t head)
+{
+	if (head >= q->size)
 		return VIO_RING_BREAK(q, "available ring names a descriptor "
 				       "outside the table", { "head", head },
 				       { "size", q->size });
+	return VIO_RING_BREAK(q, "a chain was made available again before it "
+			      "was used", { "head", head },
+			      { "in flight", q->inflight });
+}
+
+/* The request of the @i-th head; NULL: broken. */
+VIO_INLINE struct vio_req *take(struct vio_queue *q, struct vio_view *view,
+				struct ahead *a, unsigned i, unsigned v)
+{
+	const struct virtq_desc *table = q->desc;
+	uint16_t head = a->head[i];
+	struct vio_req *req;
+
+	if (vio_unlikely(head >= q->size))
+		return bad_head(q, head);
 	req = vio_ring_slot(q, head);
 	if (vio_unlikely(req->state != VIO_REQ_FREE))
-		return VIO_RING_BREAK(q, "a chain was made available again "
-				       "before it was used", { "head", head },
-				       { "in flight", q->inflight });
-	vio_ring_req_begin(q, req, head);
-	if (vio_unlikely(!walk_chain(q, req, view, d, v)))
+		return bad_head(q, head);
+	if (!q->indirect)
+		vio_copy_in(&a->desc[i], &table[head], sizeof(*table));
+	if (vio_unlikely(!fill(q, req, view, &a->desc[i], v)))
 		return NULL;
 	req->state = VIO_REQ_POPPED;
-	if (v & TRACK)
+	if (v & VIO_V_TRACK)
 		vio_track_split_pop(q->track, head);
 	return req;
 }
@@ -390,14 +414,16 @@ VIO_INLINE unsigned pop(struct vio_queue *q, struct vio_req **req,
 	if (n > max)
 		n = max;
 	view = vio_view_of(q->mem, q->mem_hint);
-	look_ahead(q, &a, &view, n, v);
+	look_at_heads(q, &a, n, v);
+	if (q->indirect)
+		look_at_tables(q, &a, &view, n, v);
 	for (i = 0; i < n; i++) {
-		req[i] = take(q, &view, a.head[i], &a.desc[i], v);
+		req[i] = take(q, &view, &a, i, v);
 		if (vio_unlikely(!req[i]))
 			break;
-		if (v & IN_ORDER)
-			vio_ring_order(q, i, req[i]);
 	}
+	if (v & VIO_V_IN_ORDER)
+		vio_ring_order(q, req, i);
 	q->avail_next = (uint16_t)(q->avail_next + i);
 	vio_ring_popped(q, i);
 	return i;
@@ -409,9 +435,8 @@ static struct vio_req *split_replay(struct vio_queue *q, uint16_t head)
 	struct vio_view view = vio_view_of(q->mem, q->mem_hint);
 	struct virtq_desc d;
 
-	vio_ring_req_begin(q, req, head);
 	vio_copy_in(&d, (const struct virtq_desc *)q->desc + head, sizeof(d));
-	return walk_chain(q, req, &view, &d, variant_of(q)) ? req : NULL;
+	return fill(q, req, &view, &d, variant_of(q)) ? req : NULL;
 }
 
 /*
@@ -436,53 +461,56 @@ static void split_unpop(struct vio_queue *q, struct vio_req *req)
 
 /* -- done ---------------------------------------------------------------- */
 
-/* Enter a finished request; the driver does not see it yet. */
+/* Enter a finished request at @at; the driver does not see it yet. */
 VIO_INLINE void push(struct vio_queue *q, const struct vio_req *req,
-		     unsigned v)
+		     uint16_t at, unsigned v)
 {
-	struct virtq_used_elem *e =
-		&used_ring(q)[q->used_next & (q->size - 1)];
+	struct virtq_used_elem *e = &used_ring(q)[at & (q->size - 1)];
 
-	vio_put32x2(&e->id, &e->len, turn32(v, req->head),
-		    turn32(v, req->written));
+	vio_put32x2(&e->id, &e->len, vio_turn32(v, req->head),
+		    vio_turn32(v, req->written));
 	wrote(q, e, sizeof(*e));
-	q->used_next++;
-	if (v & TRACK)
+	if (v & VIO_V_TRACK)
 		vio_track_push(q->track, req->head);
 }
 
 VIO_INLINE void done(struct vio_queue *q, struct vio_req *const *req,
 		     unsigned n, unsigned v)
 {
+	unsigned current = 0, i = 0;
+	uint16_t at = q->used_next;
 	struct vio_req *r;
 
-	for (unsigned i = 0; i < n && !(v & IN_ORDER); i++) {
-		push(q, req[i], v);
-		vio_ring_forget(q, req[i]);
+	if (v & VIO_V_IN_ORDER) {
+		/* split.device.in-order: use buffers in the order they were
+		 * made available. */
+		for (i = 0; i < n; i++)
+			req[i]->state = VIO_REQ_DONE;
+		for (i = 0; (r = vio_ring_next_in_order(q, i)); i++) {
+			push(q, r, at++, v);
+			current += vio_ring_forget(q, r);
+		}
+	} else {
+		for (i = 0; i < n; i++) {
+			push(q, req[i], at++, v);
+			current += vio_ring_forget(q, req[i]);
+		}
 	}
-	if (!(v & IN_ORDER))
-		return;
-	/* split.device.in-order: use buffers in the order they were made
-	 * available. */
-	for (unsigned i = 0; i < n; i++)
-		req[i]->state = VIO_REQ_DONE;
-	while ((r = vio_ring_next_in_order(q))) {
-		push(q, r, v);
-		vio_ring_forget(q, r);
-	}
+	q->used_next = at;
+	vio_ring_forgotten(q, i, current);
 }
 
 VIO_RING_VARIANT(plain, 0)
-VIO_RING_VARIANT(in_order, IN_ORDER)
+VIO_RING_VARIANT(in_order, VIO_V_IN_ORDER)
 VIO_RING_VARIANT(general, variant_of(q))
 
 static const struct vio_ring_hot *split_hot(const struct vio_queue *q)
 {
 	switch (variant_of(q)) {
 	case 0:
-		return VIO_RING_SPECIAL(plain);
-	case IN_ORDER:
-		return VIO_RING_SPECIAL(in_order);
+		return VIO_SPECIAL(plain);
+	case VIO_V_IN_ORDER:
+		return VIO_SPECIAL(in_order);
 	default:
 		return &hot_general;
 	}

@@ -125,56 +125,34 @@ void vio_vq_reset(struct vio_vq *vq)
 	vq->oldest = 0;
 	vq->in_batch = false;
 	vq->broken = false;
+	vq->hot = vq->ops->hot(vq);
 	vq->ops->reset(vq);
 }
 
-/* Checks what the standard asks of a buffer; gives the bytes to write. */
-static int check_segs(const struct vio_seg *seg, unsigned nr_read,
-		      unsigned nr, uint32_t *room)
+unsigned vio_vq_add_many(struct vio_vq *vq, const struct vio_buf *buf,
+			 unsigned nr, int *err)
 {
-	uint64_t total = 0, writable = 0;
-	unsigned i;
+	unsigned n;
 
-	for (i = 0; i < nr; i++) {
-		if (!seg[i].len || seg[i].len > UINT32_MAX)
-			return VIO_E_INVAL;
-		total += seg[i].len;
-		if (i >= nr_read)
-			writable += seg[i].len;
-	}
-	/* split.driver.virtqueue-descriptor-table.1: below 2^32 in all */
-	if (total > UINT32_MAX)
-		return VIO_E_INVAL;
-	*room = (uint32_t)writable;
-	return VIO_OK;
+	*err = VIO_E_PEER;
+	if (vio_unlikely(vq->broken))
+		return 0;
+	n = vq->hot->add(vq, buf, nr, err);
+	vq->stats.added += n;
+	return n;
 }
 
 int vio_vq_add(struct vio_vq *vq, const struct vio_seg *seg,
 	       unsigned nr_read, unsigned nr_write, void *token)
 {
-	unsigned nr = nr_read + nr_write, entries;
-	uint32_t room;
+	struct vio_buf b = { seg, token, (uint16_t)nr_read,
+			     (uint16_t)nr_write };
 	int err;
 
-	if (vio_unlikely(vq->broken))
-		return VIO_E_PEER;
-	/* Also keeps nr from wrapping. */
-	if (!token || !nr || nr_read > vq->size || nr_write > vq->size ||
-	    nr > vq->size)
-		return VIO_E_INVAL;
-	err = check_segs(seg, nr_read, nr, &room);
-	if (err)
-		return err;
-	entries = nr > 1 && nr <= vq->indirect_max ? 1 : nr;
-	if (entries > vq->nr_free)
-		return VIO_E_NOSPC;
-	err = vq->ops->add(vq, seg, nr_read, nr, entries, token, room);
-	if (err)
-		return err;
-	vq->nr_free = (uint16_t)(vq->nr_free - entries);
-	vq->inflight++;
-	vq->stats.added++;
-	return VIO_OK;
+	if (vio_unlikely(nr_read > vq->size || nr_write > vq->size))
+		return vq->broken ? VIO_E_PEER : VIO_E_INVAL;
+	vio_vq_add_many(vq, &b, 1, &err);
+	return err;
 }
 
 bool vio_vq_publish(struct vio_vq *vq)
@@ -206,34 +184,25 @@ bool vio_vq_pending(struct vio_vq *vq)
 	return !vq->broken && vq->inflight && vq->ops->pending(vq);
 }
 
+unsigned vio_vq_get_many(struct vio_vq *vq, struct vio_used *used,
+			 unsigned max)
+{
+	if (vio_unlikely(vq->broken))
+		return 0;
+	/* None out: then there is nothing that could be used. */
+	if (max > vq->inflight)
+		max = vq->inflight;
+	return max ? vq->hot->get(vq, used, max) : 0;
+}
+
 void *vio_vq_get(struct vio_vq *vq, uint32_t *len)
 {
-	if (vio_unlikely(!vio_vq_pending(vq)))
+	struct vio_used u;
+
+	if (!vio_vq_get_many(vq, &u, 1))
 		return NULL;
-	return vq->ops->get(vq, len);
-}
-
-void *vio_vq_take(struct vio_vq *vq, struct vio_vq_slot *slot, uint32_t len,
-		  uint32_t *out)
-{
-	void *token = slot->token;
-
-	if (vio_unlikely(len > slot->room)) {
-		len = slot->room;
-		vq->stats.clamped++;
-	}
-	*out = len;
-	vq->nr_free = (uint16_t)(vq->nr_free + slot->nr);
-	vq->inflight--;
-	slot->token = NULL;
-	slot->nr = 0;
-	return token;
-}
-
-void *vio_vq_broken(struct vio_vq *vq)
-{
-	vq->broken = true;
-	return NULL;
+	*len = u.len;
+	return u.token;
 }
 
 void vio_vq_quiet(struct vio_vq *vq)

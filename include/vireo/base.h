@@ -19,8 +19,16 @@ extern "C" {
 #define VIO_STATIC_ASSERT(cond, text) _Static_assert(cond, text)
 #endif
 
-/* For bodies that are written once and compiled for several cases. */
+/*
+ * For bodies that are written once and compiled for several cases, and for
+ * what is not to grow them. A build for size has one case.
+ */
+#ifdef VIO_SMALL
+#define VIO_INLINE	static inline
+#else
 #define VIO_INLINE	static inline __attribute__((always_inline))
+#endif
+#define VIO_APART	static __attribute__((noinline))
 
 #define vio_likely(x)	__builtin_expect(!!(x), 1)
 #define vio_unlikely(x)	__builtin_expect(!!(x), 0)

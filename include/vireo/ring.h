@@ -43,7 +43,6 @@ struct vio_req {
 	uint16_t nr_desc;	/* packed: entries of the ring it takes */
 	uint8_t state;		/* ring: free, popped, done */
 	uint8_t map;		/* ring: which map it was popped with */
-	bool replayed;		/* ring: a dead device had taken it */
 	uint32_t since_ms;	/* the queue's now_ms at its pop */
 } __attribute__((aligned(16)));
 

@@ -81,7 +81,22 @@ struct vio_vq_stats {
 	uint64_t clamped;	/* used lengths beyond what was offered */
 };
 
+/* A buffer to offer; see vio_vq_add(). */
+struct vio_buf {
+	const struct vio_seg *seg;
+	void *token;
+	uint16_t nr_read;
+	uint16_t nr_write;
+};
+
+/* A used buffer; see vio_vq_get(). */
+struct vio_used {
+	void *token;
+	uint32_t len;
+};
+
 struct vio_vq_ops;
+struct vio_vq_hot;
 struct vio_vq_buffer;
 struct pvirtq_desc;
 struct pvirtq_event_suppress;
@@ -99,6 +114,7 @@ struct vio_vq_hooked {
 struct vio_vq {
 	/* hot */
 	const struct vio_vq_ops *ops;
+	const struct vio_vq_hot *hot;
 	struct virtq_desc *desc;	/* split */
 	struct virtq_avail *avail;
 	struct virtq_used *used;
@@ -129,8 +145,8 @@ struct vio_vq {
 	bool event_idx;
 	bool in_order;
 	bool dma;		/* ORDER_PLATFORM: barriers for devices */
-	bool big_endian;	/* a legacy ring in that byte order */
 	bool broken;		/* the device broke the rules */
+	bool big_endian;	/* a legacy ring in that byte order */
 
 	/* cold */
 	struct vio_queue_layout layout;
@@ -180,6 +196,13 @@ int vio_vq_add(struct vio_vq *vq, const struct vio_seg *seg,
 	       unsigned nr_read, unsigned nr_write, void *token);
 
 /*
+ * vio_vq_add_many() - offer @nr buffers at once, which costs less. Returns how
+ * many were taken, from the front; *@err is why the next was not, or VIO_OK.
+ */
+unsigned vio_vq_add_many(struct vio_vq *vq, const struct vio_buf *buf,
+			 unsigned nr, int *err);
+
+/*
  * vio_vq_publish() - show the device what was added. Returns true if it
  * wants a notification: call the bus then.
  */
@@ -197,6 +220,13 @@ uint16_t vio_vq_next(const struct vio_vq *vq);
  * wrote, never more than were offered; bytes past it are unknown.
  */
 void *vio_vq_get(struct vio_vq *vq, uint32_t *len);
+
+/*
+ * vio_vq_get_many() - take back up to @max used buffers at once. Returns how
+ * many; fewer where there are no more, or the queue broke behind the last.
+ */
+unsigned vio_vq_get_many(struct vio_vq *vq, struct vio_used *used,
+			 unsigned max);
 
 /* May more be used than vio_vq_get() gave? Reads the ring. */
 bool vio_vq_pending(struct vio_vq *vq);
