@@ -161,14 +161,16 @@ static int open_socket(struct daemon *d)
 
 static int enter_sandbox(struct daemon *d)
 {
+	const int dirs[] = {
+		d->sock.dir_fd, d->unlink_dir_fd,
+		o.control_path ? d->control.sock.dir_fd : -1,
+		d->upgrade.dir_fd,
+	};
 	const struct sandbox sb = {
 		.syscalls = d->type->syscalls,
 		.ioctls = d->type->ioctls,
-		.unlink_dir_fd = {
-			d->sock.dir_fd, d->unlink_dir_fd,
-			o.control_path ? d->control.sock.dir_fd : -1,
-			d->upgrade.dir_fd,
-		},
+		.unlink_dir_fd = dirs,
+		.nr_unlink_dirs = sizeof(dirs) / sizeof(dirs[0]),
 		.more_syscalls = d->more_syscalls,
 		.more_ioctls = d->more_ioctls,
 		.network = d->network,

@@ -133,7 +133,7 @@ static int landlock_rules(int set, const struct sandbox *sb)
 {
 	unsigned i;
 
-	for (i = 0; i < SANDBOX_DIRS; i++) {
+	for (i = 0; i < sb->nr_unlink_dirs; i++) {
 		struct landlock_path_beneath_attr path = {
 			.allowed_access = LANDLOCK_ACCESS_FS_REMOVE_FILE,
 			.parent_fd = sb->unlink_dir_fd[i],
@@ -262,7 +262,7 @@ static int allow_unlink(scmp_filter_ctx ctx, const struct sandbox *sb)
 	unsigned i;
 	int rc = 0;
 
-	for (i = 0; i < SANDBOX_DIRS && !rc; i++) {
+	for (i = 0; i < sb->nr_unlink_dirs && !rc; i++) {
 		const struct masked_rule r = {
 			SCMP_SYS(unlinkat), 0, UINT32_MAX,
 			(uint32_t)sb->unlink_dir_fd[i],

@@ -12,15 +12,15 @@
 
 #include <stdbool.h>
 
-enum { SANDBOX_DIRS = 4 };
-
 struct sandbox {
 	/* System calls beside those that every daemon needs; ends with NULL. */
 	const char *const *syscalls;
 	/* Requests of ioctl() that are allowed; ends with 0. May be NULL. */
 	const unsigned long *ioctls;
-	/* O_PATH folders from which names may be removed at exit, or -1. */
-	int unlink_dir_fd[SANDBOX_DIRS];
+	/* O_PATH folders from which names may be removed at exit; negative
+	 * ones are passed over. */
+	const int *unlink_dir_fd;
+	unsigned nr_unlink_dirs;
 	/*
 	 * A further list, and what a program on the network needs: TCP, and
 	 * one file that it may open for reading (where Landlock guards all

@@ -34,8 +34,7 @@ static const unsigned long ioctls[] = { FIONREAD, 0 };
 /* Exit status of @body in a sandboxed child. */
 static int child(const char *const *syscalls, int (*body)(void))
 {
-	struct sandbox sb = { .syscalls = syscalls, .ioctls = ioctls,
-				.unlink_dir_fd = { -1, -1, -1 } };
+	struct sandbox sb = { .syscalls = syscalls, .ioctls = ioctls };
 	int status, quiet;
 	pid_t pid = fork();
 
