@@ -375,22 +375,27 @@ void vio_dev_config_read(const struct vio_dev *dev, uint32_t off,
 		out[i] = dev->config[mirrored(dev, off + i, &first, &width)];
 }
 
-/* Field by field, each turned around; a piece of a field is none. */
+/*
+ * Field by field, each turned around; a piece of a field byte by byte, each
+ * where it belongs: legacy drivers write that way.
+ */
 static int config_write_big(struct vio_dev *dev, uint32_t off,
 			    const unsigned char *src, uint32_t len)
 {
 	int err = VIO_OK;
 
 	while (len && !err) {
-		uint32_t first, width;
+		uint32_t first, width, at;
 		unsigned char b[8];
 
-		mirrored(dev, off, &first, &width);
+		at = mirrored(dev, off, &first, &width);
 		if (off != first || width > len || width > sizeof(b))
-			return VIO_E_PEER;
+			width = 1;
+		else
+			at = off;
 		for (uint32_t i = 0; i < width; i++)
 			b[i] = src[width - 1 - i];
-		err = dev->ops->config_write(dev, off, b, width);
+		err = dev->ops->config_write(dev, at, b, width);
 		off += width;
 		src += width;
 		len -= width;

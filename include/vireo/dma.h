@@ -35,6 +35,7 @@ struct vio_dma_ops {
 	 * VIO_E_NOSPC when there is no room until buffers come back, which
 	 * the caller of vio_vq_add() sees as a full ring; VIO_E_RANGE if it
 	 * can never be. NULL: the bytes lie in struct vio_dma's own window.
+	 * Where a pointer has 32 bits, an address beyond them is refused.
 	 */
 	int (*share)(void *ctx, void *p, size_t len, enum vio_dma_dir dir,
 		     vio_addr *addr);

@@ -10,7 +10,8 @@
 
 #define SIZE	8u
 #define BASE	0x100000ull	/* guest address of the window */
-#define FAR	0x500000000ull	/* where the hooks put buffers */
+/* Where the hooks put buffers: out of 32 bits where there are more. */
+#define FAR	(UINTPTR_MAX > UINT32_MAX ? 0x500000000ull : 0x50000000ull)
 #define CALLS	64
 
 static unsigned char window[16384] __attribute__((aligned(4096)));

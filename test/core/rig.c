@@ -120,6 +120,8 @@ void rig_start_legacy(struct rig *r, struct vio_dev *dev)
 	f.w[1] = 0;
 	r->dev = dev;
 	vio_dev_attach(dev, &transport, r, &log);
+	/* The rig writes rings so, on any machine. */
+	vio_dev_set_guest_endian(dev, false);
 	vio_dev_set_status(dev, 3);
 	CHECK_EQ(vio_dev_set_features(dev, &f), VIO_OK);
 	CHECK_EQ(vio_queue_start(&r->queue[0], &r->mem, &r->layout,
