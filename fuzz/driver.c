@@ -306,8 +306,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	must(d.window && priv, "there is memory");
 	memset(d.window, 0, WINDOW);
 	mem = (struct vio_drv_mem){
-		{ d.window, { WINDOW_ADDR }, WINDOW },
-		{ d.window, RINGS }, { priv, priv_len },
+		.window = { d.window, { WINDOW_ADDR }, WINDOW },
+		.shared = { d.window, RINGS }, .priv = { priv, priv_len },
 	};
 	vio_feature_set(&wanted, VIRTIO_F_RING_PACKED);
 	if (choice & 1)

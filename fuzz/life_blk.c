@@ -93,7 +93,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const struct vio_blk_backend_ops ops = {
-		submit, commit, drain,
+		.submit = submit, .commit = commit, .drain = drain,
 	};
 	struct vio_blk_conf conf = {
 		.capacity_sectors = SECTORS, .seg_max = 8,
