@@ -339,7 +339,7 @@ static void end(struct guest *g)
 	free(g);
 }
 
-#define ROUNDS	20000u
+#define ROUNDS	6000u
 
 TEST("blk: whenever the power goes, what was said to be durable is there",
      "blk.device.device-operation.11 blk.driver.device-operation.13")
