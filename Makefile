@@ -56,6 +56,7 @@ bench:
 	bench/run $(ARGS)
 	bench/run --net
 	bench/run --rings
+	bench/instructions
 
 fuzz:
 	@scripts/setup test
