@@ -10,7 +10,7 @@ from guests import BIN, Suite, expect, fsck, need_qemu, need_uml, tool, wait_for
 
 suite = Suite()
 # Deaths of a daemon under a guest.
-KILLS = int(os.environ.get("VIREO_KILLS", "2"))
+KILLS = int(os.environ.get("VIREO_KILLS", "1"))
 
 HEAVY = """
 mount -t ext4 /dev/vda /mnt || exit 1
