@@ -140,6 +140,7 @@ int vhu_on_set_protocol(struct vhu_server *s, struct vhu_msg *msg)
 	s->protocol = pf;
 	s->protocol_set = true;
 	pthread_mutex_lock(&s->back_lock);
+	s->back_protocol = pf;
 	s->back_config = pf & VHU_PF(CONFIG);
 	s->back_call = pf & VHU_PF(INBAND_NOTIFICATIONS);
 	pthread_mutex_unlock(&s->back_lock);
@@ -247,16 +248,7 @@ int vhu_on_rarp(struct vhu_server *s, struct vhu_msg *msg)
 	return s->conf.env->send_rarp(s->conf.env_ctx, msg->p.bytes);
 }
 
-/* -- the channel for our own requests -------------------------------------- */
-
-int vhu_on_set_back_fd(struct vhu_server *s, struct vhu_msg *msg)
-{
-	vhu_back_close(s);
-	pthread_mutex_lock(&s->back_lock);
-	s->back_fd = vhu_msg_take_fd(msg, 0);
-	pthread_mutex_unlock(&s->back_lock);
-	return 0;
-}
+/* -- resets and the status ------------------------------------------------- */
 
 /* All rings as at the beginning, but for their bases. */
 static int stop_rings(struct vhu_server *s)

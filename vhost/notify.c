@@ -50,17 +50,7 @@ void vhu_signal_fd(int fd)
 	signal_fd(fd, true);
 }
 
-/* -- the channel for our own requests -------------------------------------- */
-
-void vhu_back_close(struct vhu_server *s)
-{
-	pthread_mutex_lock(&s->back_lock);
-	if (s->back_fd >= 0)
-		close(s->back_fd);
-	s->back_fd = -1;
-	s->back_again = 0;
-	pthread_mutex_unlock(&s->back_lock);
-}
+/* -- by message ------------------------------------------------------------ */
 
 /*
  * Under the lock. No answer is asked for: while the front end waits for ours
@@ -82,12 +72,8 @@ static int back_send(struct vhu_server *s, uint32_t request, uint32_t index,
 	err = vhu_sock_send(s->back_fd, &msg, timeout_ms);
 	if (!err || (err == -ETIMEDOUT && !timeout_ms))
 		return err;
-	vhu_say(s, VIO_LOG_ERROR,
-		"front end does not take our requests any more",
-		{ vhu_backend_rule(request)->name, request },
-		{ "errno", (uint64_t)-err });
-	close(s->back_fd);
-	s->back_fd = -1;
+	vhu_back_give_up(s, "front end does not take our requests any more",
+			 request, err);
 	return err;
 }
 

@@ -197,6 +197,7 @@ int vhu_server_create(struct vhu_server **server, const struct vhu_conf *conf)
 	pthread_mutex_init(&s->maps_lock, NULL);
 	vhu_sock_init(&s->sock, -1);
 	pthread_mutex_init(&s->back_lock, NULL);
+	pthread_mutex_init(&s->back_ask, NULL);
 	s->nr_rings = nr;
 	for (unsigned i = 0; i < nr; i++)
 		vhu_ring_init(s, (uint16_t)i);
@@ -213,6 +214,7 @@ void vhu_server_destroy(struct vhu_server *s)
 	/* Requests that never ended refer to maps, and those to us. */
 	if (s->maps)
 		return;
+	pthread_mutex_destroy(&s->back_ask);
 	pthread_mutex_destroy(&s->back_lock);
 	pthread_mutex_destroy(&s->maps_lock);
 	free(s);

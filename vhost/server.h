@@ -3,7 +3,7 @@
  * vhost/server.h - the insides of the vhost-user back end, shared by its
  * parts: server.c (session, dispatch), device.c (features, status,
  * configuration), ring.c (ring states), map.c (memory), log.c (what was
- * written to), notify.c (calls).
+ * written to), notify.c (calls), back.c (what we ask of the front end).
  */
 #ifndef VHOST_SERVER_H
 #define VHOST_SERVER_H
@@ -94,9 +94,12 @@ struct vhu_server {
 	/* The channel for our own requests. Under the lock, any thread. */
 	pthread_mutex_t back_lock;
 	int back_fd;
+	unsigned back_life;		/* grows when back_fd is closed */
+	uint64_t back_protocol;		/* features in force */
 	bool back_config;		/* CONFIG_CHANGE_MSG may be sent */
 	bool back_call;			/* VRING_CALL may be sent */
 	unsigned back_again;		/* CONFIG_CHANGE_MSG to be repeated */
+	pthread_mutex_t back_ask;	/* one at a time waits for an answer */
 
 	unsigned nr_rings;
 	struct vhu_ring ring[];
@@ -109,7 +112,9 @@ struct vhu_server {
 	 VHU_PF(GPA_ADDRESSES) | \
 	 VHU_PF(BACKEND_REQ) | VHU_PF(CONFIG) | VHU_PF(INFLIGHT_SHMFD) | \
 	 VHU_PF(RESET_DEVICE) | VHU_PF(INBAND_NOTIFICATIONS) | \
-	 VHU_PF(CONFIGURE_MEM_SLOTS) | VHU_PF(STATUS))
+	 VHU_PF(CONFIGURE_MEM_SLOTS) | VHU_PF(STATUS) | \
+	 VHU_PF(BACKEND_SEND_FD) | VHU_PF(HOST_NOTIFIER) | \
+	 VHU_PF(SHARED_OBJECT) | VHU_PF(SHMEM))
 
 #define VHU_F_PROTOCOL	((uint64_t)1 << VHOST_USER_F_PROTOCOL_FEATURES)
 #define VHU_F_LOG	((uint64_t)1 << VHOST_F_LOG_ALL)
@@ -125,6 +130,12 @@ static inline uint64_t vhu_offered_protocol(const struct vhu_server *s)
 		off |= VHU_PF(MTU);
 	if (!s->conf.env->send_rarp)
 		off |= VHU_PF(RARP);
+	if (!s->conf.env->shared_object)
+		off |= VHU_PF(SHARED_OBJECT);
+	if (!s->conf.host_notifiers)
+		off |= VHU_PF(HOST_NOTIFIER);
+	if (!s->dev->nr_shm)
+		off |= VHU_PF(SHMEM);
 	return VHU_PROTOCOL_OFFERED & ~off;
 }
 
@@ -148,6 +159,7 @@ vhu_handler vhu_on_mtu, vhu_on_rarp;
 vhu_handler vhu_on_get_inflight, vhu_on_set_inflight;
 vhu_handler vhu_on_connection;
 vhu_handler vhu_on_log_base, vhu_on_log_fd;
+vhu_handler vhu_on_get_shmem, vhu_on_get_object;
 
 /* Answer with the first @size bytes of s->out.p. */
 int vhu_reply(struct vhu_server *s, const struct vhu_msg *msg, uint32_t size);
@@ -239,8 +251,14 @@ bool vhu_fd_may_block(int fd);
 void vhu_signal_fd(int fd);
 void vhu_notify_broken(struct vhu_ring *r);
 void vhu_call(struct vhu_ring *r);
+
+/* -- back.c ---------------------------------------------------------------- */
+
 /* Close the channel for our own requests. */
 void vhu_back_close(struct vhu_server *s);
+/* Under the lock: it is dead; say so and close it. */
+void vhu_back_give_up(struct vhu_server *s, const char *text,
+		      uint32_t request, int err);
 
 /* -- log ------------------------------------------------------------------ */
 

@@ -68,6 +68,14 @@ struct vhu_env_ops {
 	int (*send_rarp)(void *env, const uint8_t mac[6]);
 
 	/*
+	 * The front end asks for the buffer that the program announced by
+	 * vhu_server_object_add(): a descriptor, which stays the program's,
+	 * or -errno. NULL: it never announces any, and the protocol feature
+	 * is not offered.
+	 */
+	int (*shared_object)(void *env, const uint8_t uuid[16]);
+
+	/*
 	 * @len bytes at @ptr were mapped, and may disappear under us if the
 	 * front end truncates the file (@add), or are about to be unmapped.
 	 * Any thread. NULL: nobody cares.
@@ -90,6 +98,7 @@ struct vhu_conf {
 	struct vio_log log;		/* any thread */
 	uint64_t features_off;		/* device features not to offer */
 	uint64_t protocol_off;		/* protocol features not to offer */
+	bool host_notifiers;		/* vhu_server_host_notifier() is used */
 };
 
 /* -- life cycle (control thread) ----------------------------------------- */
@@ -196,6 +205,62 @@ struct vhu_ring_info {
 /* False if there is no such queue. Waits for the queue's thread. */
 bool vhu_queue_info(struct vhu_server *s, unsigned queue,
 		    struct vhu_ring_info *info);
+
+/*
+ * -- what the back end asks of the front end ---------------------------------
+ *
+ * Any thread but a queue's whose front end may be waiting for that queue to
+ * stop: these wait for the answer, five seconds at most. Where the front end
+ * does not acknowledge (REPLY_ACK), 0 means that it was told. Return
+ *   0			done
+ *   -ENOTCONN		there is no front end, or it gave us no channel
+ *   -EOPNOTSUPP	it did not agree to the protocol feature
+ *   -EREMOTEIO		it refuses
+ *   -EINVAL		no such region, range, or queue
+ *   -errno		it does not answer, or nonsense: the channel is closed
+ */
+
+/*
+ * A part of a shared memory region of the device (dev->shm), and what is to
+ * be seen there. All of it in whole pages of the front end.
+ */
+struct vhu_shared_area {
+	uint8_t shmid;
+	bool writable;
+	uint64_t offset;	/* in the region */
+	uint64_t len;
+	uint64_t fd_offset;
+};
+
+/*
+ * vhu_server_shmem_map() - show a file to the guest; @fd stays the caller's.
+ * A range where something is shown already is refused. Unmapping takes the
+ * ranges that were mapped, and no other. A reset of the device, and the end
+ * of a session, unmaps all. Protocol feature: SHMEM, offered where the device
+ * has such regions.
+ */
+int vhu_server_shmem_map(struct vhu_server *s, const struct vhu_shared_area *a,
+			 int fd);
+int vhu_server_shmem_unmap(struct vhu_server *s,
+			   const struct vhu_shared_area *a);
+
+/*
+ * vhu_server_host_notifier() - have the guest's notifications of @queue go to
+ * this page of @fd, a device's doorbell, and not to us any more. @fd -1: as
+ * before. Protocol feature: HOST_NOTIFIER (vhu_conf.host_notifiers).
+ */
+int vhu_server_host_notifier(struct vhu_server *s, unsigned queue, int fd,
+			     uint64_t offset, uint64_t size);
+
+/*
+ * Buffers that several devices of a guest use. Say that one of ours has this
+ * name, or has it no more; get the one that another device's back end has:
+ * @fd: out, the caller's. Protocol feature: SHARED_OBJECT.
+ */
+int vhu_server_object_add(struct vhu_server *s, const uint8_t uuid[16]);
+int vhu_server_object_remove(struct vhu_server *s, const uint8_t uuid[16]);
+int vhu_server_object_lookup(struct vhu_server *s, const uint8_t uuid[16],
+			     int *fd);
 
 /* -- queues (each on its own thread) ------------------------------------- */
 

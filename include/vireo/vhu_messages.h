@@ -166,13 +166,13 @@ X(SET_STATUS, 39, U64, 0, 0, NONE, STATUS, ANY, ALWAYS, \
 X(GET_STATUS, 40, NONE, 0, 0, U64, STATUS, ANY, ALWAYS, \
   vhu_on_get_status, "read the device status") \
 X(GET_SHARED_OBJECT, 41, UUID, 0, 0, SPARE, SHARED_OBJECT, ANY, ALWAYS, \
-  NULL, "give the buffer of this name") \
+  vhu_on_get_object, "give the buffer of this name") \
 X(SET_DEVICE_STATE_FD, 42, TRANSFER, 1, 1, U64, DEVICE_STATE, ANY, \
   SUSPENDED, NULL, "write the device's state there, or read it from there") \
 X(CHECK_DEVICE_STATE, 43, NONE, 0, 0, U64, DEVICE_STATE, ANY, TRANSFER, \
   NULL, "did that go well") \
 X(GET_SHMEM_CONFIG, 44, NONE, 0, 0, SHMEM, SHMEM, ANY, ALWAYS, \
-  NULL, "which shared memory regions the device has") \
+  vhu_on_get_shmem, "which shared memory regions the device has") \
 X(GET_VRING_BASE_SKIP_DRAIN, 45, STATE, 0, 0, STATE, \
   GET_VRING_BASE_SKIP_DRAIN, ANY, ALWAYS, \
   NULL, "stop a ring at once; what is in flight stays in the record")

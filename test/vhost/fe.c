@@ -221,16 +221,14 @@ static void connect_it(struct fe *f)
 	}
 }
 
-void fe_open_in(struct fe *f, const struct vhu_env_ops *env)
+void fe_open_with(struct fe *f, const struct vhu_conf *wishes)
 {
-	struct vhu_conf conf = {
-		.dev = &f->dev,
-		.env = env,
-		.env_ctx = f,
-		.log = { keep_log, f },
-	};
+	struct vhu_conf conf = *wishes;
 
 	memset(f, 0, sizeof(*f));
+	conf.dev = &f->dev;
+	conf.env_ctx = f;
+	conf.log = (struct vio_log){ keep_log, f };
 	signal(SIGPIPE, SIG_IGN);
 	dev_open(f);
 	f->memfd = memfd_create("guest", MFD_CLOEXEC);
@@ -239,6 +237,11 @@ void fe_open_in(struct fe *f, const struct vhu_env_ops *env)
 		      f->memfd, 0);
 	CHECK_EQ(vhu_server_create(&f->s, &conf), 0);
 	connect_it(f);
+}
+
+void fe_open_in(struct fe *f, const struct vhu_env_ops *env)
+{
+	fe_open_with(f, &(struct vhu_conf){ .env = env });
 }
 
 void fe_open(struct fe *f)
