@@ -389,7 +389,10 @@ static void on_message(void *ctx, uint32_t events)
 	struct daemon *d = ctx;
 	int rc = vhu_server_readable(d->server);
 
-	(void)events;
+	/* What poll() and epoll name alike. */
+	if (!rc && !(events & (uint32_t)vhu_server_events(d->server)))
+		rc = loop_fd_mod(&d->main.loop, &d->conn_fd,
+				 (uint32_t)vhu_server_events(d->server));
 	if (!rc)
 		return;
 	if (rc == -ENOTCONN)

@@ -7,6 +7,7 @@
 #include "trace.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 
 /* Messages handled in one go, so that other work gets its turn. */
@@ -163,15 +164,37 @@ static int lost(struct vhu_server *s, int err)
 	return err;
 }
 
+/*
+ * A front end that asks and asks and reads no answer would have us wait for
+ * room, and all others with us. Its next question waits instead.
+ */
+static bool has_room(const struct vhu_server *s, const struct vhu_msg *msg)
+{
+	const struct vhu_rule *rule = vhu_rule(msg->hdr.request);
+	struct pollfd p = { .fd = s->sock.fd, .events = POLLOUT };
+
+	if (!(rule && rule->reply) && !(msg->hdr.flags & VHU_NEED_REPLY))
+		return true;
+	return poll(&p, 1, 0) != 0;
+}
+
+int vhu_server_events(const struct vhu_server *s)
+{
+	return s->clogged ? POLLOUT : POLLIN;
+}
+
 int vhu_server_readable(struct vhu_server *s)
 {
 	for (int i = 0; i < MESSAGES_PER_TURN; i++) {
-		int r = vhu_sock_recv(&s->sock);
+		int r = s->clogged ? 1 : vhu_sock_recv(&s->sock);
 
 		if (r == 0)
 			return 0;
 		if (r < 0)
 			return lost(s, r);
+		s->clogged = !has_room(s, &s->sock.in);
+		if (s->clogged)
+			return 0;
 		r = handle(s, &s->sock.in);
 		if (r)
 			return r;
@@ -258,4 +281,5 @@ void vhu_server_detach(struct vhu_server *s)
 	s->protocol_set = false;
 	s->status = 0;
 	s->told_no_memory = false;
+	s->clogged = false;
 }

@@ -82,6 +82,7 @@ struct vhu_server {
 	struct vhu_map *map;		/* pinned; NULL: none */
 	struct vhu_inflight_map *inflight;	/* NULL: none */
 	bool told_no_memory;
+	bool clogged;			/* a message waits for room to answer */
 
 	pthread_mutex_t maps_lock;
 	struct vhu_map *maps;		/* all that live, in use or not */

@@ -122,8 +122,15 @@ int vhu_server_attach(struct vhu_server *s, int conn_fd);
 int vhu_server_fd(const struct vhu_server *s);
 
 /*
- * vhu_server_readable() - handle the messages that are there. Never blocks on
- * the socket (a full one gets a few seconds); may wait for requests in flight.
+ * vhu_server_events() - what to watch that descriptor for, as poll() names it;
+ * to be asked again after each vhu_server_readable(). POLLIN; or POLLOUT while
+ * the front end leaves our answers unread, and is not listened to for it.
+ */
+int vhu_server_events(const struct vhu_server *s);
+
+/*
+ * vhu_server_readable() - handle the messages that are there, a bounded number
+ * of them. Never blocks on the socket; may wait for requests in flight.
  * Returns
  *   0		go on
  *   -ENOTCONN	the front end left: detach

@@ -366,7 +366,7 @@ TEST("an idle daemon uses no processor time, with a client and a front end", "")
 }
 
 /* A front end that asks and asks, and reads no answer for long. */
-static void storm_of_messages(void)
+static void storm_of_messages(bool reads)
 {
 	struct sockaddr_un sa = { .sun_family = AF_UNIX };
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -385,12 +385,13 @@ static void storm_of_messages(void)
 	for (;;) {
 		if (send(fd, many, sizeof(many), MSG_NOSIGNAL) < 0)
 			_exit(1);
-		while (recv(fd, none, sizeof(none), MSG_DONTWAIT) > 0)
+		while (reads &&
+		       recv(fd, none, sizeof(none), MSG_DONTWAIT) > 0)
 			;
 	}
 }
 
-TEST("a front end's storm of messages keeps no client waiting", "")
+static void run_storm(bool reads)
 {
 	double start, longest = 0;
 	int status;
@@ -400,10 +401,10 @@ TEST("a front end's storm of messages keeps no client waiting", "")
 	pid = fork();
 	CHECK_GE(pid, 0);
 	if (!pid)
-		storm_of_messages();
+		storm_of_messages(reads);
 	while (!strstr(ask("status\n"), "\"connected\":true"))
 		poll(NULL, 0, 10);
-	for (unsigned i = 0; i < 50; i++) {
+	for (unsigned i = 0; i < 30; i++) {
 		start = now();
 		CHECK(strstr(ask("ring 0\n"), "\"ok\":true"));
 		longest = now() - start > longest ? now() - start : longest;
@@ -420,4 +421,11 @@ TEST("a front end's storm of messages keeps no client waiting", "")
 			  front_data(&d.front, 512), 512), VIO_OK);
 	disk_close(&d);
 	end();
+}
+
+TEST("a front end's storm of messages keeps no client waiting", "")
+{
+	run_storm(true);
+	/* One that waits for its own answers to be read, least of all. */
+	run_storm(false);
 }
