@@ -3,6 +3,7 @@
 of their own, back ends and guests beside it, and the proof that nothing is
 left behind. Each process that a test starts carries a mark in its
 environment, by which leftovers are found wherever they went."""
+import json
 import os
 import select
 import shutil
@@ -16,6 +17,9 @@ BIN = sys.argv[1]
 VIREO = os.path.join(BIN, "vireo")
 UML = "/usr/bin/linux.uml"
 MARK = "VIREO_TEST_MARK"
+REPORTS = os.path.join(os.path.dirname(BIN), "interop")
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(
+    os.path.abspath(__file__))))
 TEXT_MAX = 4000
 
 
@@ -38,6 +42,7 @@ class Suite:
         for number, function in enumerate(self.cases, 1):
             name = function.__name__.replace("_", " ")
             scratch = Scratch()
+            start = time.monotonic()
             try:
                 function(scratch)
                 scratch.check_nothing_left()
@@ -53,6 +58,7 @@ class Suite:
                     print("# " + line, flush=True)
             finally:
                 scratch.remove()
+                print("# %.1f s" % (time.monotonic() - start), flush=True)
         sys.exit(1 if bad else 0)
 
 
@@ -161,6 +167,24 @@ def wait_for(what, timeout, why):
         if time.monotonic() > end:
             raise AssertionError(why() if callable(why) else why)
         time.sleep(0.05)
+
+
+def keep_report(name, what):
+    """In BUILD/interop, for scripts/interop; never seen half written."""
+    os.makedirs(REPORTS, exist_ok=True)
+    path = os.path.join(REPORTS, name)
+    with open(path + ".new", "w") as f:
+        json.dump(what, f, indent=1, sort_keys=True)
+    os.rename(path + ".new", path + ".json")
+    return path + ".json"
+
+
+def check_reports(s):
+    """What doc/interop.md says of whom we met is no more than was seen."""
+    child = s.popen(sys.executable, os.path.join(TOP, "scripts", "interop"),
+                    "--check", REPORTS)
+    out, _ = child.communicate(timeout=20)
+    expect(child.returncode == 0, out.decode())
 
 
 def tool(*words, codes=(0,)):

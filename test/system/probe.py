@@ -7,10 +7,10 @@ import os
 import shutil
 import subprocess
 
-from guests import BIN, Skip, Suite, expect, wait_for
+from guests import (BIN, Skip, Suite, check_reports, expect, keep_report,
+                    wait_for)
 
 suite = Suite()
-SAVED = os.path.join(os.path.dirname(BIN), "interop")
 VIRTIOFSD = "/usr/lib/qemu/virtiofsd"
 
 
@@ -32,9 +32,7 @@ def probe(t, sock, name, *words):
         report = json.loads(out)
     except ValueError:
         raise AssertionError("no report: %s %s" % (out, err)) from None
-    os.makedirs(SAVED, exist_ok=True)
-    with open(os.path.join(SAVED, "probe-%s.json" % name), "w") as f:
-        json.dump(report, f, indent=1, sort_keys=True)
+    t.saved = keep_report("probe-" + name, report)
     return child.returncode, report
 
 
@@ -105,7 +103,7 @@ def a_disk_that_lies_about_its_device_is_found_out(t):
     child = serve(t, sock, os.path.join(BIN, "vireo-blk"), "--backend=mem",
                   "--size=1M", "--num-queues=1", "--socket-path=" + sock)
     code, report = probe(t, sock, "lie", "--type=net")
-    os.unlink(os.path.join(SAVED, "probe-lie.json"))
+    os.unlink(t.saved)
     expect(code == 1 and verdicts(report, "breach"), report)
     end(child)
 
@@ -192,6 +190,11 @@ def nobody_there(t):
     code, out = t.vireo("probe", t.path("nothing"))
     expect(code == 3 and "does a vhost-user back end listen" in out, code,
            out)
+
+
+@suite.case
+def the_page_says_no_more_than_was_seen(t):
+    check_reports(t)
 
 
 suite.main()
