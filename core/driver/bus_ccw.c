@@ -350,8 +350,12 @@ const struct vio_bus_ops vio_bus_ccw_ops = {
 	.carries = { { 1ull << VIRTIO_F_NOTIFICATION_DATA, 0 } },
 };
 
+/*
+ * Nothing in 4.3.2.2 lets a legacy driver choose a size, and QEMU refuses any
+ * but the one it named.
+ */
 const struct vio_bus_ops vio_bus_ccw_legacy_ops = {
-	METHODS, .legacy_align = PAGE };
+	METHODS, .legacy_align = PAGE, .size_fixed = true };
 
 int vio_bus_ccw_probe(struct vio_bus_ccw *b,
 		      const struct vio_ccw_access *access, void *ctx,

@@ -41,9 +41,9 @@ struct vio_ccw_access {
 #define VIO_BUS_CCW_DATA	512	/* bytes of configuration, at most */
 
 /*
- * What bus and device share: zeroed, in the window, at a multiple of 8, and
- * below 2^31 for the device. Nothing in it is believed but what a command
- * just answered.
+ * What bus and device share: zeroed, in the window, at a multiple of 8 (which
+ * its type does not ask for by itself), and below 2^31 for the device. Nothing
+ * in it is believed but what a command just answered.
  */
 struct vio_ccw_area {
 	struct vio_ccw1 ccw;

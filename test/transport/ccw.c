@@ -660,6 +660,7 @@ TEST("ccw: the driver starts with the highest revision and goes down",
 	CHECK_EQ(probe(&bus, 0), VIO_OK);
 	CHECK_EQ(bus.revision, 0);
 	CHECK(bus.ops == &vio_bus_ccw_legacy_ops);
+	CHECK(bus.ops->size_fixed);
 	/* A transitional one whose highest is 0. */
 	make(true);
 	c.max_revision = 0;
