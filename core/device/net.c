@@ -6,8 +6,10 @@
  * transport, and not what the wire is.
  */
 #include "core/device/net_gso.h"
+#include "core/device/net_hash.h"
 #include "core/device/net_hdr.h"
 #include "core/device/net_int.h"
+#include "core/device/net_steer.h"
 #include <vireo/spec/virtio.h>
 #include "core/base/shared64.h"
 #include "core/mem/access.h"
@@ -121,12 +123,14 @@ static void send_cut(struct vio_net *net, unsigned pair,
 		     const struct vio_net_packet *pkt)
 {
 	struct vio_net_stats *st = &net->pair[pair].stats;
+	unsigned char *scratch = vio_net_scratch(net, pair);
 	struct vio_net_packet p;
 	struct vio_net_cut cut;
 
-	vio_net_peek(pkt, net->conf.scratch, pkt->len);
-	if (!vio_net_cut_begin(&cut, net->conf.scratch, pkt->len,
-			       &pkt->meta)) {
+	if (vio_unlikely(vio_net_learns(net)))
+		vio_net_learn(net, pair, pkt, 1);
+	vio_net_peek(pkt, scratch, pkt->len);
+	if (!vio_net_cut_begin(&cut, scratch, pkt->len, &pkt->meta)) {
 		vio_shared64_add(&st->tx_malformed, 1);
 		return;
 	}
@@ -147,6 +151,8 @@ static void count_offload(struct vio_net_stats *st,
 static void flush(struct vio_net *net, unsigned pair,
 		  const struct vio_net_packet *pkt, unsigned nr)
 {
+	if (vio_unlikely(vio_net_learns(net)))
+		vio_net_learn(net, pair, pkt, nr);
 	if (nr)
 		count_sent(&net->pair[pair].stats, pkt, nr,
 			   net->backend->send(net->backend_ctx, pair, pkt,
@@ -208,7 +214,7 @@ static enum vio_service net_service(struct vio_dev *dev, struct vio_queue *q,
 {
 	struct vio_net *net = net_of(dev);
 
-	if (q->index == dev->nr_queues - 1)
+	if (q->index == vio_net_ctrlq(net))
 		return vio_net_service_ctrl(net, q, budget);
 	return q->index % 2 ? service_tx(net, q, budget) :
 			      vio_net_service_rx(net, q);
@@ -216,8 +222,18 @@ static enum vio_service net_service(struct vio_dev *dev, struct vio_queue *q,
 
 static void net_queue_stop(struct vio_dev *dev, struct vio_queue *q)
 {
-	if (!(q->index % 2) && q->index != dev->nr_queues - 1)
-		vio_net_drain(net_of(dev), q->index / 2);
+	struct vio_net *net = net_of(dev);
+
+	if (q->index == vio_net_ctrlq(net)) {
+		__atomic_store_n(&net->knows, false, __ATOMIC_RELAXED);
+		return;
+	}
+	if (q->index % 2)
+		return;
+	__atomic_store_n(&net->pair[q->index / 2].open, false,
+			 __ATOMIC_RELAXED);
+	vio_net_mail_drop(net, q->index / 2);
+	vio_net_drain(net, q->index / 2);
 }
 
 static void net_reset(struct vio_dev *dev)
@@ -261,6 +277,7 @@ static void net_features_ok(struct vio_dev *dev)
 
 	net->hdr_len = vio_net_hdr_len(&dev->driver);
 	net->mergeable = vio_dev_has(dev, VIRTIO_NET_F_MRG_RXBUF);
+	net->reports = vio_dev_has(dev, VIRTIO_NET_F_HASH_REPORT);
 	vio_net_ctrl_reset(net);
 }
 
@@ -298,6 +315,9 @@ static struct vio_features features_of(const struct vio_net_conf *conf)
 		{ VIRTIO_NET_F_CTRL_VLAN, true },
 		{ VIRTIO_NET_F_CTRL_MAC_ADDR, true },
 		{ VIRTIO_NET_F_GUEST_ANNOUNCE, true },
+		{ VIRTIO_NET_F_MQ, conf->pairs > 1 },
+		{ VIRTIO_NET_F_RSS, conf->pairs > 1 },
+		{ VIRTIO_NET_F_HASH_REPORT, true },
 		{ VIRTIO_NET_F_SPEED_DUPLEX, conf->speed },
 		{ VIRTIO_NET_F_STANDBY, conf->standby },
 		{ VIRTIO_NET_F_CSUM, soft || can >> VIRTIO_NET_F_CSUM & 1 },
@@ -326,15 +346,41 @@ static struct vio_features features_of(const struct vio_net_conf *conf)
 	return f;
 }
 
+static bool conf_ok(const struct vio_net_conf *conf)
+{
+	/* net.device.device-configuration-layout.2; a unicast address */
+	if (conf->pairs > VIO_NET_PAIRS || conf->mac[0] & 1 ||
+	    (conf->mtu && conf->mtu < VIRTIO_NET_MTU_MIN))
+		return false;
+	return !conf->threads || conf->pairs <= 1 ||
+	       (conf->mail && (uintptr_t)conf->mail % 8 == 0 &&
+		conf->mail_len % 8 == 0 &&
+		conf->mail_len >= VIO_NET_MAIL_MIN);
+}
+
+static void fill_config(struct vio_net *net)
+{
+	const struct vio_net_conf *conf = &net->conf;
+	struct virtio_net_config *c = &net->config;
+
+	memcpy(c->mac, conf->mac, sizeof(c->mac));
+	c->mtu = vio_to_le16(conf->mtu);
+	c->status = vio_to_le16(conf->link_down ? 0 : VIRTIO_NET_S_LINK_UP);
+	c->speed = vio_to_le32(conf->speed);
+	c->duplex = conf->half_duplex ? 0 : 1;
+	c->max_virtqueue_pairs = vio_to_le16(conf->pairs);
+	c->rss_max_key_size = VIO_NET_HASH_KEY;
+	c->rss_max_indirection_table_length = vio_to_le16(VIO_NET_RSS_TABLE);
+	c->supported_hash_types = vio_to_le32(VIO_NET_HASH_TYPES);
+}
+
 int vio_net_init(struct vio_net *net, const struct vio_net_conf *conf,
 		 struct vio_queue *queue,
 		 const struct vio_net_backend_ops *backend, void *backend_ctx)
 {
 	struct vio_features offered;
 
-	/* net.device.device-configuration-layout.2; a unicast address */
-	if (!backend || !backend->send || conf->pairs > VIO_NET_PAIRS ||
-	    (conf->mtu && conf->mtu < VIRTIO_NET_MTU_MIN) || conf->mac[0] & 1)
+	if (!backend || !backend->send || !conf_ok(conf))
 		return VIO_E_INVAL;
 	*net = (struct vio_net){
 		.conf = *conf, .backend = backend, .backend_ctx = backend_ctx,
@@ -342,13 +388,11 @@ int vio_net_init(struct vio_net *net, const struct vio_net_conf *conf,
 	};
 	if (!net->conf.pairs)
 		net->conf.pairs = 1;
-	memcpy(net->config.mac, conf->mac, sizeof(net->config.mac));
-	net->config.mtu = vio_to_le16(conf->mtu);
-	net->config.status = vio_to_le16(conf->link_down ? 0 :
-					 VIRTIO_NET_S_LINK_UP);
-	net->config.speed = vio_to_le32(conf->speed);
-	net->config.duplex = conf->half_duplex ? 0 : 1;
-	net->config.max_virtqueue_pairs = vio_to_le16(net->conf.pairs);
+	net->steers = net->conf.pairs > 1;
+	for (unsigned i = 0; net->conf.threads && i < net->conf.pairs; i++)
+		net->pair[i].mail.at = net->conf.mail +
+				       i * (size_t)net->conf.mail_len;
+	fill_config(net);
 	offered = features_of(&net->conf);
 	vio_dev_init(&net->dev, &net_ops, &offered, queue,
 		     vio_net_queues(net->conf.pairs), &net->config,

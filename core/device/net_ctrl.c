@@ -6,6 +6,7 @@
  * contents beyond its Ethernet header.
  */
 #include "core/device/net_int.h"
+#include "core/device/net_steer.h"
 #include "core/base/shared64.h"
 #include "core/base/string.h"
 
@@ -170,8 +171,23 @@ static bool (*const handler[])(struct vio_net *net, uint8_t command,
 	[VIRTIO_NET_CTRL_MAC] = set_mac,
 	[VIRTIO_NET_CTRL_VLAN] = set_vlan,
 	[VIRTIO_NET_CTRL_ANNOUNCE] = ack_announce,
+	[VIRTIO_NET_CTRL_MQ] = vio_net_set_mq,
 	[VIRTIO_NET_CTRL_GUEST_OFFLOADS] = set_offloads,
 };
+
+/* While no packet is on its way by the rules that it changes. */
+static bool carry_out(struct vio_net *net, struct virtio_net_ctrl_hdr hdr,
+		      struct vio_cursor *c)
+{
+	bool ok;
+
+	if (hdr.class_ >= VIO_ARRAY_LEN(handler) || !handler[hdr.class_])
+		return false;
+	vio_net_lock(net);
+	ok = handler[hdr.class_](net, hdr.command, c);
+	vio_net_unlock(net);
+	return ok;
+}
 
 static void command(struct vio_net *net, struct vio_req *req)
 {
@@ -182,8 +198,7 @@ static void command(struct vio_net *net, struct vio_req *req)
 	vio_shared64_add(&net->ctrl_commands, 1);
 	/* Without room for an answer nothing is carried out. */
 	if (req->write_len && vio_cursor_read(&c, &hdr, HDR_LEN) &&
-	    hdr.class_ < VIO_ARRAY_LEN(handler) && handler[hdr.class_] &&
-	    handler[hdr.class_](net, hdr.command, &c))
+	    carry_out(net, hdr, &c))
 		ack = VIRTIO_NET_OK;
 	if (ack != VIRTIO_NET_OK)
 		vio_shared64_add(&net->ctrl_refused, 1);
@@ -196,6 +211,7 @@ enum vio_service vio_net_service_ctrl(struct vio_net *net,
 {
 	struct vio_req *req;
 
+	__atomic_store_n(&net->knows, true, __ATOMIC_RELAXED);
 	while (budget--) {
 		req = vio_queue_pop(q);
 		if (!req)
@@ -211,6 +227,7 @@ void vio_net_ctrl_reset(struct vio_net *net)
 	memcpy(net->filter.mac, net->conf.mac, MAC_LEN);
 	memcpy(net->config.mac, net->conf.mac, MAC_LEN);
 	net->guest_offloads = switchable(net);
+	vio_net_steering_reset(net);
 }
 
 /* -- which packets ------------------------------------------------------- */
@@ -250,10 +267,7 @@ static bool wanted_address(const struct vio_net_filter *f, const uint8_t *mac)
  */
 static bool knows(const struct vio_net *net)
 {
-	const struct vio_queue *q =
-		&net->dev.queue[net->dev.nr_queues - 1];
-
-	return q->state == VIO_QUEUE_RUNNING;
+	return __atomic_load_n(&net->knows, __ATOMIC_RELAXED);
 }
 
 bool vio_net_wanted(const struct vio_net *net,

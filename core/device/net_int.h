@@ -16,6 +16,22 @@ static inline struct vio_queue *vio_net_rxq(const struct vio_net *net,
 	return &net->dev.queue[2 * pair];
 }
 
+/* Which queue is the control queue: behind all pairs that can be used. */
+static inline unsigned vio_net_ctrlq(const struct vio_net *net)
+{
+	return vio_dev_has(&net->dev, VIRTIO_NET_F_MQ) ||
+	       vio_dev_has(&net->dev, VIRTIO_NET_F_RSS) ?
+	       2u * net->conf.pairs : 2u;
+}
+
+/* Memory for one packet of the pair's. */
+static inline unsigned char *vio_net_scratch(const struct vio_net *net,
+					     unsigned pair)
+{
+	return net->conf.scratch +
+	       (net->conf.threads ? pair * (size_t)VIO_NET_PACKET_MAX : 0);
+}
+
 /* Copy the first @len bytes of a packet that has as many. */
 void vio_net_peek(const struct vio_net_packet *pkt, void *dst, size_t len);
 
@@ -25,6 +41,10 @@ enum vio_service vio_net_service_rx(struct vio_net *net, struct vio_queue *q);
 /* net_ctrl.c: commands of the driver. */
 enum vio_service vio_net_service_ctrl(struct vio_net *net,
 				      struct vio_queue *q, unsigned budget);
+/* net_rss.c: how many pairs are used, and which packet goes where. */
+bool vio_net_set_mq(struct vio_net *net, uint8_t command,
+		    struct vio_cursor *c);
+void vio_net_steering_reset(struct vio_net *net);
 /* As after a reset. */
 void vio_net_ctrl_reset(struct vio_net *net);
 /* Does the driver want this packet? */

@@ -5,6 +5,7 @@
  */
 #include "core/device/net_gso.h"
 #include "core/device/net_int.h"
+#include "core/device/net_steer.h"
 #include "core/base/shared64.h"
 #include "core/mem/access.h"
 
@@ -156,6 +157,17 @@ static void describe(struct virtio_net_hdr *hdr,
 	hdr->csum_offset = vio_to_le16(m->csum_offset);
 }
 
+static void report_hash(const struct vio_net *net,
+			const struct vio_net_packet *pkt,
+			struct virtio_net_hdr *hdr)
+{
+	struct vio_net_meta m = pkt->meta;
+
+	vio_net_hash(net, pkt, &m);
+	hdr->hash_value = vio_to_le32(m.hash);
+	hdr->hash_report = vio_to_le16(m.hash_report);
+}
+
 static void put_header(const struct vio_net *net, struct vio_req *req,
 		       const struct vio_net_packet *pkt, unsigned nr)
 {
@@ -165,6 +177,8 @@ static void put_header(const struct vio_net *net, struct vio_req *req,
 
 	if (vio_unlikely(pkt->meta.flags))
 		describe(&hdr, &pkt->meta);
+	if (vio_unlikely(net->reports))
+		report_hash(net, pkt, &hdr);
 	hdr.num_buffers = vio_to_le16((uint16_t)nr);
 	if (vio_likely(seg->len >= sizeof(hdr) &&
 		       net->hdr_len == VIRTIO_NET_HDR_LEN)) {
@@ -263,12 +277,17 @@ static bool beyond_mtu(const struct vio_net *net,
 	return pkt->len > most + VIO_NET_VLAN_TAG || !tagged(pkt);
 }
 
-bool vio_net_can_receive(const struct vio_net *net, unsigned pair)
+static bool here(const struct vio_net *net, unsigned pair)
 {
 	const struct vio_queue *q = vio_net_rxq(net, pair);
 
-	return q->state == VIO_QUEUE_RUNNING && !q->paused &&
-	       (vio_dev_status(&net->dev) & VIRTIO_STATUS_DRIVER_OK);
+	return q->state == VIO_QUEUE_RUNNING && !q->paused;
+}
+
+bool vio_net_can_receive(const struct vio_net *net, unsigned pair)
+{
+	return (vio_dev_status(&net->dev) & VIRTIO_STATUS_DRIVER_OK) &&
+	       (net->steers || here(net, pair));
 }
 
 /* One packet, as it is, into the driver's buffers. */
@@ -329,11 +348,13 @@ static enum fits put_cut(struct vio_net *net, struct buffers *b,
 	struct vio_net_cut cut;
 	enum fits fits = FITS;
 
+	unsigned char *scratch;
+
 	if (!net->conf.scratch || pkt->len > VIO_NET_PACKET_MAX)
 		return TOO_LONG;
-	vio_net_peek(pkt, net->conf.scratch, pkt->len);
-	if (!vio_net_cut_begin(&cut, net->conf.scratch, pkt->len,
-			       &pkt->meta)) {
+	scratch = vio_net_scratch(net, b->q->index / 2);
+	vio_net_peek(pkt, scratch, pkt->len);
+	if (!vio_net_cut_begin(&cut, scratch, pkt->len, &pkt->meta)) {
 		vio_shared64_add(&b->p->stats.rx_malformed, 1);
 		return TOO_LONG;
 	}
@@ -369,10 +390,18 @@ static enum fits put_one(struct vio_net *net, struct buffers *b,
 unsigned vio_net_receive(struct vio_net *net, unsigned pair,
 			 const struct vio_net_packet *pkt, unsigned nr)
 {
+	return vio_unlikely(net->steers) ?
+		vio_net_steer(net, pair, pkt, nr) :
+		vio_net_receive_here(net, pair, pkt, nr);
+}
+
+unsigned vio_net_receive_here(struct vio_net *net, unsigned pair,
+			      const struct vio_net_packet *pkt, unsigned nr)
+{
 	struct buffers b = { vio_net_rxq(net, pair), &net->pair[pair], 0 };
 	unsigned done;
 
-	if (!vio_net_can_receive(net, pair))
+	if (!vio_net_can_receive(net, pair) || !here(net, pair))
 		return 0;
 	vio_queue_hold(b.q);
 	stock(&b, nr < VIO_NET_MERGE_MAX ? nr : VIO_NET_MERGE_MAX);
@@ -405,6 +434,9 @@ enum vio_service vio_net_service_rx(struct vio_net *net, struct vio_queue *q)
 {
 	struct vio_net_pair *p = &net->pair[q->index / 2];
 
+	__atomic_store_n(&p->open, true, __ATOMIC_RELAXED);
+	if (vio_unlikely(net->steers))
+		vio_net_mail_take(net, q->index / 2);
 	if (!p->wants_room)
 		return VIO_SERVICE_WAIT;
 	if (!vio_queue_pending(q))

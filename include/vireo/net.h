@@ -7,8 +7,10 @@
  * copies what the wire delivers into the driver's buffers. A back end never
  * sees a ring, a guest address or a header's wire format.
  *
- * Thread: all queues of a device run on one thread, "the queues' thread";
- * the back end calls in from that thread, and its methods come on it.
+ * Thread: a pair's two queues run on one thread, "the pair's thread"; the
+ * back end calls in for a pair from that thread, and its methods come on it.
+ * All pairs may have the same one. Where they have not, conf.threads says so,
+ * and the control queue may be on any.
  */
 #ifndef VIREO_NET_H
 #define VIREO_NET_H
@@ -35,6 +37,10 @@ struct vio_net_meta {
 	uint16_t gso_size;
 	uint16_t csum_start;
 	uint16_t csum_offset;
+	/* Set by the device itself, on the way to the driver. */
+	uint16_t hash_report;	/* VIRTIO_NET_HASH_REPORT_* */
+	bool hashed;		/* the two around are valid */
+	uint32_t hash;
 };
 
 /* A packet from its Ethernet header on; the bytes may lie in guest memory. */
@@ -77,10 +83,22 @@ struct vio_net_conf {
 	 * and none for packets to the driver.
 	 */
 	uint64_t offloads;
-	unsigned char *scratch;	/* VIO_NET_PACKET_MAX bytes, or NULL */
+	unsigned char *scratch;	/* VIO_NET_PACKET_MAX bytes, or NULL; with
+				 * threads as many for each pair */
+	/*
+	 * Pairs have threads of their own. A packet that came in on one and
+	 * belongs to another waits there in memory of the caller's: for each
+	 * pair mail_len bytes, a multiple of 8 and at least
+	 * VIO_NET_MAIL_MIN, aligned to 8.
+	 */
+	bool threads;
+	unsigned char *mail;
+	uint32_t mail_len;
 };
 
-/* Each has one writer, the queues' thread, and readers in any. */
+#define VIO_NET_MAIL_MIN	((2 * (VIO_NET_PACKET_MAX + 64u)) & ~7u)
+
+/* Each has one writer, the pair's thread, and readers in any. */
 struct vio_net_stats {
 	uint64_t tx_packets, tx_bytes;	/* sent by the driver, passed on */
 	uint64_t tx_malformed;		/* header or length broke a rule */
@@ -90,6 +108,8 @@ struct vio_net_stats {
 	uint64_t rx_too_long;		/* for the buffers, or the MTU */
 	uint64_t rx_malformed;		/* could not be cut as it said */
 	uint64_t rx_unwanted;		/* by the driver's own filters */
+	uint64_t rx_astray;		/* their queue is stopped, or its
+					 * thread does not keep up */
 	uint64_t tx_gso, rx_gso;	/* packets to be cut, either way */
 	uint64_t tx_csum, rx_csum;	/* packets to be checksummed */
 };
@@ -97,9 +117,21 @@ struct vio_net_stats {
 /* Buffers that one packet may fill. */
 #define VIO_NET_MERGE_MAX	64
 
+/* Packets for a pair from other pairs' threads. */
+struct vio_net_mail {
+	uint32_t lock;
+	uint32_t head, tail;	/* offsets: the oldest, the next free one */
+	bool full;		/* they are the same, and it is not empty */
+	unsigned char *at;
+};
+
 struct vio_net_pair {
 	struct vio_net_stats stats;
 	bool wants_room;
+	bool open;		/* packets can be put there; atomic */
+	uint8_t depth;		/* of vio_net_enter() */
+	uint32_t lock;		/* held while packets are being put there */
+	struct vio_net_mail mail;
 	/* Buffers popped and not filled yet, in the ring's order: too few for
 	 * the packet that waits. */
 	uint16_t nr_held;
@@ -120,6 +152,31 @@ struct vio_net_filter {
 	uint32_t vlan[4096 / 32];
 };
 
+/* -- which pair a packet goes to ----------------------------------------- */
+
+#define VIO_NET_HASH_KEY	40u	/* bytes */
+#define VIO_NET_RSS_TABLE	128u	/* entries */
+#define VIO_NET_FLOWS		1024u	/* that are remembered */
+
+/* A key, made ready: what each half byte of the input adds to the hash. */
+struct vio_net_toeplitz {
+	uint32_t part[72][16];
+};
+
+struct vio_net_indirection {
+	uint16_t mask;		/* entries less one */
+	uint16_t unclassified;	/* pair */
+	uint8_t pair[VIO_NET_RSS_TABLE];
+};
+
+struct vio_net_steering {
+	bool rss;		/* by the table; else as the driver sends */
+	uint16_t pairs;		/* in use, if not rss */
+	uint32_t hash_types;	/* enabled */
+	struct vio_net_indirection table;
+	struct vio_net_toeplitz key;
+};
+
 struct vio_net {
 	struct vio_dev dev;
 	struct vio_net_conf conf;
@@ -130,6 +187,12 @@ struct vio_net {
 	bool mergeable;
 	uint64_t guest_offloads;	/* GUEST_* that the driver bears now */
 	struct vio_net_filter filter;
+	struct vio_net_steering steering;
+	bool steers, reports;		/* there are pairs to choose from;
+					 * HASH_REPORT */
+	bool learns;			/* flows; atomic */
+	bool knows;			/* what the driver wants; atomic */
+	uint8_t flow[VIO_NET_FLOWS];	/* pair + 1; atomic */
 	uint64_t ctrl_commands, ctrl_refused;
 	struct vio_net_pair pair[VIO_NET_PAIRS];
 };

@@ -45,6 +45,7 @@ static void start_without(unsigned off)
 	vio_queue_stop(&queue[0]);
 	CHECK_EQ(vio_queue_start(&queue[CTRL], &r.mem, &r.layout, 0, 0),
 		 VIO_OK);
+	vio_queue_service(&queue[CTRL], 64);
 }
 
 static void start(void)

@@ -64,7 +64,7 @@ void rig_init(struct rig *r, struct vio_queue *queue, unsigned nr_queues,
 		.perm = VIO_PERM_RW };
 	CHECK_EQ(vio_mem_init(&r->mem, r->region, 2), VIO_OK);
 	r->queue = queue;
-	CHECK_LE(nr_queues, 4);
+	CHECK_LE(nr_queues, 8);
 	for (unsigned i = 0; i < nr_queues; i++)
 		CHECK_EQ(vio_queue_init(&queue[i], NULL, i, &limits,
 					r->storage[i], RIG_STORAGE), VIO_OK);

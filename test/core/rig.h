@@ -34,7 +34,7 @@ struct rig {
 	uint16_t used_seen;
 	unsigned char low[RIG_LEN] __attribute__((aligned(4096)));
 	unsigned char high[RIG_LEN] __attribute__((aligned(4096)));
-	unsigned char storage[4][RIG_STORAGE] __attribute__((aligned(64)));
+	unsigned char storage[8][RIG_STORAGE] __attribute__((aligned(64)));
 };
 
 /* Memory and queues; then the test initialises its device on rig->queue. */

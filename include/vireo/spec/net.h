@@ -123,6 +123,28 @@ VIO_STATIC_ASSERT(offsetof(struct virtio_net_hdr, outer_th_offset) ==
 VIO_STATIC_ASSERT(sizeof(struct virtio_net_hdr) == VIRTIO_NET_HDR_LEN_TUNNEL,
 		  "5.1.6");
 
+/* Hash types, and what is reported of them (5.1.6.4.3, 5.1.6.4.5) */
+#define VIRTIO_NET_HASH_TYPE_IPv4	(1u << 0)
+#define VIRTIO_NET_HASH_TYPE_TCPv4	(1u << 1)
+#define VIRTIO_NET_HASH_TYPE_UDPv4	(1u << 2)
+#define VIRTIO_NET_HASH_TYPE_IPv6	(1u << 3)
+#define VIRTIO_NET_HASH_TYPE_TCPv6	(1u << 4)
+#define VIRTIO_NET_HASH_TYPE_UDPv6	(1u << 5)
+#define VIRTIO_NET_HASH_TYPE_IP_EX	(1u << 6)
+#define VIRTIO_NET_HASH_TYPE_TCP_EX	(1u << 7)
+#define VIRTIO_NET_HASH_TYPE_UDP_EX	(1u << 8)
+
+#define VIRTIO_NET_HASH_REPORT_NONE	0
+#define VIRTIO_NET_HASH_REPORT_IPv4	1
+#define VIRTIO_NET_HASH_REPORT_TCPv4	2
+#define VIRTIO_NET_HASH_REPORT_UDPv4	3
+#define VIRTIO_NET_HASH_REPORT_IPv6	4
+#define VIRTIO_NET_HASH_REPORT_TCPv6	5
+#define VIRTIO_NET_HASH_REPORT_UDPv6	6
+#define VIRTIO_NET_HASH_REPORT_IPv6_EX	7
+#define VIRTIO_NET_HASH_REPORT_TCPv6_EX	8
+#define VIRTIO_NET_HASH_REPORT_UDPv6_EX	9
+
 /* Control virtqueue (5.1.6.5) */
 struct virtio_net_ctrl_hdr {
 	uint8_t class_;		/* "class" is a word of C++ */
@@ -158,8 +180,90 @@ struct virtio_net_ctrl_hdr {
 #define VIRTIO_NET_CTRL_MQ_VQ_PAIRS_MIN	1
 #define VIRTIO_NET_CTRL_MQ_VQ_PAIRS_MAX	0x8000
 
+
+/*
+ * Of virtio_net_rss_config what comes before the table, which has (mask + 1)
+ * entries of 16 bits. virtio_net_hash_config begins alike, and has zeroes up
+ * to the length of the key.
+ */
+struct virtio_net_rss_config_head {
+	vio_le32 hash_types;
+	vio_le16 indirection_table_mask;
+	vio_le16 unclassified_queue;
+};
+
+/* Behind the table: le16 max_tx_vq, u8 hash_key_length, and the key. */
+
+VIO_STATIC_ASSERT(sizeof(struct virtio_net_rss_config_head) == 8, "5.1.6.5.7");
+
 #define VIRTIO_NET_CTRL_GUEST_OFFLOADS		5
 #define VIRTIO_NET_CTRL_GUEST_OFFLOADS_SET	0
+/* In the command's mask, where features beyond 63 have no bit of their own */
+#define VIRTIO_NET_OFFLOAD_GUEST_UDP_TUNNEL_GSO		46
+#define VIRTIO_NET_OFFLOAD_GUEST_UDP_TUNNEL_GSO_CSUM	47
+
+#define VIRTIO_NET_CTRL_NOTF_COAL		6
+#define VIRTIO_NET_CTRL_NOTF_COAL_TX_SET	0
+#define VIRTIO_NET_CTRL_NOTF_COAL_RX_SET	1
+#define VIRTIO_NET_CTRL_NOTF_COAL_VQ_SET	2
+#define VIRTIO_NET_CTRL_NOTF_COAL_VQ_GET	3
+
+struct virtio_net_ctrl_coal {
+	vio_le32 max_packets;
+	vio_le32 max_usecs;
+};
+
+struct virtio_net_ctrl_coal_vq {
+	vio_le16 vq_index;
+	vio_le16 reserved;
+	struct virtio_net_ctrl_coal coal;
+};
+
+VIO_STATIC_ASSERT(sizeof(struct virtio_net_ctrl_coal_vq) == 12, "5.1.6.5.9");
+
+#define VIRTIO_NET_CTRL_STATS			8
+#define VIRTIO_NET_CTRL_STATS_QUERY		0
+#define VIRTIO_NET_CTRL_STATS_GET		1
+
+/* Numbers of replies; of types, the bits of a mask */
+#define VIRTIO_NET_STATS_TYPE_REPLY_RX_BASIC	0
+#define VIRTIO_NET_STATS_TYPE_REPLY_RX_CSUM	1
+#define VIRTIO_NET_STATS_TYPE_REPLY_RX_GSO	2
+#define VIRTIO_NET_STATS_TYPE_REPLY_RX_SPEED	3
+#define VIRTIO_NET_STATS_TYPE_REPLY_TX_BASIC	16
+#define VIRTIO_NET_STATS_TYPE_REPLY_TX_CSUM	17
+#define VIRTIO_NET_STATS_TYPE_REPLY_TX_GSO	18
+#define VIRTIO_NET_STATS_TYPE_REPLY_TX_SPEED	19
+#define VIRTIO_NET_STATS_TYPE_REPLY_CVQ		32
+
+struct virtio_net_ctrl_queue_stats {
+	vio_le16 vq_index;
+	vio_le16 reserved[3];
+	vio_le64 types_bitmap[1];
+};
+
+struct virtio_net_stats_reply_hdr {
+	uint8_t type;
+	uint8_t reserved;
+	vio_le16 vq_index;
+	vio_le16 reserved1;
+	vio_le16 size;
+};
+
+/* The numbers behind the header, in the standard's order */
+#define VIRTIO_NET_STATS_CVQ_NR		2
+#define VIRTIO_NET_STATS_RX_BASIC_NR	6
+#define VIRTIO_NET_STATS_TX_BASIC_NR	6
+#define VIRTIO_NET_STATS_RX_CSUM_NR	4
+#define VIRTIO_NET_STATS_TX_CSUM_NR	2
+#define VIRTIO_NET_STATS_RX_GSO_NR	4
+#define VIRTIO_NET_STATS_TX_GSO_NR	6
+#define VIRTIO_NET_STATS_SPEED_NR	2
+
+VIO_STATIC_ASSERT(sizeof(struct virtio_net_ctrl_queue_stats) == 16,
+		  "5.1.6.5.10");
+VIO_STATIC_ASSERT(sizeof(struct virtio_net_stats_reply_hdr) == 8,
+		  "5.1.6.5.10");
 
 #ifdef __cplusplus
 }
