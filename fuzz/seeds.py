@@ -179,7 +179,27 @@ PCI_PROBE = (bytes([6, 12, 0, 0, 14, 0]) + pci_space() +
              b"\0\0\0\0" * 8 + bytes(range(64)))
 
 
+def asked(request, fds, payload):
+    """A request of a back end, with an acknowledgement."""
+    return bytes([request, fds | 4, len(payload)]) + payload
+
+
+def shown(region, fd_off, off, length, flags=1):
+    return struct.pack("<QQQQQ", region, fd_off, off, length, flags)
+
+
+ASKED = (asked(9, 1, shown(0, 4096, 8192, 8192)) +
+         asked(9, 1, shown(255, 0, 0, 4096, 0)) +
+         asked(9, 1, shown(0, 0, 4096, 8192)) +
+         asked(10, 0, shown(0, 0, 8192, 8192)) +
+         asked(3, 1, struct.pack("<QQQ", 0, 4096, 8192)) + asked(2, 0, b"") +
+         asked(6, 0, b"0" * 16) + asked(8, 0, b"0" * 16) +
+         asked(7, 0, b"1" * 16) +
+         asked(3, 0, struct.pack("<QQQ", 0x100, 0, 0)))
+
+
 def main():
+    save("vhost-asked", [("all", ASKED)])
     save("pci", [("modern", bytes([4]) + PCI_LIFE),
                  ("transitional", bytes([5]) + PCI_LIFE + PCI_PORTS),
                  ("legacy", bytes([2]) + PCI_PORTS)])

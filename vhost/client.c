@@ -206,6 +206,7 @@ static int stop(struct vhu_client *c)
 		vhu_msg_init(&c->out, VHOST_USER_RESET_DEVICE, 0, 0);
 		err = vhu_tell(c);
 	}
+	vhu_client_unshow(c);
 	return err;
 }
 
@@ -333,28 +334,35 @@ static int bus_queue_start(void *bus, uint16_t index,
 void vhu_client_notify(void *bus, uint16_t index, uint16_t next)
 {
 	struct vhu_client *c = bus;
+	struct vhu_client_ring *r = &c->ring[index];
 	uint64_t one = 1;
 
 	(void)next;
+	if (__atomic_load_n(&r->notified, __ATOMIC_ACQUIRE)) {
+		__atomic_store_n((uint16_t *)r->notifier_page,
+				 vio_to_le16(index).raw, __ATOMIC_RELEASE);
+		return;
+	}
 	/* Full means: the back end has not even seen the last one. */
-	while (write(c->ring[index].kick, &one, sizeof(one)) < 0 &&
-	       errno == EINTR)
+	while (write(r->kick, &one, sizeof(one)) < 0 && errno == EINTR)
 		;
 }
 
 static int bus_wait(void *bus, uint16_t index)
 {
 	struct vhu_client *c = bus;
-	struct pollfd p[2] = {
+	struct pollfd p[3] = {
 		{ .fd = c->ring[index].call, .events = POLLIN },
 		{ .fd = c->sock.fd, .events = POLLRDHUP },
+		{ .fd = c->conf.serve_events ? c->events.fd : -1,
+		  .events = POLLIN },
 	};
 	bool runs = p[0].fd >= 0;
 	uint64_t count;
 	int r;
 
 	/* Who waits without a ring polls a status: wait a little. */
-	r = poll(p, 2, runs ? c->conf.timeout_ms : 1);
+	r = poll(p, 3, runs ? c->conf.timeout_ms : 1);
 	if (r < 0)
 		return errno == EINTR ? VIO_OK : VIO_E_IO;
 	if (p[1].revents && c->conf.reconnect_ms)
@@ -362,6 +370,8 @@ static int bus_wait(void *bus, uint16_t index)
 						      c->conf.reconnect_ms));
 	if (p[1].revents || (r == 0 && runs))
 		return VIO_E_IO;
+	if (p[2].revents && vhu_client_serve(c) < 0)
+		vhu_sock_fini(&c->events);
 	if (runs && read(p[0].fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
 		return VIO_E_IO;
 	return VIO_OK;
@@ -395,4 +405,5 @@ const struct vio_bus_ops vhu_client_bus = {
 	.queue_start = bus_queue_start,
 	.notify = vhu_client_notify,
 	.wait = bus_wait,
+	.shm = vhu_client_bus_shm,
 };

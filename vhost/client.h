@@ -2,7 +2,8 @@
 /*
  * vhost/client.h - the insides of the front end's side, shared by its parts:
  * client.c (the bus), client_msg.c (questions and answers), client_events.c
- * (what the back end asks), client_life.c (connecting, again and again).
+ * (what the back end asks), client_shmem.c (what it shows us of its memory),
+ * client_life.c (connecting, again and again).
  */
 #ifndef VHOST_CLIENT_H
 #define VHOST_CLIENT_H
@@ -18,12 +19,20 @@ struct vhu_client_ring {
 	int call;
 	bool wanted;		/* the driver set it up */
 	bool running;
+	/* A page of the back end's that takes notifications. The queue's
+	 * thread may be about to write to it: it stays mapped to the end. */
+	void *notifier_page;	/* NULL: never had one */
+	bool notified;		/* in use; atomic */
 };
+
+struct vhu_client_shmem;
 
 struct vhu_client {
 	struct vhu_sock sock;
 	struct vhu_msg out;
 	struct vhu_sock events;	/* the back end's own requests */
+	int changes;		/* of the configuration, not told yet */
+	struct vhu_client_shmem *shmem;	/* NULL: no regions */
 	struct vhu_client_conf conf;
 	uint64_t pf;		/* protocol features in force */
 	uint64_t offered;
@@ -43,6 +52,7 @@ static inline bool vhu_client_has(const struct vhu_client *c, unsigned pf)
 
 /* -- client_msg.c: 0 or -errno -------------------------------------------- */
 
+int64_t vhu_client_now_ms(void);
 /* Send c->out, which has an answer of its own of at least @min bytes. */
 int vhu_ask(struct vhu_client *c, uint32_t min);
 /* Send c->out, which has none; with REPLY_ACK it gets one. */
@@ -54,7 +64,7 @@ int vhu_tell_state(struct vhu_client *c, uint32_t request, uint32_t index,
 int vhu_tell_fd(struct vhu_client *c, uint32_t request, uint32_t index,
 		int fd);
 
-/* -- client.c -------------------------------------------------------------- */
+/* -- client.c ------------------------------------------------------------- */
 
 bool vhu_client_is_packed(const struct vhu_client *c);
 void vhu_client_forget_inflight(struct vhu_client *c);
@@ -62,9 +72,29 @@ void vhu_client_notify(void *bus, uint16_t index, uint16_t next);
 /* Tell a successor what the driver agreed on and set up. */
 int vhu_client_again(struct vhu_client *c);
 
-/* -- client_events.c ------------------------------------------------------- */
+/* -- client_events.c ------------------------------------------------------ */
 
 /* Give the back end a channel, where it can use one. */
 int vhu_client_open_events(struct vhu_client *c);
+/* Serve what is there; 0 or -errno. */
+int vhu_client_serve(struct vhu_client *c);
+
+/* -- client_shmem.c ------------------------------------------------------- */
+
+/* Protocol features for which there is a hook, or a wish. */
+uint64_t vhu_client_wishes(const struct vhu_client_conf *conf);
+/* Ask which regions there are, and make room. 0 or -errno. */
+int vhu_client_ask_shmem(struct vhu_client *c);
+/* Nothing of the back end's is shown any more: reset, or another back end. */
+void vhu_client_unshow(struct vhu_client *c);
+void vhu_client_free_shmem(struct vhu_client *c);
+/* What the driver asks; see struct vio_bus_ops. */
+int vhu_client_bus_shm(void *bus, uint8_t id, struct vio_shm *shm);
+
+/* Requests of the back end: 0 or -errno, which it learns if it asked. */
+typedef int vhu_client_event(struct vhu_client *c, struct vhu_msg *msg);
+
+vhu_client_event vhu_client_on_map, vhu_client_on_unmap;
+vhu_client_event vhu_client_on_notifier;
 
 #endif

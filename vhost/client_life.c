@@ -14,7 +14,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 #include <vireo/spec/virtio.h>
 
@@ -46,7 +45,9 @@ static int connect_to(const char *path)
 
 static int agree(struct vhu_client *c)
 {
-	uint64_t wanted = WANTED & ~c->conf.protocol_off, pf, queues;
+	uint64_t wanted = (WANTED | vhu_client_wishes(&c->conf)) &
+			  ~c->conf.protocol_off;
+	uint64_t pf, queues;
 	int err;
 
 	err = vhu_ask_u64(c, VHOST_USER_GET_FEATURES, &c->offered);
@@ -66,6 +67,8 @@ static int agree(struct vhu_client *c)
 	err = vhu_tell(c);
 	if (!err)
 		err = vhu_client_open_events(c);
+	if (!err)
+		err = vhu_client_ask_shmem(c);
 	if (err || !vhu_client_has(c, VHOST_USER_PROTOCOL_F_MQ))
 		return err;
 	err = vhu_ask_u64(c, VHOST_USER_GET_QUEUE_NUM, &queues);
@@ -119,6 +122,7 @@ void vhu_client_close(struct vhu_client *c)
 	vhu_sock_fini(&c->sock);
 	vhu_sock_fini(&c->events);
 	vhu_client_forget_inflight(c);
+	vhu_client_free_shmem(c);
 	for (i = 0; i < VHU_CLIENT_QUEUES; i++) {
 		if (c->ring[i].kick >= 0)
 			close(c->ring[i].kick);
@@ -136,6 +140,7 @@ static int tell_again(struct vhu_client *c)
 	int err;
 
 	c->pf = 0;
+	vhu_client_unshow(c);
 	vhu_sock_fini(&c->events);
 	vhu_sock_init(&c->events, -1);
 	err = agree(c);
@@ -174,20 +179,12 @@ static void wake_all(struct vhu_client *c)
 	}
 }
 
-static uint64_t now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000u + (uint64_t)t.tv_nsec / 1000000u;
-}
-
 int vhu_client_reconnect(struct vhu_client *c, int timeout_ms)
 {
 	bool in_order = c->features >> VIRTIO_F_IN_ORDER & 1;
 	bool known = c->inflight_fd >= 0 ||
 		     (in_order && !vhu_client_is_packed(c));
-	uint64_t end = now_ms() + (uint64_t)timeout_ms;
+	int64_t end = vhu_client_now_ms() + timeout_ms;
 	int err;
 
 	if (!c->conf.socket_path ||
@@ -195,7 +192,7 @@ int vhu_client_reconnect(struct vhu_client *c, int timeout_ms)
 		return -EOPNOTSUPP;
 	for (;;) {
 		err = try_again(c);
-		if (!err || err == -ENOTSUP || now_ms() >= end)
+		if (!err || err == -ENOTSUP || vhu_client_now_ms() >= end)
 			break;
 		poll(NULL, 0, 1);
 	}

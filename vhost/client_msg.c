@@ -6,10 +6,45 @@
 #include "vhost/client.h"
 
 #include <errno.h>
+#include <poll.h>
+#include <time.h>
+
+int64_t vhu_client_now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/*
+ * Wait until something is there, and serve what the back end asks: it may
+ * need that before it can answer us. 0 or -errno.
+ */
+static int wait_for_word(struct vhu_client *c, int64_t end)
+{
+	struct pollfd p[2] = {
+		{ .fd = c->sock.fd, .events = POLLIN },
+		{ .fd = c->events.fd, .events = POLLIN },
+	};
+	int64_t left = end - vhu_client_now_ms();
+	int r;
+
+	if (left <= 0)
+		return -ETIMEDOUT;
+	r = poll(p, 2, (int)left);
+	if (r < 0)
+		return errno == EINTR ? 0 : -errno;
+	/* Without the channel there still is the answer. */
+	if (r > 0 && p[1].revents && vhu_client_serve(c) < 0)
+		vhu_sock_fini(&c->events);
+	return 0;
+}
 
 /* Wait for the answer to c->out. 0, with it in c->sock.in, or -errno. */
 static int receive(struct vhu_client *c)
 {
+	int64_t end = vhu_client_now_ms() + c->conf.timeout_ms;
 	const struct vhu_msg *in = &c->sock.in;
 	int r;
 
@@ -19,11 +54,9 @@ static int receive(struct vhu_client *c)
 			return r;
 		if (r > 0)
 			break;
-		r = vhu_sock_wait(c->sock.fd, c->conf.timeout_ms);
+		r = wait_for_word(c, end);
 		if (r < 0)
 			return r;
-		if (r == 0)
-			return -ETIMEDOUT;
 	}
 	if (in->hdr.request != c->out.hdr.request ||
 	    !(in->hdr.flags & VHU_REPLY))

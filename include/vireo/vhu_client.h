@@ -23,6 +23,33 @@ extern "C" {
 
 struct vhu_client;
 
+/*
+ * What the back end may ask of whoever uses the front end. Control thread;
+ * also while that waits for an answer in one of the functions below, so that
+ * a hook calls none of them. Descriptors stay whose they are. Return 0 or
+ * negative errno; the back end learns of no more than that it went wrong.
+ * What is absent is refused, and its protocol feature not agreed to.
+ */
+struct vhu_client_ops {
+	/*
+	 * Have the guest's notifications of @queue go to this page of @fd;
+	 * -1: to the kick descriptor again. Absent: see map_notifiers.
+	 */
+	int (*host_notifier)(void *ctx, unsigned queue, int fd,
+			     uint64_t offset, uint64_t size);
+	/* A back end has a buffer for other devices; not any more; the one
+	 * of another is wanted: its descriptor or negative errno. */
+	int (*object_add)(void *ctx, const uint8_t uuid[16]);
+	int (*object_remove)(void *ctx, const uint8_t uuid[16]);
+	int (*object_lookup)(void *ctx, const uint8_t uuid[16]);
+	/*
+	 * @len bytes at @ptr show a file of the back end's from now on, which
+	 * may be truncated under us (@add), or not any more. May be absent
+	 * though the feature is in use.
+	 */
+	void (*map_guard)(void *ctx, void *ptr, size_t len, bool add);
+};
+
 struct vhu_client_conf {
 	const char *socket_path;	/* NULL: use socket_fd; the caller's */
 	int socket_fd;			/* connected; taken over */
@@ -39,6 +66,18 @@ struct vhu_client_conf {
 	 * as vhu_client_reconnect() does. Needs all on one thread.
 	 */
 	int reconnect_ms;
+	/*
+	 * The bus's wait serves what the back end asks meanwhile. Needs all
+	 * on one thread.
+	 */
+	bool serve_events;
+	const struct vhu_client_ops *ops;	/* NULL: no hook at all */
+	void *ops_ctx;
+	/* Address space for the device's shared memory regions, at most, in
+	 * bytes; 0: they are not used. */
+	uint64_t shmem_max;
+	/* Map what a host notifier is, and notify there. */
+	bool map_notifiers;
 };
 
 /*
@@ -94,6 +133,25 @@ int vhu_client_call_fd(const struct vhu_client *c, uint16_t index);
  */
 int vhu_client_event_fd(const struct vhu_client *c);
 int vhu_client_events(struct vhu_client *c);
+
+/*
+ * vhu_client_shmem() - the shared memory region @id: where it is mapped here,
+ * with @len bytes, for as long as the client lives. NULL: there is none. What
+ * the back end does not show anything in cannot be touched.
+ */
+void *vhu_client_shmem(const struct vhu_client *c, uint8_t id, uint64_t *len);
+
+/* How many parts of all regions show something. */
+unsigned vhu_client_shmem_maps(const struct vhu_client *c);
+
+/* Is this queue notified through a page of the back end's? */
+bool vhu_client_host_notified(const struct vhu_client *c, uint16_t index);
+
+/*
+ * vhu_client_object() - get the buffer that the back end announced by this
+ * name. @fd: out, the caller's. 0 or negative errno.
+ */
+int vhu_client_object(struct vhu_client *c, const uint8_t uuid[16], int *fd);
 
 /*
  * vhu_client_stop_queue() - stop one ring; requests in flight are finished

@@ -184,20 +184,20 @@ X(IOTLB_MSG, 1, IOTLB, 0, 0, NONE, BACKEND_REQ, ACCESS_PLATFORM, ALWAYS, \
 X(CONFIG_CHANGE_MSG, 2, NONE, 0, 0, NONE, CONFIG, ANY, ALWAYS, \
   on_config_change, "the configuration space changed") \
 X(VRING_HOST_NOTIFIER_MSG, 3, AREA, 0, 1, NONE, HOST_NOTIFIER, ANY, ALWAYS, \
-  NULL, "map this page as a queue's notification register") \
+  vhu_client_on_notifier, "map this page as a queue's notification register") \
 X(VRING_CALL, 4, STATE, 0, 0, NONE, INBAND_NOTIFICATIONS, ANY, ALWAYS, \
   NULL, "a call") \
 X(VRING_ERR, 5, STATE, 0, 0, NONE, INBAND_NOTIFICATIONS, ANY, ALWAYS, \
   NULL, "a ring broke") \
 X(SHARED_OBJECT_ADD, 6, UUID, 0, 0, NONE, SHARED_OBJECT, ANY, ALWAYS, \
-  NULL, "a buffer to share") \
+  on_object_add, "a buffer to share") \
 X(SHARED_OBJECT_REMOVE, 7, UUID, 0, 0, NONE, SHARED_OBJECT, ANY, ALWAYS, \
-  NULL, "not any more") \
+  on_object_remove, "not any more") \
 X(SHARED_OBJECT_LOOKUP, 8, UUID, 0, 0, U64, SHARED_OBJECT, ANY, ALWAYS, \
-  NULL, "give the buffer that another device shares") \
+  on_object_lookup, "give the buffer that another device shares") \
 X(SHMEM_MAP, 9, MMAP, 1, 1, NONE, SHMEM, ANY, ALWAYS, \
-  NULL, "show this to the guest in a shared memory region") \
+  vhu_client_on_map, "show this to the guest in a shared memory region") \
 X(SHMEM_UNMAP, 10, MMAP, 0, 0, NONE, SHMEM, ANY, ALWAYS, \
-  NULL, "not any more")
+  vhu_client_on_unmap, "not any more")
 
 #endif

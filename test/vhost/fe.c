@@ -186,6 +186,11 @@ static const struct vhu_env_ops env_ops = {
 	.config_later = env_later,
 };
 
+const struct vhu_env_ops *fe_env(void)
+{
+	return &env_ops;
+}
+
 static void keep_log(void *ctx, enum vio_log_level level, const char *text,
 		     const struct vio_named *v, unsigned nr)
 {

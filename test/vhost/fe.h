@@ -70,6 +70,8 @@ struct fe {
 void fe_open(struct fe *f);
 /* The same in an environment of the caller's; its context is @f. */
 void fe_open_in(struct fe *f, const struct vhu_env_ops *env);
+/* What fe_open() takes for it. */
+const struct vhu_env_ops *fe_env(void);
 /* And with what else @conf says; device, context and log are the test's. */
 void fe_open_with(struct fe *f, const struct vhu_conf *conf);
 /* Another connection after the first ended. */
