@@ -21,25 +21,7 @@ static int bus_error(int err)
 	return err ? VIO_E_IO : VIO_OK;
 }
 
-/* -- memory and rings ---------------------------------------------------- */
-
-static int send_memory(struct vhu_client *c)
-{
-	const struct vio_window *w = &c->conf.window;
-	struct vhu_mem_table *t = &c->out.p.table;
-
-	vhu_msg_init(&c->out, VHOST_USER_SET_MEM_TABLE, 0,
-		     offsetof(struct vhu_mem_table, region) +
-		     sizeof(t->region[0]));
-	t->nr = 1;
-	t->region[0].guest_addr = w->addr.v;
-	t->region[0].size = w->size;
-	t->region[0].user_addr = (uintptr_t)w->host;
-	t->region[0].mmap_offset = c->conf.mem_offset;
-	c->out.fd[0] = c->conf.mem_fd;
-	c->out.nr_fds = 1;
-	return vhu_tell(c);
-}
+/* -- rings ---------------------------------------------------------------- */
 
 /* Our own address of a guest address, as the protocol wants it. */
 static uint64_t user_addr(const struct vhu_client *c, vio_addr a)
@@ -58,7 +40,38 @@ static int send_addr(struct vhu_client *c, uint16_t index)
 	c->out.p.addr.desc = user_addr(c, l->desc);
 	c->out.p.addr.avail = user_addr(c, l->driver);
 	c->out.p.addr.used = user_addr(c, l->device);
+	if (c->log.fd >= 0) {
+		c->out.p.addr.flags = VHU_VRING_F_LOG;
+		c->out.p.addr.log = l->device.v;
+	}
 	return vhu_tell(c);
+}
+
+/* Features as the driver has them, and those that are ours. */
+static int send_features(struct vhu_client *c)
+{
+	uint64_t v = c->features;
+
+	if (c->has_pf)
+		v |= (uint64_t)1 << VHOST_USER_F_PROTOCOL_FEATURES;
+	if (c->log.fd >= 0)
+		v |= (uint64_t)1 << VHOST_F_LOG_ALL;
+	return vhu_tell_u64(c, VHOST_USER_SET_FEATURES, v);
+}
+
+/* Before the driver has its features, they will be told with the log's. */
+int vhu_client_tell_logging(struct vhu_client *c)
+{
+	unsigned i;
+	int err;
+
+	if (!c->features)
+		return 0;
+	err = send_features(c);
+	for (i = 0; i < VHU_CLIENT_QUEUES && !err; i++)
+		if (c->ring[i].running)
+			err = send_addr(c, (uint16_t)i);
+	return err;
 }
 
 /* Have the back end record what is in flight, once for a driver's life. */
@@ -164,7 +177,7 @@ static int start(struct vhu_client *c)
 	if (!err)
 		err = send_inflight(c);
 	if (!err)
-		err = send_memory(c);
+		err = vhu_client_send_memory(c);
 	for (i = 0; i < VHU_CLIENT_QUEUES && !err; i++)
 		if (c->ring[i].wanted && !c->ring[i].running)
 			err = start_ring(c, (uint16_t)i);
@@ -210,7 +223,7 @@ static int stop(struct vhu_client *c)
 	return err;
 }
 
-/* -- the bus ------------------------------------------------------------- */
+/* -- the bus -------------------------------------------------------------- */
 
 static int bus_get_status(void *bus, uint32_t *status)
 {
@@ -255,12 +268,9 @@ static int bus_get_features(void *bus, struct vio_features *f)
 static int bus_set_features(void *bus, const struct vio_features *f)
 {
 	struct vhu_client *c = bus;
-	uint64_t v = f->w[0];
 
-	c->features = v;
-	if (c->has_pf)
-		v |= (uint64_t)1 << VHOST_USER_F_PROTOCOL_FEATURES;
-	return bus_error(vhu_tell_u64(c, VHOST_USER_SET_FEATURES, v));
+	c->features = f->w[0];
+	return bus_error(send_features(c));
 }
 
 static int bus_config_read(void *bus, uint32_t off, void *dst, uint32_t len)
@@ -383,7 +393,9 @@ int vhu_client_again(struct vhu_client *c)
 	unsigned i;
 	int err;
 
-	err = bus_set_features(c, &(struct vio_features){ { c->features, 0 } });
+	err = vhu_client_send_log(c);
+	if (!err)
+		err = send_features(c);
 	if (!err && c->status & VIRTIO_STATUS_DRIVER_OK) {
 		for (i = 0; i < VHU_CLIENT_QUEUES; i++)
 			c->ring[i].running = false;

@@ -27,12 +27,32 @@ struct vhu_client_ring {
 
 struct vhu_client_shmem;
 
+/* Regions of memory that we handle. */
+#define VHU_CLIENT_SLOTS	64
+
+struct vhu_client_slot {
+	struct vhu_region region;
+	int fd;
+	bool sent;		/* the back end has it */
+};
+
+struct vhu_client_log {
+	int fd;			/* -1: no log */
+	int signal;		/* the back end signals that it marked */
+	uint64_t *bits;
+	uint64_t size;		/* bytes */
+};
+
 struct vhu_client {
 	struct vhu_sock sock;
 	struct vhu_msg out;
 	struct vhu_sock events;	/* the back end's own requests */
 	int changes;		/* of the configuration, not told yet */
 	struct vhu_client_shmem *shmem;	/* NULL: no regions */
+	struct vhu_client_slot slot[VHU_CLIENT_SLOTS];
+	unsigned nr_slots;
+	unsigned max_slots;	/* what the back end takes */
+	struct vhu_client_log log;
 	struct vhu_client_conf conf;
 	uint64_t pf;		/* protocol features in force */
 	uint64_t offered;
@@ -66,6 +86,8 @@ int vhu_tell_fd(struct vhu_client *c, uint32_t request, uint32_t index,
 
 /* -- client.c ------------------------------------------------------------- */
 
+/* Begin or end to log, as c->log says. 0 or -errno. */
+int vhu_client_tell_logging(struct vhu_client *c);
 bool vhu_client_is_packed(const struct vhu_client *c);
 void vhu_client_forget_inflight(struct vhu_client *c);
 void vhu_client_notify(void *bus, uint16_t index, uint16_t next);
@@ -78,6 +100,16 @@ int vhu_client_again(struct vhu_client *c);
 int vhu_client_open_events(struct vhu_client *c);
 /* Serve what is there; 0 or -errno. */
 int vhu_client_serve(struct vhu_client *c);
+
+/* -- client_mem.c: 0 or -errno -------------------------------------------- */
+
+void vhu_client_init_memory(struct vhu_client *c);
+/* How many slots it takes; a back end that has none of them yet. */
+int vhu_client_ask_slots(struct vhu_client *c);
+int vhu_client_send_memory(struct vhu_client *c);
+/* The log, if there is one. */
+int vhu_client_send_log(struct vhu_client *c);
+void vhu_client_free_memory(struct vhu_client *c);
 
 /* -- client_shmem.c ------------------------------------------------------- */
 

@@ -22,7 +22,8 @@
 /* Protocol features that this side can use. */
 #define WANTED	(VHU_PF(MQ) | VHU_PF(REPLY_ACK) | VHU_PF(CONFIG) | \
 		 VHU_PF(RESET_DEVICE) | VHU_PF(STATUS) | VHU_PF(BACKEND_REQ) | \
-		 VHU_PF(INFLIGHT_SHMFD))
+		 VHU_PF(INFLIGHT_SHMFD) | VHU_PF(LOG_SHMFD) | \
+		 VHU_PF(CONFIGURE_MEM_SLOTS))
 
 static int connect_to(const char *path)
 {
@@ -69,6 +70,8 @@ static int agree(struct vhu_client *c)
 		err = vhu_client_open_events(c);
 	if (!err)
 		err = vhu_client_ask_shmem(c);
+	if (!err)
+		err = vhu_client_ask_slots(c);
 	if (err || !vhu_client_has(c, VHOST_USER_PROTOCOL_F_MQ))
 		return err;
 	err = vhu_ask_u64(c, VHOST_USER_GET_QUEUE_NUM, &queues);
@@ -95,6 +98,7 @@ int vhu_client_open(struct vhu_client **out,
 	c->nr_queues = c->conf.queue_pairs ? 2 : 1;
 	c->inflight_fd = -1;
 	vhu_sock_init(&c->events, -1);
+	vhu_client_init_memory(c);
 	if (!c->conf.timeout_ms)
 		c->conf.timeout_ms = VHU_SEND_TIMEOUT_MS;
 	if (!c->conf.queue_size_max)
@@ -123,6 +127,7 @@ void vhu_client_close(struct vhu_client *c)
 	vhu_sock_fini(&c->events);
 	vhu_client_forget_inflight(c);
 	vhu_client_free_shmem(c);
+	vhu_client_free_memory(c);
 	for (i = 0; i < VHU_CLIENT_QUEUES; i++) {
 		if (c->ring[i].kick >= 0)
 			close(c->ring[i].kick);

@@ -3,8 +3,8 @@
  * vireo/vhu_client.h - the front end's side of vhost-user, as a bus that a
  * driver of this library finds its device on (hosted; Linux).
  *
- * The front end shares one window of memory with the back end: a file
- * descriptor that it has mapped. It connects to any back end, whatever
+ * The front end shares a window of memory with the back end, a file descriptor
+ * that it has mapped, and more of them for a guest that has more. It connects to any back end, whatever
  * protocol features that has.
  *
  * Thread: notify and wait of a queue belong to the queue's thread; all else
@@ -133,6 +133,36 @@ int vhu_client_call_fd(const struct vhu_client *c, uint16_t index);
  */
 int vhu_client_event_fd(const struct vhu_client *c);
 int vhu_client_events(struct vhu_client *c);
+
+/*
+ * vhu_client_add_memory() - let the back end see more than the window, which
+ * the driver's rings lie in: @w is @fd (duplicated) from @offset on, mapped at
+ * w->host. While rings run, too. 0 or negative errno: -EEXIST where guest
+ * addresses are in use, -ENOSPC where the back end takes no more, -EBUSY while
+ * there is a log.
+ */
+int vhu_client_add_memory(struct vhu_client *c, const struct vio_window *w,
+			  int fd, uint64_t offset);
+/* Not any more. No ring may refer to it. -ENOENT: there is none. */
+int vhu_client_remove_memory(struct vhu_client *c, vio_addr addr);
+
+/*
+ * vhu_client_log_start() - have the back end mark the pages, of 4 KiB, that it
+ * writes to from now on. 0 or negative errno; -EOPNOTSUPP where it cannot.
+ * It goes on with the back end that vhu_client_reconnect() finds.
+ */
+int vhu_client_log_start(struct vhu_client *c);
+int vhu_client_log_stop(struct vhu_client *c);
+/* Readable when pages may have been marked since they were last taken. */
+int vhu_client_log_fd(const struct vhu_client *c);
+/*
+ * vhu_client_log_take() - have each marked page told, once, and unmarked; how
+ * many there were. What the page holds is to be read in @fn or later. Nothing
+ * is missed that was written before a vhu_client_stop_queue() of all rings.
+ */
+typedef void vhu_client_dirty_fn(void *ctx, vio_addr page);
+uint64_t vhu_client_log_take(struct vhu_client *c, vhu_client_dirty_fn *fn,
+			     void *ctx);
 
 /*
  * vhu_client_shmem() - the shared memory region @id: where it is mapped here,

@@ -54,6 +54,34 @@ static void one(struct vio_blkdrv *blk, struct program *p, uint32_t type,
 	CHECK_EQ(vio_blkdrv_sync(blk, 0, &req), VIO_OK);
 }
 
+static void mark(void *ctx, vio_addr page)
+{
+	unsigned char *marked = ctx;
+	uint64_t at = (page.v - 0x100000) >> 12;
+
+	CHECK_LT(at, PROGRAM_WINDOW >> 12);
+	marked[at]++;
+}
+
+/* Its log has the pages that a read filled, and nothing else behind rings. */
+static void use_log(struct vio_blkdrv *blk, struct program *p)
+{
+	static unsigned char marked[PROGRAM_WINDOW >> 12];
+	unsigned first = PROGRAM_RINGS >> 12, nr = 0;
+
+	CHECK_EQ(vhu_client_log_start(p->client), 0);
+	one(blk, p, VIRTIO_BLK_T_IN, 3, 50);
+	memset(marked, 0, sizeof(marked));
+	vhu_client_log_take(p->client, mark, marked);
+	for (unsigned i = 0; i < 7; i++)
+		CHECK_EQ(marked[first + i], 1);
+	for (unsigned i = first; i < sizeof(marked); i++)
+		nr += marked[i];
+	/* The status byte may lie elsewhere. */
+	CHECK_LE(nr, 8);
+	CHECK_EQ(vhu_client_log_stop(p->client), 0);
+}
+
 /* Write all of it in pieces, read it back through other buffers. */
 static void use_disk(struct vio_blkdrv *blk, struct program *p,
 		     unsigned char *bytes, uint32_t sectors)
@@ -111,6 +139,7 @@ TEST("a disk of qemu-storage-daemon, under our driver", "")
 		CHECK_EQ(blk.capacity_sectors, sizeof(bytes) / 512);
 		CHECK(!blk.read_only);
 		use_disk(&blk, &p, bytes, sizeof(bytes) / 512);
+		use_log(&blk, &p);
 		CHECK_EQ(vio_drv_reset(&blk.drv), VIO_OK);
 	}
 	program_stop_peer(&p);
