@@ -12,7 +12,7 @@ static unsigned echo_send(void *backend, unsigned pair,
 			  const struct vio_net_packet *pkt, unsigned nr)
 {
 	struct netdev *d = backend;
-	unsigned done = vio_net_receive(d->net, pair, pkt, nr);
+	unsigned done = netdev_receive(d, pair, pkt, nr);
 
 	if (done < nr)
 		vio_net_gave_up(d->net, pair, nr - done);

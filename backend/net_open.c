@@ -19,11 +19,43 @@ static const struct {
 #endif
 	{ "tap", true, netdev_tap_open, NULL },
 	{ "switch", true, netdev_switch_open, NULL },
+	{ "stream", true, netdev_stream_open, NULL },
+#ifdef HAVE_PCAP
+	{ "pcap", true, netdev_pcap_open, NULL },
+#else
+	{ "pcap", true, NULL, "libpcap-dev" },
+#endif
 	{ "null", false, netdev_null_open, NULL },
 	{ "echo", false, netdev_echo_open, NULL },
 };
 
-int netdev_open(struct netdev **d, const struct netdev_conf *conf)
+static unsigned record_send(void *backend, unsigned pair,
+			    const struct vio_net_packet *pkt, unsigned nr)
+{
+	struct netdev *d = backend;
+
+	net_record_add(d->record, pkt, nr);
+	return d->ops->io.send(d, pair, pkt, nr);
+}
+
+static int open_record(struct netdev *d, const struct netdev_conf *conf)
+{
+	int rc = net_record_open(&d->record, conf->record, conf->filter);
+
+	if (!rc)
+		d->io.send = record_send;
+	return rc;
+}
+
+void netdev_close(struct netdev *d)
+{
+	struct net_record *r = d->record;
+
+	d->ops->close(d);
+	net_record_close(r);
+}
+
+static int open_kind(struct netdev **d, const struct netdev_conf *conf)
 {
 	size_t len = strcspn(conf->kind, "=");
 	struct netdev_conf c = *conf;
@@ -50,3 +82,44 @@ int netdev_open(struct netdev **d, const struct netdev_conf *conf)
 		conf->kind);
 	return -EINVAL;
 }
+
+int netdev_open(struct netdev **d, const struct netdev_conf *conf)
+{
+	int rc = open_kind(d, conf);
+
+	if (rc)
+		return rc;
+	(*d)->io = (*d)->ops->io;
+	if (conf->record)
+		rc = open_record(*d, conf);
+	if (rc) {
+		netdev_close(*d);
+		*d = NULL;
+	}
+	return rc;
+}
+
+#ifndef HAVE_PCAP
+int net_record_open(struct net_record **r, const char *path,
+		    const char *filter)
+{
+	(void)r;
+	(void)path;
+	(void)filter;
+	log_err("--record: this build is without it; install libpcap-dev, configure and build again");
+	return -EOPNOTSUPP;
+}
+
+void net_record_close(struct net_record *r)
+{
+	(void)r;
+}
+
+void net_record_add(struct net_record *r, const struct vio_net_packet *pkt,
+		    unsigned nr)
+{
+	(void)r;
+	(void)pkt;
+	(void)nr;
+}
+#endif

@@ -164,7 +164,7 @@ static bool deliver(struct switch_ *s)
 	struct vio_seg seg;
 
 	if (wire_packet(s->buf, s->pending, &seg, &p) &&
-	    !vio_net_receive(s->dev.net, 0, &p, 1)) {
+	    !netdev_receive(&s->dev, 0, &p, 1)) {
 		watch_all(s, false);
 		vio_net_want_room(s->dev.net, 0);
 		return false;

@@ -71,7 +71,7 @@ static bool deliver(struct tap *t)
 	struct vio_seg seg;
 
 	if (wire_packet(t->buf, t->pending, &seg, &p) &&
-	    !vio_net_receive(t->dev.net, 0, &p, 1)) {
+	    !netdev_receive(&t->dev, 0, &p, 1)) {
 		watch(t, false);
 		vio_net_want_room(t->dev.net, 0);
 		return false;

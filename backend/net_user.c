@@ -73,7 +73,7 @@ static bool deliver(struct user *u, const void *bytes, size_t len)
 		.seg = &seg, .nr_seg = 1, .len = (uint32_t)len,
 	};
 
-	return vio_net_receive(u->dev.net, 0, &p, 1);
+	return netdev_receive(&u->dev, 0, &p, 1);
 }
 
 static void hold(struct user *u, const void *bytes, size_t len)

@@ -12,6 +12,7 @@
 
 #include <vireo/net.h>
 
+#include "backend/net_record.h"
 #include "host/loop.h"
 
 struct netdev;
@@ -28,7 +29,9 @@ struct netdev_ops {
 
 struct netdev {
 	const struct netdev_ops *ops;
+	struct vio_net_backend_ops io;	/* for vio_net_init() */
 	struct vio_net *net;	/* whoever opened it sets this */
+	struct net_record *record;	/* NULL: none */
 	const char *engine;	/* "slirp": for the log */
 	uint16_t mtu;		/* that it carries; 0: it does not care */
 	uint64_t offloads;	/* as of struct vio_net_conf */
@@ -51,6 +54,10 @@ struct netdev_conf {
 	const char *kind;	/* "user", "tap=NAME" */
 	const char *argument;	/* netdev_open() sets this: NAME */
 	unsigned mtu;		/* 0: its own */
+	const char *record;	/* a file for all packets; or NULL */
+	const char *filter;	/* of what is recorded, or replayed; or NULL */
+	/* of pcap */
+	bool fast;		/* as fast as the guest takes them */
 	/* of user */
 	const char *hostfwd;	/* rules with commas between; or NULL */
 	bool host_loopback;	/* the guest reaches 127.0.0.1 as 10.0.2.2 */
@@ -59,10 +66,18 @@ struct netdev_conf {
 
 /* Open a back end. 0, or -errno after an error line. */
 int netdev_open(struct netdev **d, const struct netdev_conf *conf);
+void netdev_close(struct netdev *d);
 
-static inline void netdev_close(struct netdev *d)
+/* For back ends: vio_net_receive(), and the record of it. */
+static inline unsigned netdev_receive(struct netdev *d, unsigned pair,
+				      const struct vio_net_packet *pkt,
+				      unsigned nr)
 {
-	d->ops->close(d);
+	unsigned done = vio_net_receive(d->net, pair, pkt, nr);
+
+	if (d->record && done)
+		net_record_add(d->record, pkt, done);
+	return done;
 }
 
 #endif

@@ -10,6 +10,8 @@ int netdev_null_open(struct netdev **d, const struct netdev_conf *conf);
 int netdev_echo_open(struct netdev **d, const struct netdev_conf *conf);
 int netdev_tap_open(struct netdev **d, const struct netdev_conf *conf);
 int netdev_switch_open(struct netdev **d, const struct netdev_conf *conf);
+int netdev_pcap_open(struct netdev **d, const struct netdev_conf *conf);
+int netdev_stream_open(struct netdev **d, const struct netdev_conf *conf);
 int netdev_user_open(struct netdev **d, const struct netdev_conf *conf);
 
 #endif

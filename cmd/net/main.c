@@ -33,14 +33,25 @@ struct net {
 static struct {
 	const char *backend, *mac, *hostfwd;
 	unsigned mtu, queue_size;
-	bool host_loopback, restricted, standby;
+	const char *record, *filter;
+	bool host_loopback, restricted, standby, fast;
 	unsigned speed;
 } o = { .queue_size = 1024 };
 
 static const struct opt options[] = {
 	{ .name = "backend", .type = OPT_STRING, .to = &o.backend,
-	  .arg = "user|tap=NAME|switch=NAME|null|echo",
-	  .help = "What the wire is: a network of the user's own, which needs no privilege; a tap interface; all guests of this user on the switch of that name; nothing, or a mirror, both for measurements.",
+	  .arg = "user|tap=NAME|switch=NAME|stream=SOCKET|pcap=FILE|null|echo",
+	  .help = "What the wire is: a network of the user's own, which needs no privilege; a tap interface; all guests of this user on the switch of that name; the socket of passt; packets from a file; nothing, or a mirror, both for measurements.",
+	},
+	{ .name = "record", .type = OPT_STRING, .to = &o.record, .arg = "FILE",
+	  .help = "Write all packets, both ways, to this file, for Wireshark or tcpdump.",
+	},
+	{ .name = "filter", .type = OPT_STRING, .to = &o.filter,
+	  .arg = "EXPRESSION",
+	  .help = "With --record or pcap: only packets that match, such as 'tcp port 80'.",
+	},
+	{ .name = "replay-fast", .type = OPT_FLAG, .to = &o.fast,
+	  .help = "With pcap: as fast as the guest takes them, not as far apart as they were.",
 	},
 	{ .name = "hostfwd", .type = OPT_STRING, .to = &o.hostfwd,
 	  .arg = "tcp:[ADDRESS]:PORT-[ADDRESS]:PORT,...",
@@ -139,12 +150,22 @@ static int open_wire(struct net *n)
 	const struct netdev_conf conf = {
 		.kind = o.backend, .mtu = o.mtu, .hostfwd = o.hostfwd,
 		.host_loopback = o.host_loopback,
-		.restricted = o.restricted,
+		.restricted = o.restricted, .record = o.record,
+		.filter = o.filter, .fast = o.fast,
 	};
+	bool pcap = !strncmp(o.backend, "pcap", 4);
 
 	if (strcmp(o.backend, "user") &&
 	    (o.hostfwd || o.host_loopback || o.restricted)) {
 		log_err("--hostfwd, --host-loopback and --restrict are for --backend=user");
+		return -EINVAL;
+	}
+	if (o.fast && !pcap) {
+		log_err("--replay-fast is for --backend=pcap=FILE");
+		return -EINVAL;
+	}
+	if (o.filter && !o.record && !pcap) {
+		log_err("--filter is for --record=FILE and --backend=pcap=FILE");
 		return -EINVAL;
 	}
 	return netdev_open(&n->wire, &conf);
@@ -173,7 +194,7 @@ static int make_device(struct net *n, struct vio_net_conf *conf)
 	n->queues = daemon_queues_make(&n->dev.dev, queues, &limits);
 	if (!n->queues)
 		return -ENOMEM;
-	rc = vio_net_init(&n->dev, conf, n->queues, &n->wire->ops->io,
+	rc = vio_net_init(&n->dev, conf, n->queues, &n->wire->io,
 			  n->wire);
 	if (rc)
 		log_err("the network device refuses its configuration (%d)",

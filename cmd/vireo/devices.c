@@ -105,6 +105,8 @@ static void net_words(const struct run *r, struct args *a)
 		args_add(a, "--hostfwd=%s", r->opt.hostfwd);
 	if (r->opt.host_loopback)
 		args_add(a, "--host-loopback");
+	if (r->opt.record)
+		args_add(a, "--record=%s", r->opt.record);
 }
 
 static void device_words(const struct run *r, const struct device *d,

@@ -114,6 +114,14 @@ static int make_token(struct run *r)
 	return 0;
 }
 
+/* How a card on this wire gets its address: see guest/init. */
+static const char *addresses(const char *net)
+{
+	if (!strcmp(net, "user") || !strncmp(net, "stream=", 7))
+		return "dhcp";
+	return strncmp(net, "tap=", 4) ? "local" : "try";
+}
+
 static int make_cmdline(struct run *r)
 {
 	static const char *const modes[] = {
@@ -133,13 +141,14 @@ static int make_cmdline(struct run *r)
 	 */
 	n = snprintf(r->cmdline, sizeof(r->cmdline),
 		     "panic=0 quiet %sconsole=%s%s%s vireo.mode=%s "
-		     "vireo.console=%s vireo.size=%ux%u vireo.token=%s%s%s%s",
+		     "vireo.console=%s vireo.size=%ux%u "
+		     "vireo.token=%s%s%s%s%s",
 		     r->vmm->append, r->vmm->serial,
 		     r->opt.mode == MODE_FOREIGN ? " console=" : "",
 		     r->opt.mode == MODE_FOREIGN ? sits_at : "",
 		     modes[r->opt.mode], sits_at, rows, cols, r->token,
-		     !r->opt.net ? "" : !strcmp(r->opt.net, "user") ?
-		     " vireo.net=dhcp" : " vireo.net=local",
+		     r->opt.net ? " vireo.net=" : "",
+		     r->opt.net ? addresses(r->opt.net) : "",
 		     r->opt.append ? " " : "",
 		     r->opt.append ? r->opt.append : "");
 	if (n < (int)sizeof(r->cmdline))

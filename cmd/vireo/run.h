@@ -57,6 +57,7 @@ struct run_options {
 	const char *net;	/* vireo-net's --backend; NULL: no network */
 	const char *hostfwd;	/* its option of that name */
 	bool host_loopback;
+	const char *record;	/* its option of that name */
 	enum vmm_choice vmm;
 	const char *transport;	/* of our machine's devices; NULL: its choice */
 	enum run_mode mode;

@@ -42,6 +42,7 @@ static const char usage[] =
 "  --net WHAT           a network: user, switch=NAME, tap=NAME; see vireo-net(1)\n"
 "  --hostfwd RULES      with user: ports of this host that lead to the guest's\n"
 "  --host-loopback      with user: the guest reaches 127.0.0.1 at 10.0.2.2\n"
+"  --record FILE        write the network's packets to this file (pcap)\n"
 "  --mem MIB            memory of the guest (128)\n"
 "  --cpus N             processors of the guest (1)\n"
 "  --console WHAT       stdio, serial, pty, file:PATH or socket:PATH\n"
@@ -255,6 +256,10 @@ static int check_all(const struct run_options *o)
 		complain("--hostfwd and --host-loopback need --net user");
 		return -EINVAL;
 	}
+	if (o->record && !o->net) {
+		complain("--record needs a network: add --net user");
+		return -EINVAL;
+	}
 	if (o->command && o->initrd) {
 		complain("a command runs in our initramfs, not in yours: "
 			 "leave out --initrd or the command");
@@ -307,6 +312,9 @@ static int parse_one(struct run_options *o, int c)
 	case 'l':
 		o->host_loopback = true;
 		return 0;
+	case 'r':
+		o->record = optarg;
+		return 0;
 	case 'm':
 		return set_number(&o->mem_mib, "mem", optarg, MEM_MIN_MIB,
 				  MEM_MAX_MIB);
@@ -342,6 +350,7 @@ int run_options_parse(struct run_options *o, int argc, char **argv)
 		{ "net", required_argument, NULL, 'n' },
 		{ "hostfwd", required_argument, NULL, 'f' },
 		{ "host-loopback", no_argument, NULL, 'l' },
+		{ "record", required_argument, NULL, 'r' },
 		{ "mem", required_argument, NULL, 'm' },
 		{ "cpus", required_argument, NULL, 'c' },
 		{ "console", required_argument, NULL, 'o' },

@@ -57,6 +57,60 @@ def a_guest_of_uml_downloads_a_file(s):
 
 
 @suite.case
+def what_a_guest_downloads_is_on_record(s):
+    """--record, read by somebody else's program: checksums and all."""
+    need_uml()
+    if not shutil.which("tshark"):
+        raise Skip("package tshark is not installed")
+    record = os.path.join(s.tmp, "r.pcap")
+    download(s, "uml", "--record", record)
+    out = subprocess.run(
+        ["tshark", "-r", record, "-o", "tcp.check_checksum:TRUE",
+         "-z", "follow,tcp,raw,0", "-q"],
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True,
+        universal_newlines=True).stdout
+    # The server's half of the conversation is indented.
+    half = "".join(line.strip() for line in out.splitlines()
+                   if line.startswith("\t"))
+    expect(bytes.fromhex(half).endswith(FILE), out[:500])
+    os.unlink(record)
+
+
+@suite.case
+def a_guest_behind_passt_downloads_a_file(s):
+    need_uml()
+    if not shutil.which("passt"):
+        raise Skip("package passt is not installed")
+    routes = subprocess.run(["ip", "route"], stdout=subprocess.PIPE,
+                            universal_newlines=True).stdout
+    if "default via" not in routes:
+        raise Skip("passt needs a default route on this host")
+    wire = os.path.join(s.tmp, "wire")
+    root = ["--runas", "0"] if os.getuid() == 0 else []
+    passt = subprocess.Popen(
+        ["passt", "--foreground", "--one-off", "--socket", wire] + root,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    server = serve()
+    try:
+        end = time.monotonic() + 10
+        while not os.path.exists(wire) and time.monotonic() < end:
+            time.sleep(0.05)
+        code, out = s.run(
+            "--vmm", "uml", "--net", "stream=" + wire, "--",
+            "wget -q -O - http://$(ip route | "
+            "sed -n 's/default via \\([0-9.]*\\).*/\\1/p'):%d/ | sha256sum" %
+            server.server_address[1])
+        expect(code == 0, code, out)
+        expect(hashlib.sha256(FILE).hexdigest() in out, out)
+    finally:
+        server.shutdown()
+        server.server_close()
+        passt.kill()
+        passt.wait()
+        os.unlink(wire)
+
+
+@suite.case
 def a_guest_of_qemu_downloads_a_file(s):
     download(s, "qemu", "--mem", "192")
 
