@@ -42,6 +42,9 @@ static const struct opt options[] = {
 	{ .name = "fd", .type = OPT_UINT, .to = &o.fd, .arg = "NUMBER",
 	  .max = INT32_MAX,
 	  .help = "Use this inherited Unix socket, listening or connected." },
+	{ .name = "connect", .type = OPT_FLAG, .to = &o.connect,
+	  .help = "Connect to the front end, which listens on --socket-path, and again whenever it left.",
+	},
 	{ .name = "print-capabilities", .type = OPT_FLAG,
 	  .to = &o.print_capabilities,
 	  .help = "Print what the program can do, as JSON." },
@@ -133,6 +136,10 @@ static int read_options(const struct daemon_type *type, int argc, char **argv)
 			type->program);
 		return EXIT_USAGE;
 	}
+	if (o.connect && (o.fd_given || o.inherit || o.upgrade_path)) {
+		log_err("--connect takes --socket-path, and neither --fd nor --inherit nor --upgrade-path");
+		return EXIT_USAGE;
+	}
 	if ((o.inherit || o.upgrade_path) && !type->heritable) {
 		log_err("--inherit, --upgrade-path: this device has a state of its own, which cannot be handed over");
 		return EXIT_USAGE;
@@ -152,7 +159,7 @@ static int open_socket(struct daemon *d)
 		.group = o.socket_group,
 	};
 
-	if (o.inherit)
+	if (o.inherit || o.connect)
 		return 0;
 	if (o.fd_given)
 		return sock_inherit(&d->sock, (int)o.fd);
@@ -174,6 +181,7 @@ static int enter_sandbox(struct daemon *d)
 		.more_syscalls = d->more_syscalls,
 		.more_ioctls = d->more_ioctls,
 		.network = d->network,
+		.connect = o.connect,
 		.read_file = d->read_file,
 		.trace = o.verbose,
 	};

@@ -105,6 +105,7 @@ struct daemon_options {
 	const char *upgrade_path;
 	const char *inherit;		/* the predecessor's upgrade path */
 	bool exit_on_disconnect;
+	bool connect;			/* to the socket, not listen on it */
 	unsigned poll_us;
 	bool verbose;
 };
@@ -138,6 +139,8 @@ struct daemon {
 	struct loop_call config_call;	/* posted by any thread */
 	atomic_bool config_posted;
 	struct loop_timer config_timer;	/* main loop */
+	struct loop_timer connect_timer;	/* see daemon_connect.c */
+	uint64_t connect_ns;		/* until the next attempt */
 	atomic_bool stuck;		/* storage does not come back */
 	atomic_bool lost;		/* guest memory disappeared */
 	struct stats stats;

@@ -13,6 +13,7 @@
 #include <vireo/spec/virtio.h>
 
 #include "host/clock.h"
+#include "host/daemon_connect.h"
 #include "host/daemon_upgrade.h"
 #include "host/guard.h"
 #include "host/log.h"
@@ -380,7 +381,9 @@ static void leave(struct daemon *d)
 		return;
 	}
 	/* The next one may have been waiting all the while. */
-	if (loop_fd_mod(&d->main.loop, &d->listen_fd, EPOLLIN))
+	if (d->opt.connect)
+		daemon_connect_again(d);
+	else if (loop_fd_mod(&d->main.loop, &d->listen_fd, EPOLLIN))
 		log_err("cannot listen again: %s", strerror(errno));
 }
 
@@ -419,7 +422,7 @@ static int watch_front(struct daemon *d)
 	return 0;
 }
 
-static int attach(struct daemon *d, int fd)
+int daemon_serve_attach(struct daemon *d, int fd)
 {
 	int rc = vhu_server_attach(d->server, fd);
 
@@ -460,7 +463,7 @@ static void on_listen(void *ctx, uint32_t events)
 		return;
 	}
 	/* Another one waits in the socket's backlog until this one left. */
-	if (!attach(d, fd))
+	if (!daemon_serve_attach(d, fd))
 		loop_fd_mod(&d->main.loop, &d->listen_fd, 0);
 }
 
@@ -572,10 +575,12 @@ int daemon_serve_start(struct daemon *d)
 		d->queues[i].worker = worker_of(d, i);
 	if (d->opt.inherit)
 		return inherit(d);
+	if (d->opt.connect)
+		return daemon_connect_start(d);
 	if (d->sock.connected) {
 		fd = d->sock.fd;
 		d->sock.fd = -1;	/* the server's from now on */
-		return attach(d, fd);
+		return daemon_serve_attach(d, fd);
 	}
 	d->listen_fd = (struct loop_fd){ d->sock.fd, on_listen, d };
 	return loop_fd_add(&d->main.loop, &d->listen_fd, EPOLLIN);
@@ -595,6 +600,7 @@ void daemon_serve_fini(struct daemon *d)
 	if (d->server)
 		vhu_server_destroy(d->server);
 	loop_timer_cancel(&d->main.loop, &d->config_timer);
+	daemon_connect_stop(d);
 	if (d->lost_fd.fd >= 0) {
 		loop_fd_del(&d->main.loop, &d->lost_fd);
 		close(d->lost_fd.fd);

@@ -25,4 +25,7 @@ void daemon_feature_names(const struct daemon *d, uint64_t bits,
 void daemon_serve_look(struct daemon *d, unsigned queue,
 		       struct vhu_ring_info *info);
 
+/* Serve the front end behind @fd, which is taken over. 0 or -errno (logged). */
+int daemon_serve_attach(struct daemon *d, int fd);
+
 #endif

@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -274,6 +275,17 @@ static int allow_unlink(scmp_filter_ctx ctx, const struct sandbox *sb)
 	return rc;
 }
 
+static int allow_connect(scmp_filter_ctx ctx)
+{
+	const struct masked_rule r = {
+		SCMP_SYS(socket), 0, UINT32_MAX, AF_UNIX,
+	};
+	int rc = allow_masked(ctx, &r);
+
+	return rc ? rc : seccomp_rule_add(ctx, SCMP_ACT_ALLOW,
+					  SCMP_SYS(connect), 0);
+}
+
 /* Calls that are allowed with some arguments only. */
 static int allow_some(scmp_filter_ctx ctx, bool open)
 {
@@ -336,6 +348,8 @@ static int seccomp(const struct sandbox *sb, bool landlocked)
 		rc = allow_some(ctx, sb->read_file && landlocked);
 	if (!rc)
 		rc = allow_unlink(ctx, sb);
+	if (!rc && sb->connect)
+		rc = allow_connect(ctx);
 	if (!rc && !SANDBOX_SANITIZED)
 		rc = allow_ioctls(ctx, sb->ioctls);
 	if (!rc && !SANDBOX_SANITIZED)

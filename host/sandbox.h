@@ -29,6 +29,7 @@ struct sandbox {
 	const char *const *more_syscalls;
 	const unsigned long *more_ioctls;
 	bool network;
+	bool connect;		/* to Unix sockets */
 	const char *read_file;
 	bool trace;		/* log each layer at info level */
 };

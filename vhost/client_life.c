@@ -44,6 +44,26 @@ static int connect_to(const char *path)
 	return fd;
 }
 
+static int accept_from(int listen_fd, int timeout_ms)
+{
+	int r = vhu_sock_wait(listen_fd, timeout_ms);
+	int fd;
+
+	if (r <= 0)
+		return r ? r : -ETIMEDOUT;
+	fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+/* A connection to the back end, or -errno. */
+static int get_connected(const struct vhu_client_conf *conf, int timeout_ms)
+{
+	if (conf->listen)
+		return accept_from(conf->socket_fd, timeout_ms);
+	return conf->socket_path ? connect_to(conf->socket_path) :
+				   conf->socket_fd;
+}
+
 static int agree(struct vhu_client *c)
 {
 	uint64_t wanted = (WANTED | vhu_client_wishes(&c->conf)) &
@@ -105,8 +125,7 @@ int vhu_client_open(struct vhu_client **out,
 		c->conf.queue_size_max = QUEUE_SIZE_MAX;
 	for (i = 0; i < VHU_CLIENT_QUEUES; i++)
 		c->ring[i].kick = c->ring[i].call = -1;
-	fd = conf->socket_path ? connect_to(conf->socket_path)
-			       : conf->socket_fd;
+	fd = get_connected(conf, c->conf.timeout_ms);
 	vhu_sock_init(&c->sock, fd);
 	err = fd < 0 ? fd : agree(c);
 	if (err) {
@@ -156,9 +175,10 @@ static int tell_again(struct vhu_client *c)
 	return vhu_client_again(c) ? -EIO : 0;
 }
 
-static int try_again(struct vhu_client *c)
+static int try_again(struct vhu_client *c, int64_t end)
 {
-	int fd = connect_to(c->conf.socket_path);
+	int64_t left = end - vhu_client_now_ms();
+	int fd = get_connected(&c->conf, left > 0 ? (int)left : 0);
 
 	if (fd < 0)
 		return fd;
@@ -192,11 +212,11 @@ int vhu_client_reconnect(struct vhu_client *c, int timeout_ms)
 	int64_t end = vhu_client_now_ms() + timeout_ms;
 	int err;
 
-	if (!c->conf.socket_path ||
+	if ((!c->conf.socket_path && !c->conf.listen) ||
 	    (c->status & VIRTIO_STATUS_DRIVER_OK && !known))
 		return -EOPNOTSUPP;
 	for (;;) {
-		err = try_again(c);
+		err = try_again(c, end);
 		if (!err || err == -ENOTSUP || vhu_client_now_ms() >= end)
 			break;
 		poll(NULL, 0, 1);

@@ -4,8 +4,8 @@
  * driver of this library finds its device on (hosted; Linux).
  *
  * The front end shares a window of memory with the back end, a file descriptor
- * that it has mapped, and more of them for a guest that has more. It connects to any back end, whatever
- * protocol features that has.
+ * that it has mapped, and more of them for a guest that has more. It connects
+ * to any back end, or has one connect, whatever protocol features that has.
  *
  * Thread: notify and wait of a queue belong to the queue's thread; all else
  * to one control thread.
@@ -53,11 +53,15 @@ struct vhu_client_ops {
 struct vhu_client_conf {
 	const char *socket_path;	/* NULL: use socket_fd; the caller's */
 	int socket_fd;			/* connected; taken over */
+	/* socket_fd listens instead, and stays the caller's: the back end
+	 * connects, as its successor does. */
+	bool listen;
 	int mem_fd;			/* of the window; stays the caller's */
 	uint64_t mem_offset;		/* of the window in it, page-aligned */
 	struct vio_window window;
 	uint16_t queue_size_max;	/* the protocol cannot ask: 1024 if 0 */
-	int timeout_ms;			/* for an answer; 5000 if 0 */
+	int timeout_ms;			/* for an answer, or for a back end
+					 * to connect; 5000 if 0 */
 	bool queue_pairs;		/* the back end counts pairs of them,
 					 * as those for networks do */
 	uint64_t protocol_off;		/* protocol features not to use */

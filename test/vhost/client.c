@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -177,6 +178,40 @@ TEST("client: a back end that is killed ends the wait with an error", "")
 	CHECK_EQ(waitpid(f.program.pid, &status, 0), f.program.pid);
 	f.program.pid = 0;
 	CHECK_EQ(vio_blkdrv_sync(&f.blk, 0, &req), VIO_E_IO);
+	teardown(&f);
+}
+
+TEST("client: it listens, and back ends come, one after the other", "")
+{
+	static const char *const args[] = {
+		"--connect", "--backend=mem", "--size=1M", "--num-queues=2",
+		NULL,
+	};
+	struct vtest_rand rand = vtest_rand_init(vtest_seed());
+	char path[] = "/tmp/vireo-listen-XXXXXX";
+	struct fixture f;
+	int status;
+
+	CHECK(mkdtemp(path) != NULL);
+	rmdir(path);
+	memset(&f, 0, sizeof(f));
+	program_start_to(&f.program, "vireo-blk", args, path);
+	start_driver(&f, EVENT_IDX);
+	exercise(&f, &rand);
+	/* We leave, and it comes again. */
+	vhu_client_close(f.program.client);
+	CHECK_EQ(vhu_client_open(&f.program.client, &f.program.conf), 0);
+	start_driver(&f, PACKED);
+	exercise(&f, &rand);
+	/* It dies, and another one takes its place under the driver. */
+	CHECK_EQ(kill(f.program.pid, SIGKILL), 0);
+	CHECK_EQ(waitpid(f.program.pid, &status, 0), f.program.pid);
+	CHECK_EQ(vhu_client_reconnect(f.program.client, 0), -ETIMEDOUT);
+	program_again(&f.program, "vireo-blk", args);
+	CHECK_EQ(vhu_client_reconnect(f.program.client, 5000), 0);
+	exercise(&f, &rand);
+	close(f.program.conf.socket_fd);
+	unlink(path);
 	teardown(&f);
 }
 

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -42,21 +43,15 @@ void program_arenas(struct program *p)
 }
 
 /* In the child; does not come back. */
-static void become(const char *name, const char *const *args, int sock,
-		   const int io[2])
+static void become(const char *name, const char *where,
+		   const char *const *args)
 {
-	const char *argv[ARGS] = { name };
-	char path[4096], fd[24];
+	const char *argv[ARGS] = { name, where };
+	char path[4096];
 	unsigned n = 2;
 
-	if (io) {
-		dup2(io[0], STDIN_FILENO);
-		dup2(io[1], STDOUT_FILENO);
-	}
 	/* The sandbox keeps the leak checker from its work. */
 	setenv("ASAN_OPTIONS", "detect_leaks=0", 1);
-	snprintf(fd, sizeof(fd), "--fd=%d", dup(sock));
-	argv[1] = fd;
 	while (*args && n < ARGS - 1)
 		argv[n++] = *args++;
 	snprintf(path, sizeof(path), "%s/%s", PROGRAMS, name);
@@ -68,16 +63,55 @@ void program_start(struct program *p, const char *name,
 		   const char *const *args, const int io[2])
 {
 	int pair[2];
+	char fd[24];
 
 	memset(p, 0, sizeof(*p));
 	make_memory(p);
 	CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
 	p->pid = fork();
 	CHECK_GE(p->pid, 0);
-	if (p->pid == 0)
-		become(name, args, pair[1], io);
+	if (p->pid == 0) {
+		if (io) {
+			dup2(io[0], STDIN_FILENO);
+			dup2(io[1], STDOUT_FILENO);
+		}
+		snprintf(fd, sizeof(fd), "--fd=%d", dup(pair[1]));
+		become(name, fd, args);
+	}
 	close(pair[1]);
 	p->conf.socket_fd = pair[0];
+	CHECK_EQ(vhu_client_open(&p->client, &p->conf), 0);
+}
+
+void program_again(struct program *p, const char *name,
+		   const char *const *args)
+{
+	char where[128];
+
+	snprintf(where, sizeof(where), "--socket-path=%s",
+		 p->conf.socket_path);
+	p->pid = fork();
+	CHECK_GE(p->pid, 0);
+	if (p->pid == 0)
+		become(name, where, args);
+}
+
+void program_start_to(struct program *p, const char *name,
+		      const char *const *args, const char *path)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+
+	memset(p, 0, sizeof(*p));
+	make_memory(p);
+	p->conf.listen = true;
+	p->conf.socket_path = path;
+	strcpy(sa.sun_path, path);
+	p->conf.socket_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	program_again(p, name, args);
+	/* It may well be there before us. */
+	usleep(5000);
+	CHECK_EQ(bind(p->conf.socket_fd, (void *)&sa, sizeof(sa)), 0);
+	CHECK_EQ(listen(p->conf.socket_fd, 4), 0);
 	CHECK_EQ(vhu_client_open(&p->client, &p->conf), 0);
 }
 

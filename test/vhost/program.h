@@ -30,6 +30,16 @@ void program_start(struct program *p, const char *name,
 		   const char *const *args, const int io[2]);
 
 /*
+ * The same, but it connects (@args has --connect) and we listen at @path,
+ * with p->conf.socket_fd, which stays open. program_again() starts another
+ * one after the end of the first.
+ */
+void program_start_to(struct program *p, const char *name,
+		      const char *const *args, const char *path);
+void program_again(struct program *p, const char *name,
+		   const char *const *args);
+
+/*
  * Somebody else's program, @args its name and all else, which makes @socket:
  * wait for that, and connect.
  */

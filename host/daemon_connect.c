@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+/* Coming to a front end that listens: see daemon_connect.h. */
+#include "host/daemon_connect.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "host/clock.h"
+#include "host/daemon.h"
+#include "host/daemon_serve.h"
+#include "host/log.h"
+
+/* Between attempts: at first, and at most. */
+#define FIRST_NS	(10 * NS_PER_MS)
+#define LONGEST_NS	(1000 * NS_PER_MS)
+
+/* A connected socket or -errno; never waits. */
+static int try_connect(const char *path)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	int fd, rc;
+
+	if (strlen(path) >= sizeof(sa.sun_path))
+		return -ENAMETOOLONG;
+	strcpy(sa.sun_path, path);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return -errno;
+	if (!connect(fd, (struct sockaddr *)&sa, sizeof(sa)))
+		return fd;
+	rc = -errno;
+	close(fd);
+	return rc;
+}
+
+/* Is it worth to try again? A full backlog, and what a restart looks like. */
+static bool passes(int err)
+{
+	return err == -ENOENT || err == -ECONNREFUSED || err == -EAGAIN ||
+		err == -EINTR;
+}
+
+static int try_now(struct daemon *d)
+{
+	int fd = try_connect(d->opt.socket_path);
+
+	if (fd >= 0) {
+		d->connect_ns = FIRST_NS;
+		return daemon_serve_attach(d, fd);
+	}
+	if (!passes(fd)) {
+		log_err("%s: cannot connect: %s; is it the socket that the front end listens on?",
+			d->opt.socket_path, strerror(-fd));
+		return fd;
+	}
+	loop_timer_set(&d->main.loop, &d->connect_timer, d->connect_ns);
+	d->connect_ns *= 2;
+	if (d->connect_ns > LONGEST_NS)
+		d->connect_ns = LONGEST_NS;
+	return 0;
+}
+
+static void on_timer(void *ctx)
+{
+	struct daemon *d = ctx;
+
+	if (!try_now(d))
+		return;
+	d->exit_code = 1;
+	loop_stop(&d->main.loop);
+}
+
+int daemon_connect_start(struct daemon *d)
+{
+	d->connect_timer = (struct loop_timer){ .fn = on_timer, .ctx = d };
+	d->connect_ns = FIRST_NS;
+	return try_now(d);
+}
+
+void daemon_connect_again(struct daemon *d)
+{
+	d->connect_ns = FIRST_NS;
+	loop_timer_set(&d->main.loop, &d->connect_timer, FIRST_NS);
+}
+
+void daemon_connect_stop(struct daemon *d)
+{
+	if (d->connect_timer.fn)
+		loop_timer_cancel(&d->main.loop, &d->connect_timer);
+}
