@@ -212,14 +212,14 @@ static int lock_file(const struct file *f, const char *path)
 	int op = (f->read_only ? LOCK_SH : LOCK_EX) | LOCK_NB;
 	unsigned tries;
 
-	/* The kernel lets go of a killed program's io_uring a little late,
-	 * and of the lock with it: as long as its last writes are under way,
-	 * some 30 ms, more than a second on a machine that is very busy. */
-	for (tries = 0; tries < 1500; tries++) {
+	/* A killed program's last requests may be under way, and keep the
+	 * file and its lock: a few milliseconds, more than a second on a
+	 * machine that is very busy. */
+	for (tries = 0; tries < 6000; tries++) {
 		/* EOPNOTSUPP and the like: a file system without locks. */
 		if (!flock(f->buffered_fd, op) || errno != EWOULDBLOCK)
 			return 0;
-		usleep(2000);
+		usleep(500);
 	}
 	log_err("--blk-file: %s is in use by another program%s", path,
 		f->read_only ? " that writes to it" :

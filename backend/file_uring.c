@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Reads and writes through io_uring, one ring a queue. The ring is made
- * before the sandbox closes and can do nothing but reads and writes of the
- * one registered file; it is enabled on the queue's thread, which is its
- * only user.
+ * before the sandbox closes and can do nothing but reads and writes; it is
+ * enabled on the queue's thread, which is its only user.
  *
  * A read that comes alone tries the page cache first: that takes two thirds
  * of the time of a trip through the ring, which pays only for batches. The
@@ -29,8 +28,6 @@
 #define IOV_MOST 1024
 /* A cold cache is tried once in so many reads, at least. */
 #define CACHE_SKIP_MOST 63u
-
-enum { RING_BUFFERED = 1 };	/* index of the registered files; 0: fd */
 
 static const uint8_t allowed_ops[] = {
 	IORING_OP_READ, IORING_OP_WRITE, IORING_OP_READV, IORING_OP_WRITEV,
@@ -72,7 +69,7 @@ static int ring_register(struct io_uring *ring, unsigned op, void *arg,
 
 static int restrict_ring(struct io_uring *ring)
 {
-	struct io_uring_restriction res[VIO_ARRAY_LEN(allowed_ops) + 2];
+	struct io_uring_restriction res[VIO_ARRAY_LEN(allowed_ops) + 1];
 	unsigned i, n = 0;
 
 	memset(res, 0, sizeof(res));
@@ -80,8 +77,6 @@ static int restrict_ring(struct io_uring *ring)
 		res[n].opcode = IORING_RESTRICTION_SQE_OP;
 		res[n++].sqe_op = allowed_ops[i];
 	}
-	res[n].opcode = IORING_RESTRICTION_SQE_FLAGS_REQUIRED;
-	res[n++].sqe_flags = IOSQE_FIXED_FILE;
 	res[n].opcode = IORING_RESTRICTION_REGISTER_OP;
 	res[n++].register_op = IORING_REGISTER_ENABLE_RINGS;
 	return ring_register(ring, IORING_REGISTER_RESTRICTIONS, res, n);
@@ -89,7 +84,6 @@ static int restrict_ring(struct io_uring *ring)
 
 int file_uring_setup(struct file_queue *q, unsigned inflight)
 {
-	int fds[2] = { q->file->fd, q->file->buffered_fd };
 	int rc;
 
 	q->ring_fd.fd = -1;
@@ -98,12 +92,9 @@ int file_uring_setup(struct file_queue *q, unsigned inflight)
 	rc = init_ring(&q->ring, inflight);
 	if (rc)
 		return rc;
-	rc = io_uring_register_files(&q->ring, fds, 2);
-	if (!rc) {
-		q->ring_fd.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-		rc = q->ring_fd.fd < 0 ? -errno :
-			io_uring_register_eventfd(&q->ring, q->ring_fd.fd);
-	}
+	q->ring_fd.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	rc = q->ring_fd.fd < 0 ? -errno :
+		io_uring_register_eventfd(&q->ring, q->ring_fd.fd);
 	if (!rc)
 		rc = io_uring_cq_eventfd_toggle(&q->ring, false);
 	if (!rc)
@@ -123,8 +114,17 @@ static void prepare(struct file_queue *q, struct io_uring_sqe *sqe,
 	const struct vio_seg *seg = io->seg;
 	uint64_t pos = file_io(io)->pos, skip = pos, left;
 	bool read = io->op == VIO_BLK_READ;
+	int fd = q->file->fd;
 	size_t len;
 
+	/*
+	 * Not a registered file: the kernel keeps those of a killed program,
+	 * and our lock with them, for tens of milliseconds after its last
+	 * request has ended. One that is named is kept as long as a request
+	 * is under way, which is what the lock has to wait for.
+	 */
+	if (!file_aligned(q->file, io) || pos)
+		fd = q->file->buffered_fd;
 	if (!pos && io->nr_seg > 1) {
 		const struct iovec *iov = (const struct iovec *)(const void *)
 			seg;
@@ -133,9 +133,9 @@ static void prepare(struct file_queue *q, struct io_uring_sqe *sqe,
 			IOV_MOST;
 
 		if (read)
-			io_uring_prep_readv(sqe, 0, iov, n, io->offset);
+			io_uring_prep_readv(sqe, fd, iov, n, io->offset);
 		else
-			io_uring_prep_writev(sqe, 0, iov, n, io->offset);
+			io_uring_prep_writev(sqe, fd, iov, n, io->offset);
 	} else {
 		/* One segment, or the next one after a short transfer. */
 		while (skip >= seg->len) {
@@ -145,15 +145,12 @@ static void prepare(struct file_queue *q, struct io_uring_sqe *sqe,
 		left = io->len - pos;
 		len = seg->len - skip < left ? seg->len - skip : left;
 		if (read)
-			io_uring_prep_read(sqe, 0, (char *)seg->base + skip,
+			io_uring_prep_read(sqe, fd, (char *)seg->base + skip,
 					   (unsigned)len, io->offset + pos);
 		else
-			io_uring_prep_write(sqe, 0, (char *)seg->base + skip,
+			io_uring_prep_write(sqe, fd, (char *)seg->base + skip,
 					    (unsigned)len, io->offset + pos);
 	}
-	sqe->flags |= IOSQE_FIXED_FILE;
-	if (!file_aligned(q->file, io) || pos)
-		sqe->fd = RING_BUFFERED;
 	if (io->flags & VIO_BLK_FUA && !read)
 		sqe->rw_flags = RWF_DSYNC;
 	io_uring_sqe_set_data(sqe, io);
