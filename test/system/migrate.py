@@ -5,7 +5,12 @@ both daemons serve one image.
 
 What the disk writes into the guest's memory arrives only if it stands in the
 dirty log. So the guest has files read into its emptied caches again and again,
-and looks a second later what came of it; in between it may have moved."""
+and looks a second later what came of it; in between it may have moved.
+
+QEMU without KVM, before 9.0, loses writes of the guest's processor when it
+moves: it forgets to watch a page again whose bit it took away, until the
+guest's next address space. The more often it looks at its bits, the likelier:
+hence the bandwidth here, at which it looks three or four times."""
 import json
 import os
 import re

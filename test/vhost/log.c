@@ -295,6 +295,61 @@ TEST("vhost log: requests that were taken before it began are in it", "")
 	}
 }
 
+/* As when memory is plugged while a guest moves. */
+TEST("vhost log: a longer one takes its place while a request is under way",
+     "")
+{
+	struct piece p = { BUFS + 0x800, 0x2000 };
+
+	for (unsigned format = 0; format < 2; format++) {
+		unsigned char *old;
+		int old_fd;
+
+		next = 0;
+		start(formats[format]);
+		begin(formats[format]);
+		f.hold = true;
+		offer(formats[format], &p, 1);
+		fe_kick(&f, 0);
+		CHECK_EQ(f.nr_held, 1);
+		old = bits;
+		old_fd = log_fd;
+		open_log();
+		memset(old, 0, LOG_OFFSET + LOG_LEN);
+		send_log(LOG_LEN);
+		look();
+		fe_release(&f);
+		CHECK_GE(compare(), 4);
+		for (unsigned i = 0; i < LOG_LEN; i++)
+			CHECK_EQ(old[LOG_OFFSET + i], 0);
+		munmap(old, LOG_OFFSET + LOG_LEN);
+		close(old_fd);
+		finish();
+	}
+}
+
+TEST("vhost log: a stop that waits for requests is answered when all stands",
+     "")
+{
+	struct piece p = { BUFS + 0x800, 0x2000 };
+
+	for (unsigned format = 0; format < 2; format++) {
+		next = 0;
+		start(formats[format]);
+		begin(formats[format]);
+		f.hold = true;
+		offer(formats[format], &p, 1);
+		fe_kick(&f, 0);
+		CHECK_EQ(f.nr_held, 1);
+		look();
+		fe_send_state(&f, VHOST_USER_GET_VRING_BASE, 0, 0);
+		fe_expect(&f, VHOST_USER_GET_VRING_BASE, 8);
+		CHECK_EQ(f.nr_held, 0);
+		CHECK_GE(compare(), 4);
+		finish();
+	}
+}
+
 TEST("vhost log: it ends, and begins again", "")
 {
 	struct piece p = { BUFS, 0x1001 };
