@@ -320,6 +320,17 @@ unsigned vio_queue_pop_many(struct vio_queue *q, struct vio_req **req,
 	return n;
 }
 
+unsigned vio_queue_peek(struct vio_queue *q, bool writable,
+			struct vio_piece *p, unsigned max)
+{
+	if (vio_unlikely(q->state != VIO_QUEUE_RUNNING || q->inflight ||
+			 q->track || q->big_endian ||
+			 vio_mem_is_logged(q->mem)))
+		return 0;
+	return q->ring->peek(q, p, max < VIO_PEEK_MAX ? max : VIO_PEEK_MAX,
+			     writable);
+}
+
 struct vio_req *vio_queue_pop(struct vio_queue *q)
 {
 	struct vio_req *req;
@@ -362,6 +373,17 @@ static void flush(struct vio_queue *q)
 	} else {
 		q->stats.suppressed++;
 	}
+}
+
+void vio_queue_use(struct vio_queue *q, const struct vio_piece *p, unsigned n,
+		   bool written)
+{
+	if (!n)
+		return;
+	q->stats.requests += n;
+	q->ring->use(q, p, n, written);
+	if (!q->hold)
+		flush(q);
 }
 
 /* A broken queue forgets requests, in order if need be, and tells nobody. */

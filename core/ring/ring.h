@@ -8,6 +8,7 @@
 #define CORE_RING_RING_H
 
 #include <vireo/ring.h>
+#include "core/mem/fast.h"
 #include "core/ring/variant.h"
 
 enum vio_req_state {
@@ -78,6 +79,12 @@ struct vio_ring_ops {
 			uint16_t *used_base);
 	/* The request that the record keeps as @entry; NULL: it is broken. */
 	struct vio_req *(*replay)(struct vio_queue *q, uint16_t entry);
+	/* vio_queue_peek() and vio_queue_use() of a queue that keeps no
+	 * books: see *_burst.c. use: @n is not 0. */
+	unsigned (*peek)(struct vio_queue *q, struct vio_piece *p,
+			 unsigned max, bool writable);
+	void (*use)(struct vio_queue *q, const struct vio_piece *p, unsigned n,
+		    bool written);
 	/* As if the request popped last had never been; it is forgotten. */
 	void (*unpop)(struct vio_queue *q, struct vio_req *req);
 	/* Its slot and its id are free again. NULL: nobody keeps count. */
@@ -99,6 +106,37 @@ struct vio_ring_ops {
 };
 
 extern const struct vio_ring_ops vio_ring_split, vio_ring_packed;
+
+/* split_burst.c and packed_burst.c: the methods peek and use. */
+unsigned vio_split_peek(struct vio_queue *q, struct vio_piece *p,
+			unsigned max, bool writable);
+void vio_split_use(struct vio_queue *q, const struct vio_piece *p, unsigned n,
+		   bool written);
+unsigned vio_packed_peek(struct vio_queue *q, struct vio_piece *p,
+			 unsigned max, bool writable);
+void vio_packed_use(struct vio_queue *q, const struct vio_piece *p, unsigned n,
+		    bool written);
+
+/* A buffer of one descriptor, in either direction, has none of the others. */
+#define VIO_PEEK_FLAGS							\
+	(VIRTQ_DESC_F_NEXT | VIRTQ_DESC_F_WRITE | VIRTQ_DESC_F_INDIRECT)
+
+/*
+ * Where a buffer lies that is looked at; NULL where it takes more than one
+ * region. The view may be another after.
+ */
+VIO_INLINE void *vio_peek_at(struct vio_queue *q, struct vio_view *view,
+			     uint64_t addr, uint32_t len, bool writable)
+{
+	void *p = vio_view_at(view, addr, len);
+
+	if (vio_unlikely(!p && len)) {
+		p = vio_mem_at(q->mem, &q->mem_hint, vio_addr_of(addr), len,
+			       writable ? VIO_PERM_WRITE : VIO_PERM_READ);
+		*view = vio_view_of(q->mem, q->mem_hint);
+	}
+	return p;
+}
 
 /* A build may leave a layout out (doc/porting.md); it is NULL then. */
 static inline const struct vio_ring_ops *vio_ring_layout(bool packed)

@@ -118,6 +118,25 @@ unsigned vio_queue_pop_many(struct vio_queue *q, struct vio_req **req,
  */
 void vio_queue_unpop(struct vio_queue *q, struct vio_req *req);
 
+/*
+ * vio_queue_peek() - see up to @max of the next buffers without taking them:
+ * those that are all @writable, or all to be read, and in one piece each. It
+ * costs a third of a pop, because nothing is kept of what was seen. Returns
+ * how many; 0 also where the next one is of another kind, where requests are
+ * in flight, or where a record or a dirty log is kept: pop it then. Each
+ * look reads the ring anew, so look for no more than is needed.
+ */
+unsigned vio_queue_peek(struct vio_queue *q, bool writable,
+			struct vio_piece *p, unsigned max);
+
+/*
+ * vio_queue_use() - the first @n buffers of the last look are used. @written:
+ * they are writable, and len says how many bytes each was given. Nothing else
+ * was called on the queue since the look.
+ */
+void vio_queue_use(struct vio_queue *q, const struct vio_piece *p, unsigned n,
+		   bool written);
+
 /* Is there something to pop? Reads the ring. */
 bool vio_queue_pending(struct vio_queue *q);
 

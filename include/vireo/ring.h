@@ -53,6 +53,19 @@ struct vio_req {
 #define VIO_REQ_INLINE	8
 #define VIO_REQ_SPARE	4
 
+/*
+ * A buffer of one piece where it lies, for a device that is through with it
+ * before it returns to its caller.
+ */
+struct vio_piece {
+	unsigned char *base;
+	uint32_t len;		/* bytes of it; for vio_queue_use(): written */
+	uint16_t id;		/* ring */
+};
+
+/* Most of them that are seen at a time. */
+#define VIO_PEEK_MAX	32u
+
 /* What a queue's storage is made for. */
 struct vio_queue_limits {
 	uint16_t size_max;	/* largest ring size, 1 to 32768 */
