@@ -157,6 +157,7 @@ int vio_queue_start(struct vio_queue *q, struct vio_mem *mem,
 	}
 	q->layout = *layout;
 	q->signalled_valid = false;
+	q->kicks_off = false;
 	q->order_out = 0;
 	q->nr_free = q->size;
 	/* Only now, and as many as the ring has: what is never used need
@@ -438,13 +439,20 @@ void vio_queue_release(struct vio_queue *q)
 		flush(q);
 }
 
+/*
+ * What is off stays off: the driver has the line of that word in its cache,
+ * and each store takes it away.
+ */
 void vio_queue_kicks_off(struct vio_queue *q)
 {
-	if (q->state == VIO_QUEUE_RUNNING)
-		q->ring->kicks_off(q);
+	if (q->state != VIO_QUEUE_RUNNING || q->kicks_off)
+		return;
+	q->kicks_off = true;
+	q->ring->kicks_off(q);
 }
 
 bool vio_queue_kicks_on(struct vio_queue *q)
 {
+	q->kicks_off = false;
 	return q->state == VIO_QUEUE_RUNNING && q->ring->kicks_on(q);
 }

@@ -193,6 +193,7 @@ struct vio_queue {
 	bool notify_empty;	/* NOTIFY_ON_EMPTY */
 	bool big_endian;	/* a legacy ring in that byte order */
 	bool signalled_valid;
+	bool kicks_off;			/* the driver is asked for none */
 	bool paused;			/* by its transport: takes nothing, not
 					 * even what a device has for it */
 	uint16_t replay_left;	/* requests to be done again, first */
