@@ -368,6 +368,15 @@ static enum fits put_cut(struct vio_net *net, struct buffers *b,
 	return fits == NO_ROOM ? TOO_LONG : fits;
 }
 
+static void count_received(struct vio_net_stats *st,
+			   const struct vio_net_meta *m)
+{
+	if (m->gso_type)
+		vio_shared64_add(&st->rx_gso, 1);
+	else if (m->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM)
+		vio_shared64_add(&st->rx_csum, 1);
+}
+
 static enum fits put_one(struct vio_net *net, struct buffers *b,
 			 const struct vio_net_packet *pkt)
 {
@@ -379,12 +388,101 @@ static enum fits put_one(struct vio_net *net, struct buffers *b,
 	}
 	if (vio_likely(!pkt->meta.flags && !pkt->meta.gso_type))
 		return put(net, b, pkt);
-	if (pkt->meta.gso_type)
-		vio_shared64_add(&st->rx_gso, 1);
-	else if (pkt->meta.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM)
-		vio_shared64_add(&st->rx_csum, 1);
+	count_received(st, &pkt->meta);
 	return bears(net, &pkt->meta) ? put(net, b, pkt) :
 					put_cut(net, b, pkt);
+}
+
+/* -- packets that take one buffer each ----------------------------------- */
+
+/*
+ * The header of nearly all packets stands in a buffer already that went
+ * round: left alone, its line need not come back from the driver's cache.
+ */
+static inline void put_header_in(unsigned char *to,
+				 const struct vio_net_meta *m)
+{
+	struct virtio_net_hdr hdr = { .flags = 0 };
+	uint64_t a, b;
+	uint32_t c, d;
+
+	if (vio_unlikely(m->flags))
+		describe(&hdr, m);
+	hdr.num_buffers = vio_to_le16(1);
+	memcpy(&a, &hdr, sizeof(a));
+	memcpy(&c, (unsigned char *)&hdr + sizeof(a), sizeof(c));
+	memcpy(&b, to, sizeof(b));
+	memcpy(&d, to + sizeof(b), sizeof(d));
+	if (vio_unlikely(a != b))
+		memcpy(to, &a, sizeof(a));
+	if (vio_unlikely(c != d))
+		memcpy(to + sizeof(a), &c, sizeof(c));
+}
+
+static void prefetch_pieces(const struct vio_piece *b, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		uintptr_t line = (uintptr_t)b[i].base / VIO_NET_LINE;
+		uintptr_t data = ((uintptr_t)b[i].base + VIRTIO_NET_HDR_LEN) /
+				 VIO_NET_LINE;
+
+		/* A header on a line of its own is looked at first. */
+		if (line != data)
+			vio_prefetch(b[i].base);
+		if (b[i].len > VIRTIO_NET_HDR_LEN)
+			vio_prefetch_write(b[i].base + VIRTIO_NET_HDR_LEN);
+	}
+}
+
+/* Can the packet go as it is into a buffer of its own? */
+static inline bool is_plain(const struct vio_net *net,
+			    const struct vio_net_packet *pkt)
+{
+	return pkt->nr_seg == 1 && !beyond_mtu(net, pkt) &&
+	       ((!pkt->meta.flags && !pkt->meta.gso_type) ||
+		bears(net, &pkt->meta));
+}
+
+/*
+ * As many as go into one buffer each without more ado. Returns how many; the
+ * next needs more.
+ */
+static unsigned receive_pieces(struct vio_net *net, unsigned pair,
+			       const struct vio_net_packet *pkt, unsigned nr)
+{
+	struct vio_net_stats *st = &net->pair[pair].stats;
+	struct vio_queue *q = vio_net_rxq(net, pair);
+	struct vio_piece b[VIO_PEEK_MAX];
+	unsigned n = 0, done, used = 0;
+	uint64_t bytes = 0;
+
+	if (vio_likely(net->hdr_len == VIRTIO_NET_HDR_LEN))
+		n = vio_queue_peek(q, true, b, nr);
+	prefetch_pieces(b, n);
+	for (done = 0; done < nr && used < n; done++) {
+		const struct vio_net_packet *p = &pkt[done];
+
+		if (vio_unlikely(!vio_net_wanted(net, p))) {
+			vio_shared64_add(&st->rx_unwanted, 1);
+			continue;
+		}
+		if (vio_unlikely(!is_plain(net, p) ||
+				 b[used].len < VIRTIO_NET_HDR_LEN ||
+				 b[used].len - VIRTIO_NET_HDR_LEN < p->len))
+			break;
+		if (vio_unlikely(p->meta.flags))
+			count_received(st, &p->meta);
+		put_header_in(b[used].base, &p->meta);
+		copy_bytes(b[used].base + VIRTIO_NET_HDR_LEN, p->seg->base,
+			   p->len);
+		b[used].len = VIRTIO_NET_HDR_LEN + p->len;
+		bytes += p->len;
+		used++;
+	}
+	vio_queue_use(q, b, used, true);
+	vio_shared64_add(&st->rx_packets, used);
+	vio_shared64_add(&st->rx_bytes, bytes);
+	return done;
 }
 
 unsigned vio_net_receive(struct vio_net *net, unsigned pair,
@@ -399,16 +497,24 @@ unsigned vio_net_receive_here(struct vio_net *net, unsigned pair,
 			      const struct vio_net_packet *pkt, unsigned nr)
 {
 	struct buffers b = { vio_net_rxq(net, pair), &net->pair[pair], 0 };
-	unsigned done;
+	unsigned done = 0, got;
 
 	if (!vio_net_can_receive(net, pair) || !here(net, pair))
 		return 0;
 	vio_queue_hold(b.q);
-	stock(&b, nr < VIO_NET_MERGE_MAX ? nr : VIO_NET_MERGE_MAX);
-	for (done = 0; done < nr; done++)
-		if (vio_unlikely(put_one(net, &b, &pkt[done]) == NO_ROOM))
-			break;
-	close_up(&b);
+	if (vio_unlikely(b.p->nr_held))
+		vio_net_drain(net, pair);
+	do {
+		got = receive_pieces(net, pair, pkt + done, nr - done);
+		done += got;
+	} while (got && done < nr);
+	if (vio_unlikely(done < nr)) {
+		got = nr - done;
+		stock(&b, got < VIO_NET_MERGE_MAX ? got : VIO_NET_MERGE_MAX);
+		while (done < nr && put_one(net, &b, &pkt[done]) != NO_ROOM)
+			done++;
+		close_up(&b);
+	}
 	vio_queue_release(b.q);
 	return done;
 }
