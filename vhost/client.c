@@ -23,11 +23,18 @@ static int bus_error(int err)
 
 /* -- rings ---------------------------------------------------------------- */
 
-/* Our own address of a guest address, as the protocol wants it. */
-static uint64_t user_addr(const struct vhu_client *c, vio_addr a)
+/* Our own address of one of the driver's. */
+static void *host_addr(struct vhu_client *c, vio_addr a)
 {
-	return (uintptr_t)c->conf.window.host +
-	       (a.v - c->conf.window.addr.v);
+	if (vhu_client_has_iommu(c))
+		return vhu_client_host_of(c, a.v);
+	return c->conf.window.host + (a.v - c->conf.window.addr.v);
+}
+
+/* An address in a ring's set-up, as the protocol wants it. */
+static uint64_t ring_addr(struct vhu_client *c, vio_addr a)
+{
+	return vhu_client_has_iommu(c) ? a.v : (uintptr_t)host_addr(c, a);
 }
 
 static int send_addr(struct vhu_client *c, uint16_t index)
@@ -37,12 +44,13 @@ static int send_addr(struct vhu_client *c, uint16_t index)
 	vhu_msg_init(&c->out, VHOST_USER_SET_VRING_ADDR, 0,
 		     sizeof(c->out.p.addr));
 	c->out.p.addr.index = index;
-	c->out.p.addr.desc = user_addr(c, l->desc);
-	c->out.p.addr.avail = user_addr(c, l->driver);
-	c->out.p.addr.used = user_addr(c, l->device);
+	c->out.p.addr.desc = ring_addr(c, l->desc);
+	c->out.p.addr.avail = ring_addr(c, l->driver);
+	c->out.p.addr.used = ring_addr(c, l->device);
 	if (c->log.fd >= 0) {
 		c->out.p.addr.flags = VHU_VRING_F_LOG;
-		c->out.p.addr.log = l->device.v;
+		c->out.p.addr.log =
+			vhu_client_guest_of(c, host_addr(c, l->device));
 	}
 	return vhu_tell(c);
 }
@@ -132,15 +140,15 @@ bool vhu_client_is_packed(const struct vhu_client *c)
  * Where a ring goes on. A split one that has run: all that is not used. Of a
  * packed one only the record knows; else both wrap counters stand at 1.
  */
-static uint32_t base_of(const struct vhu_client *c,
-			const struct vhu_client_ring *r)
+static uint32_t base_of(struct vhu_client *c, const struct vhu_client_ring *r)
 {
-	const struct virtq_used *used =
-		(const void *)(uintptr_t)user_addr(c, r->layout.device);
+	const struct virtq_used *used = host_addr(c, r->layout.device);
 	vio_le16 idx;
 
 	if (vhu_client_is_packed(c))
 		return 0x80008000;
+	if (!used)
+		return 0;
 	idx.raw = __atomic_load_n(&used->idx.raw, __ATOMIC_ACQUIRE);
 	return vio_from_le16(idx);
 }
@@ -150,8 +158,10 @@ static int start_ring(struct vhu_client *c, uint16_t index)
 	struct vhu_client_ring *r = &c->ring[index];
 	int err;
 
-	err = vhu_tell_state(c, VHOST_USER_SET_VRING_NUM, index,
-			     r->layout.size);
+	err = vhu_client_tell_ring(c, &r->layout);
+	if (!err)
+		err = vhu_tell_state(c, VHOST_USER_SET_VRING_NUM, index,
+				     r->layout.size);
 	if (!err)
 		err = vhu_tell_state(c, VHOST_USER_SET_VRING_BASE, index,
 				 base_of(c, r));
@@ -262,6 +272,8 @@ static int bus_get_features(void *bus, struct vio_features *f)
 	/* Two bits mean something else here than in the standard. */
 	vio_feature_clear(f, VHOST_USER_F_PROTOCOL_FEATURES);
 	vio_feature_clear(f, VHOST_F_LOG_ALL);
+	if (!c->conf.iommu)
+		vio_feature_clear(f, VIRTIO_F_ACCESS_PLATFORM);
 	return VIO_OK;
 }
 

@@ -43,6 +43,14 @@ struct vhu_client_log {
 	uint64_t size;		/* bytes */
 };
 
+/* Misses of I/O addresses that wait for their turn. */
+#define VHU_CLIENT_MISSES	64
+
+struct vhu_client_miss {
+	uint64_t iova;
+	unsigned perm;
+};
+
 struct vhu_client {
 	struct vhu_sock sock;
 	struct vhu_msg out;
@@ -53,6 +61,10 @@ struct vhu_client {
 	unsigned nr_slots;
 	unsigned max_slots;	/* what the back end takes */
 	struct vhu_client_log log;
+	bool asking;		/* an answer is waited for */
+	bool telling;		/* what was missed */
+	struct vhu_client_miss missed[VHU_CLIENT_MISSES];
+	unsigned nr_missed;
 	struct vhu_client_conf conf;
 	uint64_t pf;		/* protocol features in force */
 	uint64_t offered;
@@ -123,10 +135,24 @@ void vhu_client_free_shmem(struct vhu_client *c);
 /* What the driver asks; see struct vio_bus_ops. */
 int vhu_client_bus_shm(void *bus, uint8_t id, struct vio_shm *shm);
 
+/* -- client_iotlb.c ------------------------------------------------------- */
+
+/* Are the driver's addresses I/O addresses? */
+bool vhu_client_has_iommu(const struct vhu_client *c);
+/* Where an I/O address is here; NULL: nowhere. */
+void *vhu_client_host_of(struct vhu_client *c, uint64_t iova);
+/* The guest address of shared memory; 0 where it is none. */
+uint64_t vhu_client_guest_of(const struct vhu_client *c, const void *host);
+/* Tell where the parts of a ring are. 0 or -errno. */
+int vhu_client_tell_ring(struct vhu_client *c,
+			 const struct vio_queue_layout *l);
+/* Tell what was missed, if this is the moment for it. 0 or -errno. */
+int vhu_client_tell_missed(struct vhu_client *c);
+
 /* Requests of the back end: 0 or -errno, which it learns if it asked. */
 typedef int vhu_client_event(struct vhu_client *c, struct vhu_msg *msg);
 
 vhu_client_event vhu_client_on_map, vhu_client_on_unmap;
-vhu_client_event vhu_client_on_notifier;
+vhu_client_event vhu_client_on_notifier, vhu_client_on_iotlb;
 
 #endif

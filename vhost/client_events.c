@@ -4,7 +4,7 @@
  * and what is answered. What is not served is refused, which is no end.
  *
  * They are served while we wait for an answer of the back end, too, so that
- * nothing here sends a request of ours.
+ * no handler sends a request of ours.
  */
 #include "vhost/client.h"
 
@@ -109,7 +109,7 @@ int vhu_client_serve(struct vhu_client *c)
 		if (r < 0)
 			return r;
 	}
-	return 0;
+	return vhu_client_tell_missed(c);
 }
 
 int vhu_client_event_fd(const struct vhu_client *c)

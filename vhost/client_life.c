@@ -164,6 +164,7 @@ static int tell_again(struct vhu_client *c)
 	int err;
 
 	c->pf = 0;
+	c->nr_missed = 0;
 	vhu_client_unshow(c);
 	vhu_sock_fini(&c->events);
 	vhu_sock_init(&c->events, -1);

@@ -68,12 +68,14 @@ int vhu_ask(struct vhu_client *c, uint32_t min)
 {
 	int err;
 
+	c->asking = true;
 	err = vhu_sock_send(c->sock.fd, &c->out, c->conf.timeout_ms);
 	if (!err)
 		err = receive(c);
+	c->asking = false;
 	if (!err && c->sock.in.hdr.size < min)
 		err = -EPROTO;
-	return err;
+	return err ? err : vhu_client_tell_missed(c);
 }
 
 int vhu_tell(struct vhu_client *c)

@@ -23,6 +23,14 @@ extern "C" {
 
 struct vhu_client;
 
+/* What I/O addresses mean: @size bytes from @iova on are at @host. */
+struct vhu_client_map {
+	uint64_t iova;
+	uint64_t size;
+	void *host;		/* in memory that the back end sees */
+	unsigned perm;		/* enum vio_perm */
+};
+
 /*
  * What the back end may ask of whoever uses the front end. Control thread;
  * also while that waits for an answer in one of the functions below, so that
@@ -42,6 +50,13 @@ struct vhu_client_ops {
 	int (*object_add)(void *ctx, const uint8_t uuid[16]);
 	int (*object_remove)(void *ctx, const uint8_t uuid[16]);
 	int (*object_lookup)(void *ctx, const uint8_t uuid[16]);
+	/*
+	 * The IOMMU before the device (vhu_client_conf.iommu): what is around
+	 * @iova, for an access of @perm. Absent: guest addresses are what they
+	 * are. Where nothing is, the back end waits.
+	 */
+	int (*translate)(void *ctx, uint64_t iova, unsigned perm,
+			 struct vhu_client_map *map);
 	/*
 	 * @len bytes at @ptr show a file of the back end's from now on, which
 	 * may be truncated under us (@add), or not any more. May be absent
@@ -80,6 +95,9 @@ struct vhu_client_conf {
 	/* Address space for the device's shared memory regions, at most, in
 	 * bytes; 0: they are not used. */
 	uint64_t shmem_max;
+	/* Let the driver accept ACCESS_PLATFORM. The back end is told what it
+	 * misses while its requests are served: see serve_events. */
+	bool iommu;
 	/* Map what a host notifier is, and notify there. */
 	bool map_notifiers;
 };
@@ -180,6 +198,14 @@ unsigned vhu_client_shmem_maps(const struct vhu_client *c);
 
 /* Is this queue notified through a page of the back end's? */
 bool vhu_client_host_notified(const struct vhu_client *c, uint16_t index);
+
+/*
+ * vhu_client_invalidate() - these I/O addresses mean nothing any more, or
+ * something else: to be called after ops->translate says so, and before their
+ * memory is used otherwise. 0, when the back end has forgotten them, or
+ * negative errno.
+ */
+int vhu_client_invalidate(struct vhu_client *c, uint64_t iova, uint64_t size);
 
 /*
  * vhu_client_object() - get the buffer that the back end announced by this

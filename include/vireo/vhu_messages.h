@@ -180,7 +180,8 @@ X(GET_VRING_BASE_SKIP_DRAIN, 45, STATE, 0, 0, STATE, \
 /* Requests of the back end, on the channel of SET_BACKEND_REQ_FD. */
 #define VHU_BACK_MESSAGES(X) \
 X(IOTLB_MSG, 1, IOTLB, 0, 0, NONE, BACKEND_REQ, ACCESS_PLATFORM, ALWAYS, \
-  NULL, "a translation is missing, or an access was not permitted") \
+  vhu_client_on_iotlb, \
+  "a translation is missing, or an access was not permitted") \
 X(CONFIG_CHANGE_MSG, 2, NONE, 0, 0, NONE, CONFIG, ANY, ALWAYS, \
   on_config_change, "the configuration space changed") \
 X(VRING_HOST_NOTIFIER_MSG, 3, AREA, 0, 1, NONE, HOST_NOTIFIER, ANY, ALWAYS, \

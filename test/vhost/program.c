@@ -115,7 +115,7 @@ void program_start_to(struct program *p, const char *name,
 	CHECK_EQ(vhu_client_open(&p->client, &p->conf), 0);
 }
 
-void program_start_peer(struct program *p, const char *const *args,
+void program_spawn_peer(struct program *p, const char *const *args,
 			const char *socket)
 {
 	int quiet;
@@ -135,6 +135,12 @@ void program_start_peer(struct program *p, const char *const *args,
 	for (unsigned i = 0; i < 1000 && access(socket, F_OK); i++)
 		usleep(10000);
 	p->conf.socket_path = socket;
+}
+
+void program_start_peer(struct program *p, const char *const *args,
+			const char *socket)
+{
+	program_spawn_peer(p, args, socket);
 	CHECK_EQ(vhu_client_open(&p->client, &p->conf), 0);
 }
 

@@ -45,6 +45,9 @@ void program_again(struct program *p, const char *name,
  */
 void program_start_peer(struct program *p, const char *const *args,
 			const char *socket);
+/* As far as the socket, for who connects with more in p->conf. */
+void program_spawn_peer(struct program *p, const char *const *args,
+			const char *socket);
 /* Hang up, and end it, however it takes that. */
 void program_stop_peer(struct program *p);
 
