@@ -34,7 +34,7 @@ static bool parse(const struct vio_net *net, struct vio_req *req,
 {
 	uint32_t hdr_len = net->hdr_len, len = req->read_len - hdr_len;
 	struct vio_seg *seg = req->seg;
-	struct virtio_net_hdr hdr;
+	struct virtio_net_hdr hdr = { .num_buffers = { 0 } };
 	unsigned nr;
 
 	if (vio_unlikely(req->read_len < hdr_len + VIO_NET_PACKET_MIN ||
@@ -52,6 +52,8 @@ static bool parse(const struct vio_net *net, struct vio_req *req,
 		vio_cursor_read(&c, &hdr, VIRTIO_NET_HDR_LEN_LEGACY);
 		pkt->seg = vio_req_payload(req, false, hdr_len, len, &nr);
 	}
+	if (vio_unlikely(vio_dev_big_endian(&net->dev)))
+		vio_net_hdr_mirror(&hdr);
 	pkt->nr_seg = (uint16_t)nr;
 	pkt->len = len;
 	return vio_net_hdr_check(&hdr, len, &net->dev.driver, &pkt->meta);
@@ -349,9 +351,31 @@ static void net_features_ok(struct vio_dev *dev)
 	vio_net_ctrl_reset(net);
 }
 
+/*
+ * Drivers from before CTRL_MAC_ADDR write the address byte by byte, from the
+ * first to the last: the last makes it valid
+ * (net.other.legacy-interface-setting-mac-address-filtering.2).
+ */
+static int net_config_write(struct vio_dev *dev, uint32_t off,
+			    const void *src, uint32_t len)
+{
+	struct vio_net *net = net_of(dev);
+
+	if (!vio_dev_legacy(dev) ||
+	    vio_dev_has(dev, VIRTIO_NET_F_CTRL_MAC_ADDR) ||
+	    off > VIRTIO_NET_MAC_LEN || len > VIRTIO_NET_MAC_LEN - off)
+		return VIO_E_PEER;
+	memcpy(net->config.mac + off, src, len);
+	if (off + len == VIRTIO_NET_MAC_LEN && !(net->config.mac[0] & 1))
+		memcpy(net->filter.mac, net->config.mac, VIRTIO_NET_MAC_LEN);
+	return VIO_OK;
+}
+
 static const struct vio_dev_ops net_ops = {
 	.name = "net",
 	.id = VIRTIO_ID_NET,
+	.config_fields = "1111112224",
+	.config_write = net_config_write,
 	.features_ok = net_features_ok,
 	.check_features = net_check_features,
 	.service = net_service,

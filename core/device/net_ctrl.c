@@ -48,15 +48,15 @@ static bool set_rx(struct vio_net *net, uint8_t command, struct vio_cursor *c)
  * One of the two tables. More addresses than there is room for count as all
  * there are, as the standard permits; the bytes must be there all the same.
  */
-static bool read_table(struct vio_cursor *c, uint8_t (*mac)[MAC_LEN],
-		       uint16_t *nr, bool *all)
+static bool read_table(const struct vio_dev *dev, struct vio_cursor *c,
+		       uint8_t (*mac)[MAC_LEN], uint16_t *nr, bool *all)
 {
 	vio_le32 wire;
 	uint32_t n;
 
 	if (!vio_cursor_read(c, &wire, sizeof(wire)))
 		return false;
-	n = vio_from_le32(wire);
+	n = vio_dev_from32(dev, wire);
 	if (n > c->left / MAC_LEN)
 		return false;
 	*all = n > VIO_NET_MACS;
@@ -70,9 +70,11 @@ static bool read_table(struct vio_cursor *c, uint8_t (*mac)[MAC_LEN],
 static bool set_table(struct vio_net *net, struct vio_cursor *c)
 {
 	struct vio_net_filter f = net->filter;
+	const struct vio_dev *dev = &net->dev;
 
-	if (!read_table(c, f.uni, &f.nr_uni, &f.uni_all) ||
-	    !read_table(c, f.multi, &f.nr_multi, &f.multi_all) || c->left)
+	if (!read_table(dev, c, f.uni, &f.nr_uni, &f.uni_all) ||
+	    !read_table(dev, c, f.multi, &f.nr_multi, &f.multi_all) ||
+	    c->left)
 		return false;
 	net->filter = f;
 	return true;
@@ -107,7 +109,7 @@ static bool set_vlan(struct vio_net *net, uint8_t command,
 	    command > VIRTIO_NET_CTRL_VLAN_DEL || c->left != sizeof(wire) ||
 	    !vio_cursor_read(c, &wire, sizeof(wire)))
 		return false;
-	id = vio_from_le16(wire);
+	id = vio_dev_from16(&net->dev, wire);
 	if (id >= VLANS)
 		return false;
 	if (command == VIRTIO_NET_CTRL_VLAN_ADD)
@@ -158,7 +160,7 @@ static bool set_offloads(struct vio_net *net, uint8_t command,
 	    c->left != sizeof(wire) ||
 	    !vio_cursor_read(c, &wire, sizeof(wire)))
 		return false;
-	want = vio_from_le64(wire);
+	want = vio_dev_from64(&net->dev, wire);
 	if (want & ~switchable(net))
 		return false;
 	net->guest_offloads = want;

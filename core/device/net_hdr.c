@@ -16,6 +16,16 @@ uint16_t vio_net_hdr_len(const struct vio_features *f)
 	return VIRTIO_NET_HDR_LEN;
 }
 
+void vio_net_hdr_mirror(struct virtio_net_hdr *hdr)
+{
+	vio_le16 *const field[] = { &hdr->hdr_len, &hdr->gso_size,
+				    &hdr->csum_start, &hdr->csum_offset,
+				    &hdr->num_buffers };
+
+	for (unsigned i = 0; i < VIO_ARRAY_LEN(field); i++)
+		field[i]->raw = __builtin_bswap16(field[i]->raw);
+}
+
 /* May the driver ask for it? */
 static bool gso_negotiated(uint8_t type, const struct vio_features *f)
 {

@@ -12,6 +12,12 @@
 uint16_t vio_net_hdr_len(const struct vio_features *f);
 
 /*
+ * Between this order and that of a legacy driver on a machine of the other
+ * one (net.other.legacy-interface-device-operation.1).
+ */
+void vio_net_hdr_mirror(struct virtio_net_hdr *hdr);
+
+/*
  * vio_net_hdr_check() - a header from the driver, already copied, before a
  * packet of @len bytes. True, and @meta, if it may be acted upon: every
  * offset in @meta lies in the packet, every offload in it was negotiated.

@@ -4,6 +4,7 @@
  * buffers as they take, behind a header. Knows no ring and no wire.
  */
 #include "core/device/net_gso.h"
+#include "core/device/net_hdr.h"
 #include "core/device/net_int.h"
 #include "core/device/net_steer.h"
 #include "core/base/shared64.h"
@@ -180,6 +181,8 @@ static void put_header(const struct vio_net *net, struct vio_req *req,
 	if (vio_unlikely(net->reports))
 		report_hash(net, pkt, &hdr);
 	hdr.num_buffers = vio_to_le16((uint16_t)nr);
+	if (vio_unlikely(vio_dev_big_endian(&net->dev)))
+		vio_net_hdr_mirror(&hdr);
 	if (vio_likely(seg->len >= sizeof(hdr) &&
 		       net->hdr_len == VIRTIO_NET_HDR_LEN)) {
 		memcpy(seg->base, &hdr, VIRTIO_NET_HDR_LEN);

@@ -6,15 +6,14 @@
  */
 #include <vireo/driver_net.h>
 
+#include "core/driver/net.h"
 #include "core/mem/access.h"
 
 #define LINE		64	/* bytes */
 #define ETH_HDR		14u
 #define VLAN_TAG	4u
 #define LARGEST		65609u	/* of a packet to be cut, and header */
-#define CTRLQ		2u
 #define CONFIG_LEN	offsetof(struct virtio_net_config, speed)
-#define CMD_HDR		((uint32_t)sizeof(struct virtio_net_ctrl_hdr))
 
 struct vio_features vio_netdrv_features(void)
 {
@@ -90,20 +89,37 @@ int vio_netdrv_refresh(struct vio_netdrv *net)
 	memcpy(net->mac, c.mac, sizeof(net->mac));
 	/* net.driver.device-configuration-layout.5 */
 	net->link_up = !vio_drv_has(drv, VIRTIO_NET_F_STATUS) ||
-		       (vio_from_le16(c.status) & VIRTIO_NET_S_LINK_UP);
+		       (vio_drv_from16(drv, c.status) &
+			VIRTIO_NET_S_LINK_UP);
 	net->announce = vio_drv_has(drv, VIRTIO_NET_F_GUEST_ANNOUNCE) &&
-			(vio_from_le16(c.status) & VIRTIO_NET_S_ANNOUNCE);
-	net->mtu = vio_drv_has(drv, VIRTIO_NET_F_MTU) ? vio_from_le16(c.mtu) :
-							0;
+			(vio_drv_from16(drv, c.status) &
+			 VIRTIO_NET_S_ANNOUNCE);
+	net->mtu = vio_drv_has(drv, VIRTIO_NET_F_MTU) ?
+		vio_drv_from16(drv, c.mtu) : 0;
 	return VIO_OK;
 }
 
 /* Give a buffer (back) to the device. */
 static int offer(struct vio_netdrv *net, unsigned pair, void *buffer)
 {
-	struct vio_seg seg = { buffer, net->rx_len };
+	struct vio_seg seg[2] = { { buffer, net->rx_len } };
 
-	return vio_vq_add(&net->pair[pair].rx, &seg, 0, 1, buffer);
+	if (vio_likely(!net->framed))
+		return vio_vq_add(&net->pair[pair].rx, seg, 0, 1, buffer);
+	seg[0].len = net->hdr_len;
+	seg[1].base = (unsigned char *)buffer + net->hdr_len;
+	seg[1].len = net->rx_len - net->hdr_len;
+	return vio_vq_add(&net->pair[pair].rx, seg, 0, 2, buffer);
+}
+
+/* As many as the ring has room for, if a header takes a place of its own. */
+static unsigned buffers_of(const struct vio_netdrv *net,
+			   const struct vio_netdrv_conf *conf,
+			   const struct vio_vq *rx)
+{
+	unsigned most = net->framed ? rx->size / 2u : rx->size;
+
+	return conf->rx_buffers < most ? conf->rx_buffers : most;
 }
 
 static int init_pair(struct vio_netdrv *net, unsigned pair,
@@ -113,7 +129,7 @@ static int init_pair(struct vio_netdrv *net, unsigned pair,
 	struct vio_netdrv_pair *p = &net->pair[pair];
 	size_t stride = rx_stride(conf->rx_len);
 	unsigned char *at;
-	unsigned i;
+	unsigned i, n;
 	int err;
 
 	err = vio_drv_queue(&net->drv, (uint16_t)(2 * pair), &p->rx,
@@ -126,7 +142,8 @@ static int init_pair(struct vio_netdrv *net, unsigned pair,
 	at = vio_arena_take(&mem->shared, conf->rx_buffers * stride, LINE);
 	if (!at)
 		return VIO_E_NOSPC;
-	for (i = 0; i < conf->rx_buffers && i < p->rx.size && !err; i++)
+	n = buffers_of(net, conf, &p->rx);
+	for (i = 0; i < n && !err; i++)
 		err = offer(net, pair, at + i * stride);
 	return err;
 }
@@ -137,7 +154,7 @@ static bool buffers_ok(const struct vio_netdrv *net)
 	uint32_t most = (net->mtu ? net->mtu : 1500u) + ETH_HDR;
 
 	if (net->mergeable)
-		return net->rx_len >= net->hdr_len &&
+		return net->rx_len > net->hdr_len &&
 		       net->rx_len * (uint64_t)VIO_NETDRV_SEGS >=
 			       net->hdr_len + most;
 	return net->rx_len >= net->hdr_len + most;
@@ -173,7 +190,6 @@ static int init_ctrl(struct vio_netdrv *net,
 
 	if (!vio_drv_has(&net->drv, VIRTIO_NET_F_CTRL_VQ))
 		return VIO_OK;
-	/* Behind the pairs, of which there is one without MQ. */
 	err = vio_drv_queue(&net->drv, CTRLQ, &net->ctrl, &conf->limits, mem);
 	if (err)
 		return err;
@@ -182,8 +198,14 @@ static int init_ctrl(struct vio_netdrv *net,
 	return net->command ? VIO_OK : VIO_E_NOSPC;
 }
 
+/*
+ * A legacy device has no num_buffers but where it merges
+ * (net.other.legacy-interface-device-operation.1 and what precedes it).
+ */
 static uint16_t header_len(const struct vio_drv *drv)
 {
+	if (drv->legacy && !vio_drv_has(drv, VIRTIO_NET_F_MRG_RXBUF))
+		return VIRTIO_NET_HDR_LEN_LEGACY;
 	if (vio_drv_has(drv, VIRTIO_NET_F_HOST_UDP_TUNNEL_GSO) ||
 	    vio_drv_has(drv, VIRTIO_NET_F_GUEST_UDP_TUNNEL_GSO))
 		return VIRTIO_NET_HDR_LEN_TUNNEL;
@@ -209,6 +231,9 @@ int vio_netdrv_init(struct vio_netdrv *net, const struct vio_bus_ops *bus,
 		return err;
 	net->hdr_len = header_len(&net->drv);
 	net->mergeable = vio_drv_has(&net->drv, VIRTIO_NET_F_MRG_RXBUF);
+	/* net.other.legacy-interface-framing-requirements.1 */
+	net->framed = net->drv.legacy &&
+		      !vio_drv_has(&net->drv, VIRTIO_F_ANY_LAYOUT);
 	net->rx_len = conf->rx_len;
 	net->nr_pairs = pairs_of(conf);
 	if (!buffers_ok(net))
@@ -281,15 +306,31 @@ static int check_packet(const struct vio_netdrv *net,
 	return off ? check_offload(net, off, (uint32_t)len) : VIO_OK;
 }
 
-static void fill_header(struct virtio_net_hdr *hdr,
+static void fill_header(const struct vio_drv *drv, struct virtio_net_hdr *hdr,
 			const struct vio_netdrv_offload *off)
 {
 	hdr->flags = off->flags;
 	hdr->gso_type = off->gso_type;
-	hdr->hdr_len = vio_to_le16(off->hdr_len);
-	hdr->gso_size = vio_to_le16(off->gso_size);
-	hdr->csum_start = vio_to_le16(off->csum_start);
-	hdr->csum_offset = vio_to_le16(off->csum_offset);
+	hdr->hdr_len = vio_drv_to16(drv, off->hdr_len);
+	hdr->gso_size = vio_drv_to16(drv, off->gso_size);
+	hdr->csum_start = vio_drv_to16(drv, off->csum_start);
+	hdr->csum_offset = vio_drv_to16(drv, off->csum_offset);
+}
+
+/*
+ * The header goes before the packet's first byte, and into one descriptor
+ * with it: VERSION_1 or ANY_LAYOUT lets us. Returns how many segments.
+ */
+static unsigned lay_out(const struct vio_netdrv *net, struct vio_seg *out,
+			const struct vio_seg *seg, unsigned nr)
+{
+	unsigned first = net->framed, i;
+
+	for (i = 0; i < nr; i++)
+		out[first + i] = seg[i];
+	out[0].base = (unsigned char *)seg[0].base - net->hdr_len;
+	out[0].len = first ? net->hdr_len : seg[0].len + net->hdr_len;
+	return first + nr;
 }
 
 int vio_netdrv_send(struct vio_netdrv *net, unsigned pair,
@@ -299,9 +340,8 @@ int vio_netdrv_send(struct vio_netdrv *net, unsigned pair,
 	struct vio_vq *vq = &net->pair[pair].tx;
 	/* num_buffers is 0 when sent (net.driver.packet-transmission.2) */
 	struct virtio_net_hdr hdr = { .flags = 0 };
-	struct vio_seg out[VIO_NETDRV_SEGS];
+	struct vio_seg out[VIO_NETDRV_SEGS + 1];
 	uintptr_t room;
-	unsigned i;
 	int err;
 
 	err = check_packet(net, seg, nr, off);
@@ -311,12 +351,8 @@ int vio_netdrv_send(struct vio_netdrv *net, unsigned pair,
 	if (room < net->hdr_len || room > vq->window.size)
 		return VIO_E_RANGE;
 	if (vio_unlikely(off != NULL))
-		fill_header(&hdr, off);
-	/* In one descriptor with the packet: VERSION_1 lets us. */
-	out[0].base = (unsigned char *)seg[0].base - net->hdr_len;
-	out[0].len = seg[0].len + net->hdr_len;
-	for (i = 1; i < nr; i++)
-		out[i] = seg[i];
+		fill_header(&net->drv, &hdr, off);
+	nr = lay_out(net, out, seg, nr);
 	memcpy(out[0].base, &hdr, net->hdr_len);
 	return vio_vq_add(vq, out, nr, 0, token);
 }
@@ -358,20 +394,21 @@ static unsigned read_header(const struct vio_netdrv *net,
 			    const unsigned char *buffer, uint32_t len,
 			    struct vio_netdrv_packet *pkt)
 {
+	const struct vio_drv *drv = &net->drv;
 	struct virtio_net_hdr hdr;
 	unsigned nr;
 
 	if (len < net->hdr_len)
 		return 0;
 	vio_copy_in(&hdr, buffer, VIRTIO_NET_HDR_LEN);
-	nr = vio_from_le16(hdr.num_buffers);
+	nr = vio_drv_from16(drv, hdr.num_buffers);
 	/* net.driver.processing-incoming-packets.1: others are ignored */
 	pkt->flags = hdr.flags & (VIRTIO_NET_HDR_F_NEEDS_CSUM |
 				  VIRTIO_NET_HDR_F_DATA_VALID);
 	pkt->gso_type = hdr.gso_type;
-	pkt->gso_size = vio_from_le16(hdr.gso_size);
-	pkt->csum_start = vio_from_le16(hdr.csum_start);
-	pkt->csum_offset = vio_from_le16(hdr.csum_offset);
+	pkt->gso_size = vio_drv_from16(drv, hdr.gso_size);
+	pkt->csum_start = vio_drv_from16(drv, hdr.csum_start);
+	pkt->csum_offset = vio_drv_from16(drv, hdr.csum_offset);
 	if (!net->mergeable)
 		return 1;
 	if (!nr || nr > VIO_NETDRV_SEGS ||
@@ -431,69 +468,7 @@ void vio_netdrv_commit(struct vio_netdrv *net, unsigned pair)
 	vio_drv_kick(&net->drv, (uint16_t)(2 * pair + 1), &p->tx);
 }
 
-/* -- commands ------------------------------------------------------------ */
-
-/* The features without which a class must not be used. */
-static bool may_command(const struct vio_drv *drv, uint8_t class_,
-			uint8_t command)
-{
-	static const uint8_t needs[] = {
-		[VIRTIO_NET_CTRL_RX] = VIRTIO_NET_F_CTRL_RX,
-		[VIRTIO_NET_CTRL_MAC] = VIRTIO_NET_F_CTRL_RX,
-		[VIRTIO_NET_CTRL_VLAN] = VIRTIO_NET_F_CTRL_VLAN,
-		[VIRTIO_NET_CTRL_ANNOUNCE] = VIRTIO_NET_F_GUEST_ANNOUNCE,
-		[VIRTIO_NET_CTRL_MQ] = VIRTIO_NET_F_MQ,
-		[VIRTIO_NET_CTRL_GUEST_OFFLOADS] =
-			VIRTIO_NET_F_CTRL_GUEST_OFFLOADS,
-	};
-
-	if (class_ >= VIO_ARRAY_LEN(needs) || !vio_drv_has(drv, needs[class_]))
-		return false;
-	return class_ != VIRTIO_NET_CTRL_RX ||
-	       command <= VIRTIO_NET_CTRL_RX_ALLMULTI ||
-	       vio_drv_has(drv, VIRTIO_NET_F_CTRL_RX_EXTRA);
-}
-
-int vio_netdrv_command(struct vio_netdrv *net, uint8_t class_,
-		       uint8_t command, const void *data, uint32_t len)
-{
-	const struct virtio_net_ctrl_hdr hdr = { class_, command };
-	unsigned char *at = net->command, ack = VIRTIO_NET_ERR;
-	struct vio_seg seg[2];
-	uint32_t used;
-	int err;
-
-	if (!at || !may_command(&net->drv, class_, command))
-		return VIO_E_UNSUPP;
-	if (len > VIO_NETDRV_COMMAND)
-		return VIO_E_INVAL;
-	memcpy(at, &hdr, CMD_HDR);
-	if (len)
-		memcpy(at + CMD_HDR, data, len);
-	/* What is not overwritten is no consent. */
-	at[CMD_HDR + len] = VIRTIO_NET_ERR;
-	seg[0] = (struct vio_seg){ at, CMD_HDR + len };
-	seg[1] = (struct vio_seg){ at + CMD_HDR + len, 1 };
-	err = vio_vq_add(&net->ctrl, seg, 1, 1, at);
-	if (err)
-		return err;
-	if (!vio_drv_wait_used(&net->drv, CTRLQ, &net->ctrl, &used))
-		return VIO_E_IO;
-	if (used)
-		vio_copy_in(&ack, at + CMD_HDR + len, 1);
-	return ack == VIRTIO_NET_OK ? VIO_OK : VIO_E_INVAL;
-}
-
-int vio_netdrv_announced(struct vio_netdrv *net)
-{
-	/* net.driver.gratuitous-packet-sending.2 */
-	int err = vio_netdrv_command(net, VIRTIO_NET_CTRL_ANNOUNCE,
-				     VIRTIO_NET_CTRL_ANNOUNCE_ACK, NULL, 0);
-
-	if (!err)
-		net->announce = false;
-	return err;
-}
+/* -- the end ------------------------------------------------------------- */
 
 int vio_netdrv_reset(struct vio_netdrv *net)
 {

@@ -105,6 +105,13 @@ static inline uint64_t vio_drv_from64(const struct vio_drv *drv, vio_le64 v)
 	return drv->legacy ? v.raw : vio_from_le64(v);
 }
 
+static inline vio_le16 vio_drv_to16(const struct vio_drv *drv, uint16_t v)
+{
+	vio_le16 raw = { v };
+
+	return drv->legacy ? raw : vio_to_le16(v);
+}
+
 static inline vio_le32 vio_drv_to32(const struct vio_drv *drv, uint32_t v)
 {
 	vio_le32 raw = { v };

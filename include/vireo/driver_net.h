@@ -66,6 +66,7 @@ struct vio_netdrv {
 	unsigned char *command;		/* shared: header, data, answer */
 	uint16_t hdr_len;		/* bytes before each packet */
 	bool mergeable;
+	bool framed;		/* legacy: headers have their own descriptor */
 	uint8_t mac[VIRTIO_NET_MAC_LEN];	/* valid if has_mac */
 	bool has_mac;
 	bool link_up;
@@ -123,7 +124,8 @@ void vio_netdrv_commit(struct vio_netdrv *net, unsigned pair);
 /*
  * vio_netdrv_command() - have a command of the control queue carried out, and
  * wait. Returns VIO_OK; VIO_E_UNSUPP without CTRL_VQ or the feature that the
- * class needs; VIO_E_INVAL where the device refuses; VIO_E_IO.
+ * class needs; VIO_E_INVAL where the device refuses; VIO_E_IO. Numbers in
+ * @data are in the device's order: vio_drv_to16() and the like.
  */
 int vio_netdrv_command(struct vio_netdrv *net, uint8_t class_,
 		       uint8_t command, const void *data, uint32_t len);

@@ -22,6 +22,7 @@ struct fixture {
 	struct vio_netdrv drv;
 	struct vtest_rand rand;
 	bool late;		/* the wire keeps packets for a while */
+	bool framed;		/* a legacy device without ANY_LAYOUT */
 
 	/* What is on the wire, in order. */
 	struct { unsigned char byte[LONGEST]; uint32_t len; } wire[WIRE];
@@ -116,6 +117,8 @@ static struct vio_netdrv_conf drv_conf(unsigned set, bool merge)
 	return c;
 }
 
+static bool no_layout;	/* legacy: without ANY_LAYOUT */
+
 static void setup(struct fixture *f, unsigned set, bool merge, bool late)
 {
 	const struct vio_net_conf conf = {
@@ -125,16 +128,22 @@ static void setup(struct fixture *f, unsigned set, bool merge, bool late)
 
 	memset(f, 0, sizeof(*f));
 	f->late = late;
+	f->framed = no_layout && loop_legacy;
 	f->rand = vtest_rand_init(vtest_seed() + set);
 	loop_init(&f->loop, 3, vio_net_ctx_size, vtest_seed() + set);
 	CHECK_EQ(vio_net_init(&f->dev, &conf, f->loop.queue, &wire_ops, f),
 		 VIO_OK);
 	loop_attach(&f->loop, &f->dev.dev);
+	if (f->framed)
+		vio_feature_clear(&f->dev.dev.offered, VIRTIO_F_ANY_LAYOUT);
 	f->loop.backend_step = wire_step;
 	f->loop.backend_ctx = f;
 	CHECK_EQ(vio_netdrv_init(&f->drv, &loop_bus, &f->loop, &c,
 				 &f->loop.drv_mem), VIO_OK);
 	CHECK_EQ(f->drv.mergeable, merge);
+	CHECK_EQ(f->drv.framed, f->framed);
+	CHECK_EQ(f->drv.hdr_len, f->dev.hdr_len);
+	CHECK_EQ(f->drv.hdr_len, loop_legacy && !merge ? 10 : 12);
 	/* Packets here have no addresses worth a filter. */
 	CHECK_EQ(vio_netdrv_command(&f->drv, VIRTIO_NET_CTRL_RX,
 				    VIRTIO_NET_CTRL_RX_PROMISC, "\1", 1),
@@ -313,7 +322,7 @@ TEST("net: the driver reads address, MTU and link, and hears of a change",
 	CHECK(!f.drv.link_up);
 	/* Buffers that could not hold a packet of the MTU are refused. */
 	c = drv_conf(0, false);
-	c.rx_len = LONGEST + 25;
+	c.rx_len = LONGEST + 14 + f.drv.hdr_len - 1;
 	CHECK_EQ(vio_netdrv_init(&small, &loop_bus, &f.loop, &c,
 				 &f.loop.drv_mem), VIO_E_INVAL);
 	c.rx_len++;
@@ -353,6 +362,70 @@ TEST("net: commands go by the features agreed on, and an announcement is acknowl
 				    VIRTIO_NET_CTRL_MAC_ADDR_SET, f.drv.mac,
 				    6), VIO_E_UNSUPP);
 	CHECK_EQ(f.dev.ctrl_refused, 1);
+	loop_fini(&f.loop);
+}
+
+/* Lengths of the descriptors from @i on, in a ring without indirect ones. */
+static void check_chain(const struct vio_vq *vq, unsigned i,
+			const uint32_t *len)
+{
+	for (;; len++) {
+		const struct virtq_desc *d = &vq->desc[i];
+		bool more = d->flags.raw & VIRTQ_DESC_F_NEXT;
+
+		CHECK_EQ(d->len.raw, *len);
+		CHECK_EQ(more, len[1] != 0);
+		if (!more)
+			return;
+		i = d->next.raw;
+	}
+}
+
+/* The head of the chain that was made available as number @i. */
+static unsigned head_of(const struct vio_vq *vq, unsigned i)
+{
+	return ((const vio_le16 *)(vq->avail + 1))[i].raw;
+}
+
+TEST("net: before ANY_LAYOUT headers and commands lie in descriptors of their own",
+     "net.other.legacy-interface-framing-requirements.1 "
+     "net.other.legacy-interface-framing-requirements.2 "
+     "net.other.legacy-interface-framing-requirements.3")
+{
+	static struct fixture f;
+	struct { vio_le32 nr; unsigned char mac[2][6]; } uni = { { 2 },
+		{ { 2, 1 }, { 2, 2 } } };
+	struct { vio_le32 nr; unsigned char mac[1][6]; } multi = { { 1 },
+		{ { 1, 1 } } };
+	unsigned char table[26];
+	struct vio_seg seg;
+
+	if (!loop_legacy)
+		SKIP("of the legacy interface");
+	no_layout = true;
+	for (unsigned set = 0; set < LOOP_SETS; set++)
+		run(set, set & 1, set & 2);
+	setup(&f, 0, false, false);
+	check_chain(&f.drv.ctrl, head_of(&f.drv.ctrl, 0),
+		    (uint32_t[]){ 2, 1, 1, 0 });
+	check_chain(&f.drv.pair[0].rx, 0, (uint32_t[]){ 10, 4086, 0 });
+	seg = (struct vio_seg){ f.slot[0] + VIO_NETDRV_HEADROOM, 100 };
+	CHECK_EQ(vio_netdrv_send(&f.drv, 0, &seg, 1, NULL, &f), VIO_OK);
+	check_chain(&f.drv.pair[0].tx, 0, (uint32_t[]){ 10, 100, 0 });
+	memcpy(table, &uni, 16);
+	memcpy(table + 16, &multi, 10);
+	CHECK_EQ(vio_netdrv_command(&f.drv, VIRTIO_NET_CTRL_MAC,
+				    VIRTIO_NET_CTRL_MAC_TABLE_SET, table,
+				    sizeof(table)), VIO_OK);
+	CHECK_EQ(f.dev.filter.nr_uni, 2);
+	CHECK_EQ(f.dev.filter.nr_multi, 1);
+	check_chain(&f.drv.ctrl, head_of(&f.drv.ctrl, 1),
+		    (uint32_t[]){ 2, 16, 10, 1, 0 });
+	/* A table that ends in its first half. */
+	CHECK_EQ(vio_netdrv_command(&f.drv, VIRTIO_NET_CTRL_MAC,
+				    VIRTIO_NET_CTRL_MAC_TABLE_SET, table,
+				    16), VIO_E_INVAL);
+	no_layout = false;
 	loop_fini(&f.loop);
 }
 

@@ -10,6 +10,7 @@
 #include <vireo/driver_blk.h>
 #include <vireo/driver_rng.h>
 #include <vireo/spec/mmio.h>
+#include "test/transport/qemu_net.h"
 #include "test/transport/qtest.h"
 #include "vtest.h"
 
@@ -202,6 +203,29 @@ static void use_blk(const char *device, uint64_t ring_features, bool packed)
 	unlink(path);
 }
 
+static void use_net(const char *device, struct qemu_net n)
+{
+	struct qemu_wire wire;
+	const char *const args[] = { VERSION, "-netdev", wire.netdev,
+				     "-device", device, NULL };
+	struct vio_drv_mem mem;
+	struct vio_bus_mmio bus;
+
+	qemu_wire_open(&wire);
+	start(args);
+	bus = find(VIRTIO_ID_NET);
+	mem = memory();
+	n.ops = bus_ops();
+	n.bus = &bus;
+	n.mem = &mem;
+	n.data = q.ram + RINGS + AREA / 2;
+	n.size = 64;
+	n.wait = access_wait;
+	qemu_net_use(&n, &wire);
+	stop();
+	qemu_wire_close(&wire);
+}
+
 #define SPLIT	(1ull << VIRTIO_F_VERSION_1)
 
 TEST("QEMU's entropy device, split", "")
@@ -237,6 +261,24 @@ TEST("QEMU's disk, packed, indirect and event index", "")
 	use_blk("virtio-blk-device,drive=d,packed=on", SPLIT |
 		1ull << VIRTIO_F_RING_PACKED | 1ull << VIRTIO_F_EVENT_IDX |
 		1ull << VIRTIO_F_INDIRECT_DESC, true);
+}
+
+TEST("QEMU's network card, split and packed", "")
+{
+	use_net("virtio-net-device,netdev=n",
+		(struct qemu_net){ .merge = true });
+	use_net("virtio-net-device,netdev=n,packed=on",
+		(struct qemu_net){ .packed = true });
+}
+
+TEST("QEMU's legacy network card",
+     "net.other.legacy-interface-framing-requirements.1")
+{
+	legacy = true;
+	use_net("virtio-net-device,netdev=n", (struct qemu_net){ 0 });
+	use_net("virtio-net-device,netdev=n,any_layout=off",
+		(struct qemu_net){ .framed = true });
+	legacy = false;
 }
 
 TEST("QEMU's devices in their legacy form",

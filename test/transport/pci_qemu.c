@@ -14,6 +14,7 @@
 #include <vireo/driver_console.h>
 #include <vireo/driver_rng.h>
 
+#include "test/transport/qemu_net.h"
 #include "test/transport/qtest.h"
 #include "vtest.h"
 
@@ -312,6 +313,40 @@ static void use_console(const char *serial, enum mode how)
 	stop();
 }
 
+/* The line is taken down by him who looks what it was. */
+static int net_wait(void *ctx)
+{
+	int err = machine_wait(ctx);
+
+	if (bus.line)
+		vio_bus_pci_interrupt(&bus);
+	return err;
+}
+
+static void use_net(const char *device, enum mode how, struct qemu_net n)
+{
+	struct qemu_wire wire;
+	const char *const args[] = { "-netdev", wire.netdev, "-device",
+				     device, NULL };
+	struct vio_drv_mem mem;
+
+	qemu_wire_open(&wire);
+	mode = how;
+	start(args);
+	find(VIRTIO_ID_NET);
+	mem = memory();
+	n.ops = bus.ops;
+	n.bus = &bus;
+	n.mem = &mem;
+	n.data = q.ram + DATA;
+	n.size = legacy ? 256 : 64;
+	n.wait = net_wait;
+	qemu_net_use(&n, &wire);
+	check_interrupts();
+	stop();
+	qemu_wire_close(&wire);
+}
+
 #define MODERN	",disable-legacy=on"
 #define PACKED	(1ull << VIRTIO_F_RING_PACKED)
 #define MORE	(1ull << VIRTIO_F_EVENT_IDX | 1ull << VIRTIO_F_INDIRECT_DESC)
@@ -355,6 +390,16 @@ TEST("QEMU's console: line, messages", "")
 	use_console("virtio-serial-pci,packed=on" MODERN, MESSAGE);
 }
 
+TEST("QEMU's network card: polling, line, messages", "")
+{
+	use_net("virtio-net-pci,netdev=n" MODERN, POLL,
+		(struct qemu_net){ .merge = true });
+	use_net("virtio-net-pci,netdev=n,packed=on" MODERN, LINE,
+		(struct qemu_net){ .packed = true });
+	use_net("virtio-net-pci,netdev=n,packed=on" MODERN, MESSAGE,
+		(struct qemu_net){ .packed = true, .merge = true });
+}
+
 /* Transitional (both parts are there) and legacy alone. */
 #define BOTH	",disable-legacy=off,disable-modern=off"
 #define OLD	",disable-legacy=off,disable-modern=on"
@@ -380,6 +425,12 @@ static void use_legacy(const char *kind)
 	snprintf(device, sizeof(device), "virtio-serial-pci%s", kind);
 	use_console(device, LINE);
 	use_console(device, MESSAGE);
+	snprintf(device, sizeof(device), "virtio-net-pci,netdev=n%s", kind);
+	use_net(device, MESSAGE, (struct qemu_net){ .merge = true });
+	use_net(device, LINE, (struct qemu_net){ .merge = false });
+	snprintf(device, sizeof(device),
+		 "virtio-net-pci,netdev=n,any_layout=off%s", kind);
+	use_net(device, POLL, (struct qemu_net){ .framed = true });
 	legacy = false;
 }
 
