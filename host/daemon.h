@@ -65,6 +65,9 @@ struct daemon_type {
 	/* Let what is in flight on a queue complete. NULL: nothing ever is. */
 	void (*drain)(struct daemon *d, unsigned queue);
 	void (*stats)(struct daemon *d, struct stats_values *v);
+	/* Of a network device: as in struct vhu_env_ops. Both or neither. */
+	int (*set_mtu)(struct daemon *d, uint16_t mtu);
+	int (*send_rarp)(struct daemon *d, const uint8_t mac[6]);
 	/* Something may have another size: the terminal (SIGWINCH), or what
 	 * the user says by SIGUSR1. NULL: no matter. */
 	void (*resized)(struct daemon *d);
@@ -130,6 +133,7 @@ struct daemon {
 	struct worker *workers;
 	struct daemon_queue *queues;
 	struct vhu_server *server;
+	struct vhu_env_ops env;		/* what this type offers it */
 	struct sock sock;
 	struct sock upgrade;
 	struct vhu_sock heir;		/* successor, or predecessor */

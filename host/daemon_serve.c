@@ -296,6 +296,20 @@ static void env_config_later(void *env)
 		loop_post(&d->main.loop, &d->config_call);
 }
 
+static int env_set_mtu(void *env, uint16_t mtu)
+{
+	struct daemon *d = env;
+
+	return d->type->set_mtu(d, mtu);
+}
+
+static int env_send_rarp(void *env, const uint8_t mac[6])
+{
+	struct daemon *d = env;
+
+	return d->type->send_rarp(d, mac);
+}
+
 static const struct vhu_env_ops env_ops = {
 	.run_on_queue = env_run_on_queue,
 	.watch_kick = env_watch_kick,
@@ -510,12 +524,17 @@ int daemon_serve_init(struct daemon *d)
 {
 	struct vhu_conf conf = {
 		.dev = d->dev,
-		.env = &env_ops,
+		.env = &d->env,
 		.env_ctx = d,
 		.log = { .fn = log_core },
 	};
 	int rc, fd;
 
+	d->env = env_ops;
+	if (d->type->set_mtu) {
+		d->env.set_mtu = env_set_mtu;
+		d->env.send_rarp = env_send_rarp;
+	}
 	d->conn_fd.fd = -1;
 	d->lost_fd.fd = -1;
 	d->config_call = (struct loop_call){ .fn = on_config_call, .ctx = d };

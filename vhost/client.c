@@ -399,6 +399,23 @@ static int bus_wait(void *bus, uint16_t index)
 	return VIO_OK;
 }
 
+int vhu_client_set_mtu(struct vhu_client *c, uint16_t mtu)
+{
+	if (!vhu_client_has(c, VHOST_USER_PROTOCOL_F_MTU))
+		return -EOPNOTSUPP;
+	return vhu_tell_u64(c, VHOST_USER_NET_SET_MTU, mtu);
+}
+
+int vhu_client_send_rarp(struct vhu_client *c, const uint8_t mac[6])
+{
+	uint64_t v = 0;
+
+	if (!vhu_client_has(c, VHOST_USER_PROTOCOL_F_RARP))
+		return -EOPNOTSUPP;
+	memcpy(&v, mac, 6);
+	return vhu_tell_u64(c, VHOST_USER_SEND_RARP, v);
+}
+
 /* All that the dead one had been told, in the order of a start. */
 int vhu_client_again(struct vhu_client *c)
 {

@@ -13,6 +13,7 @@
 #include "backend/netdev.h"
 #include "host/daemon.h"
 #include "host/log.h"
+#include "rarp.h"
 
 /* Packets taken at a time: as many as drivers hand over at once. */
 #define BUDGET 64u
@@ -28,6 +29,8 @@ struct net {
 	struct loop *attach_loop;	/* arguments of attach() */
 	unsigned attach_pair;
 	int attach_rc;
+	uint8_t rarp[RARP_LEN];	/* argument of send_rarp() */
+	unsigned rarp_sent;
 };
 
 static struct {
@@ -293,6 +296,42 @@ static void net_drain(struct daemon *d, unsigned queue)
 		vio_net_drain(&n->dev, queue / 2);
 }
 
+/*
+ * The front end shows its guest this MTU. What the guest sends is as long as
+ * that at most, and must pass the wire.
+ */
+static int net_set_mtu(struct daemon *d, uint16_t mtu)
+{
+	struct net *n = d->ctx;
+
+	if (mtu < VIRTIO_NET_MTU_MIN)
+		return -EINVAL;
+	return n->wire->mtu && mtu > n->wire->mtu ? -ERANGE : 0;
+}
+
+static void send_rarp(void *arg)
+{
+	struct net *n = arg;
+	struct vio_seg seg = { n->rarp, RARP_LEN };
+	const struct vio_net_packet pkt = {
+		.seg = &seg, .nr_seg = 1, .len = RARP_LEN,
+	};
+
+	n->rarp_sent = n->wire->io.send(n->wire, 0, &pkt, 1);
+}
+
+static int net_send_rarp(struct daemon *d, const uint8_t mac[6])
+{
+	struct net *n = d->ctx;
+
+	rarp_make(n->rarp, mac);
+	daemon_queue_run(d, 1, send_rarp, n);
+	if (n->rarp_sent)
+		return 0;
+	log_warn("the network does not take the packet that shows where the guest is now");
+	return -EIO;
+}
+
 static uint64_t load(const uint64_t *p)
 {
 	return __atomic_load_n(p, __ATOMIC_RELAXED);
@@ -369,6 +408,8 @@ static const struct daemon_type net_type = {
 	.stop = net_stop,
 	.close = net_close,
 	.drain = net_drain,
+	.set_mtu = net_set_mtu,
+	.send_rarp = net_send_rarp,
 	.stats = net_stats,
 	.commands = commands,
 };

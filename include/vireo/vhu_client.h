@@ -208,6 +208,14 @@ bool vhu_client_host_notified(const struct vhu_client *c, uint16_t index);
 int vhu_client_invalidate(struct vhu_client *c, uint64_t iova, uint64_t size);
 
 /*
+ * What a network back end is told: the MTU that the guest is shown, before
+ * rings start; that the guest with this address is here now, after a
+ * migration. 0 or negative errno: -EOPNOTSUPP where it does not want to know.
+ */
+int vhu_client_set_mtu(struct vhu_client *c, uint16_t mtu);
+int vhu_client_send_rarp(struct vhu_client *c, const uint8_t mac[6]);
+
+/*
  * vhu_client_object() - get the buffer that the back end announced by this
  * name. @fd: out, the caller's. 0 or negative errno.
  */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* vireo-net as a program. */
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -150,5 +151,47 @@ TEST("vireo-net: mistakes on the command line are named with their cure", "")
 		CHECK_EQ(peer_wait(&p), 1);
 		CHECK(peer_said(&p, wrong[i][1]));
 	}
+	peer_fini(&p);
+}
+
+/* Nothing but what the program made of it is on this wire. */
+static void expect_rarp(const uint8_t mac[6])
+{
+	static const uint8_t arp[10] = { 0x80, 0x35, 0, 1, 8, 0, 6, 4, 0, 3 };
+	struct vio_netdrv_packet pkt;
+	const uint8_t *at;
+	unsigned tries = 0;
+
+	while (!vio_netdrv_receive(&net, 0, &pkt)) {
+		CHECK_LT(tries++, 5000);
+		usleep(1000);
+	}
+	CHECK_EQ(pkt.len, 60);
+	at = pkt.seg[0].base;
+	CHECK_MEMEQ(at, "\xff\xff\xff\xff\xff\xff", 6);
+	CHECK_MEMEQ(at + 6, mac, 6);
+	CHECK_MEMEQ(at + 12, arp, sizeof(arp));
+	CHECK_MEMEQ(at + 22, mac, 6);
+	CHECK_MEMEQ(at + 32, mac, 6);
+	vio_netdrv_recycle(&net, 0, &pkt);
+	CHECK(!vio_netdrv_receive(&net, 0, &pkt));
+}
+
+TEST("vireo-net: the MTU that it is told, the packet that shows where the guest is",
+     "")
+{
+	static const uint8_t mac[6] = { 0x52, 0x56, 0, 0, 0, 7 };
+	struct vio_netdrv_conf c = conf_of(false, false, true);
+
+	peer_init(&p);
+	PEER_START(&p, "vireo-net", "--backend=echo", "--mtu=1400");
+	net_open(&c);
+	CHECK_EQ(vhu_client_set_mtu(f.client, 1280), 0);
+	CHECK_EQ(vhu_client_set_mtu(f.client, 60), -EIO);
+	CHECK_EQ(vhu_client_send_rarp(f.client, mac), 0);
+	expect_rarp(mac);
+	CHECK_EQ(vio_netdrv_reset(&net), VIO_OK);
+	front_close(&f);
+	CHECK_EQ(peer_end(&p, SIGTERM), 0);
 	peer_fini(&p);
 }
