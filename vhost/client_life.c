@@ -234,6 +234,11 @@ bool vhu_client_connected(const struct vhu_client *c)
 	return poll(&p, 1, 0) == 0;
 }
 
+int vhu_client_fd(const struct vhu_client *c)
+{
+	return c->sock.fd;
+}
+
 unsigned vhu_client_queues(const struct vhu_client *c)
 {
 	return c->nr_queues;

@@ -115,7 +115,7 @@ struct vhu_server {
 	 VHU_PF(RESET_DEVICE) | VHU_PF(INBAND_NOTIFICATIONS) | \
 	 VHU_PF(CONFIGURE_MEM_SLOTS) | VHU_PF(STATUS) | \
 	 VHU_PF(BACKEND_SEND_FD) | VHU_PF(HOST_NOTIFIER) | \
-	 VHU_PF(SHARED_OBJECT) | VHU_PF(SHMEM))
+	 VHU_PF(CRYPTO_SESSION) | VHU_PF(SHARED_OBJECT) | VHU_PF(SHMEM))
 
 #define VHU_F_PROTOCOL	((uint64_t)1 << VHOST_USER_F_PROTOCOL_FEATURES)
 #define VHU_F_LOG	((uint64_t)1 << VHOST_F_LOG_ALL)
@@ -131,6 +131,8 @@ static inline uint64_t vhu_offered_protocol(const struct vhu_server *s)
 		off |= VHU_PF(MTU);
 	if (!s->conf.env->send_rarp)
 		off |= VHU_PF(RARP);
+	if (!s->conf.env->crypto_create || !s->conf.env->crypto_close)
+		off |= VHU_PF(CRYPTO_SESSION);
 	if (!s->conf.env->shared_object)
 		off |= VHU_PF(SHARED_OBJECT);
 	if (!s->conf.host_notifiers)
@@ -161,6 +163,7 @@ vhu_handler vhu_on_get_inflight, vhu_on_set_inflight;
 vhu_handler vhu_on_connection;
 vhu_handler vhu_on_log_base, vhu_on_log_fd;
 vhu_handler vhu_on_get_shmem, vhu_on_get_object;
+vhu_handler vhu_on_crypto_create, vhu_on_crypto_close;
 
 /* Answer with the first @size bytes of s->out.p. */
 int vhu_reply(struct vhu_server *s, const struct vhu_msg *msg, uint32_t size);

@@ -68,6 +68,15 @@ struct vhu_env_ops {
 	int (*send_rarp)(void *env, const uint8_t mac[6]);
 
 	/*
+	 * A crypto device's sessions. @what: how the front end describes one,
+	 * @len bytes of at least eight, the first eight without a meaning.
+	 * Returns its number, or -errno. NULL: no crypto device, and the
+	 * protocol feature is not offered.
+	 */
+	int64_t (*crypto_create)(void *env, const void *what, uint32_t len);
+	int (*crypto_close)(void *env, uint64_t session);
+
+	/*
 	 * The front end asks for the buffer that the program announced by
 	 * vhu_server_object_add(): a descriptor, which stays the program's,
 	 * or -errno. NULL: it never announces any, and the protocol feature

@@ -128,6 +128,13 @@ int vhu_client_reconnect(struct vhu_client *c, int timeout_ms);
 /* Is the back end there, as far as the connection tells? */
 bool vhu_client_connected(const struct vhu_client *c);
 
+/*
+ * The connection: poll() says POLLRDHUP when the back end is gone. Another one
+ * after each vhu_client_reconnect(), whose one attempt, with a @timeout_ms of
+ * 0, does not wait for a back end that is not there.
+ */
+int vhu_client_fd(const struct vhu_client *c);
+
 /* The bus; its context is the client. */
 extern const struct vio_bus_ops vhu_client_bus;
 

@@ -73,7 +73,7 @@ X(UUID, 16, 16, "UUID") \
 X(TRANSFER, 8, 8, "direction, phase") \
 X(MMAP, 40, 40, "region, offsets in file and region, length, flags") \
 X(SHMEM, 8, 2056, "number of regions, their sizes") \
-X(CRYPTO, 0, 4096, "a crypto session")
+X(CRYPTO, 8, 4096, "a session's number, and what makes it")
 
 /* What has to be so: X(name, bit, "in words"). */
 #define VHU_CONDITIONS(X) \
@@ -135,9 +135,9 @@ X(GET_CONFIG, 24, CONFIG, 0, 0, CONFIG, CONFIG, ANY, ALWAYS, \
 X(SET_CONFIG, 25, CONFIG, 0, 0, NONE, CONFIG, ANY, ALWAYS, \
   vhu_on_set_config, "write to it") \
 X(CREATE_CRYPTO_SESSION, 26, CRYPTO, 0, 0, CRYPTO, CRYPTO_SESSION, ANY, \
-  ALWAYS, NULL, "make a crypto session") \
+  ALWAYS, vhu_on_crypto_create, "make a crypto session") \
 X(CLOSE_CRYPTO_SESSION, 27, U64, 0, 0, NONE, CRYPTO_SESSION, ANY, ALWAYS, \
-  NULL, "end it") \
+  vhu_on_crypto_close, "end it") \
 X(POSTCOPY_ADVISE, 28, NONE, 0, 0, SPARE, PAGEFAULT, ANY, ALWAYS, \
   NULL, "a migration may need postcopy: give a userfaultfd") \
 X(POSTCOPY_LISTEN, 29, NONE, 0, 0, NONE, PAGEFAULT, ANY, ADVISED, \

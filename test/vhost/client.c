@@ -12,6 +12,7 @@
 #include "vtest.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -168,6 +169,7 @@ TEST("client: many requests in flight; a reset gives every one of them back",
 TEST("client: a back end that is killed ends the wait with an error", "")
 {
 	struct vio_blkdrv_req req = { .type = VIRTIO_BLK_T_FLUSH };
+	struct pollfd gone;
 	struct fixture f;
 	int status;
 
@@ -175,6 +177,10 @@ TEST("client: a back end that is killed ends the wait with an error", "")
 	start_driver(&f, EVENT_IDX);
 	CHECK_EQ(vio_blkdrv_sync(&f.blk, 0, &req), VIO_OK);
 	CHECK_EQ(kill(f.program.pid, SIGKILL), 0);
+	/* Who watches learns of it at once. */
+	gone = (struct pollfd){ vhu_client_fd(f.program.client), POLLRDHUP, 0 };
+	CHECK_EQ(poll(&gone, 1, 1000), 1);
+	CHECK_EQ(vhu_client_reconnect(f.program.client, 0), -EOPNOTSUPP);
 	CHECK_EQ(waitpid(f.program.pid, &status, 0), f.program.pid);
 	f.program.pid = 0;
 	CHECK_EQ(vio_blkdrv_sync(&f.blk, 0, &req), VIO_E_IO);

@@ -165,3 +165,66 @@ TEST("vhost more: a net device is told the MTU and where the guest is", "")
 	CHECK_EQ(v & (VHU_PF(MTU) | VHU_PF(RARP)), 0);
 	fe_close(&f);
 }
+
+/* -- a crypto device ------------------------------------------------------- */
+
+static unsigned char described[64];
+static int crypto_sessions;
+
+static int64_t crypto_create(void *env, const void *what, uint32_t len)
+{
+	(void)env;
+	memcpy(described, what, len < 64 ? len : 64);
+	return described[8] ? 7 + crypto_sessions++ : -EINVAL;
+}
+
+static int crypto_close(void *env, uint64_t session)
+{
+	(void)env;
+	if (session != 7)
+		return -ENOENT;
+	crypto_sessions--;
+	return 0;
+}
+
+static const struct vhu_env_ops crypto_env = {
+	.crypto_create = crypto_create, .crypto_close = crypto_close,
+};
+
+TEST("vhost more: crypto sessions are made and ended by messages", "")
+{
+	unsigned char what[600] = { 0 };
+	const int64_t *id = (const int64_t *)(const void *)f.in.in.p.bytes;
+	uint64_t v = 7;
+
+	what[8] = 1;
+	memset(what + 20, 0x5a, sizeof(what) - 20);
+	fe_open_in(&f, &crypto_env);
+	fe_negotiate(&f, VHU_PF(CRYPTO_SESSION) | VHU_PF(REPLY_ACK),
+		     MODERN | PROTOCOL);
+	fe_send(&f, VHOST_USER_CREATE_CRYPTO_SESSION, 0, what, sizeof(what),
+		NULL, 0);
+	fe_expect(&f, VHOST_USER_CREATE_CRYPTO_SESSION, sizeof(what));
+	CHECK_EQ(*id, 7);
+	CHECK_MEMEQ(f.in.in.p.bytes + 8, what + 8, sizeof(what) - 8);
+	CHECK_MEMEQ(described, what, sizeof(described));
+	CHECK_EQ(fe_ask(&f, VHOST_USER_CLOSE_CRYPTO_SESSION, &v, 8, NULL, 0),
+		 0);
+	CHECK_EQ(crypto_sessions, 0);
+	v = 8;
+	CHECK_EQ(fe_ask(&f, VHOST_USER_CLOSE_CRYPTO_SESSION, &v, 8, NULL, 0),
+		 1);
+	what[8] = 0;
+	fe_send(&f, VHOST_USER_CREATE_CRYPTO_SESSION, 0, what, sizeof(what),
+		NULL, 0);
+	fe_expect(&f, VHOST_USER_CREATE_CRYPTO_SESSION, sizeof(what));
+	CHECK_LT(*id, 0);
+	/* Too short for a number. */
+	fe_send(&f, VHOST_USER_CREATE_CRYPTO_SESSION, 0, what, 7, NULL, 0);
+	CHECK_EQ(f.ended, -EPROTO);
+	fe_close(&f);
+	fe_open(&f);
+	CHECK_EQ(fe_get_u64(&f, VHOST_USER_GET_PROTOCOL_FEATURES) &
+		 VHU_PF(CRYPTO_SESSION), 0);
+	fe_close(&f);
+}
