@@ -11,6 +11,7 @@
 #include <vireo/net.h>
 
 #include "backend/netdev.h"
+#include "host/clock.h"
 #include "host/daemon.h"
 #include "host/log.h"
 #include "rarp.h"
@@ -22,8 +23,10 @@
 
 struct net {
 	struct vio_net dev;
+	struct daemon *daemon;
 	struct netdev *wire;
 	struct vio_queue *queues;
+	struct net_timer *timers;	/* one for each queue */
 	unsigned char *scratch;	/* for packets that are cut here */
 	unsigned attached;	/* pairs */
 	struct loop *attach_loop;	/* arguments of attach() */
@@ -31,6 +34,13 @@ struct net {
 	int attach_rc;
 	uint8_t rarp[RARP_LEN];	/* argument of send_rarp() */
 	unsigned rarp_sent;
+};
+
+/* For notifications that a device puts off. */
+struct net_timer {
+	struct loop_timer timer;
+	struct net *net;
+	unsigned queue;
 };
 
 static struct {
@@ -100,7 +110,8 @@ static const struct daemon_feature features[] = {
 	FEATURE(CTRL_RX_EXTRA), FEATURE(GUEST_ANNOUNCE),
 	FEATURE(CTRL_MAC_ADDR), FEATURE(GUEST_USO4), FEATURE(GUEST_USO6),
 	FEATURE(HOST_USO), FEATURE(STANDBY), FEATURE(SPEED_DUPLEX),
-	FEATURE(MQ), FEATURE(RSS), FEATURE(HASH_REPORT),
+	FEATURE(MQ), FEATURE(RSS), FEATURE(HASH_REPORT), FEATURE(NOTF_COAL),
+	FEATURE(VQ_NOTF_COAL), FEATURE(DEVICE_STATS),
 	{ 0, NULL }
 };
 
@@ -174,6 +185,39 @@ static int open_wire(struct net *n)
 	return netdev_open(&n->wire, &conf);
 }
 
+static void timer_fired(void *ctx)
+{
+	struct net_timer *t = ctx;
+
+	vio_net_time(&t->net->dev, t->queue);
+}
+
+/* From then on the device may ask; only queues that run do. */
+static void timer_arm(void *ctx, unsigned queue, uint32_t usecs)
+{
+	struct net *n = ctx;
+
+	loop_timer_set(daemon_queue_loop(n->daemon, queue),
+		       &n->timers[queue].timer, usecs * NS_PER_US);
+}
+
+static const struct vio_net_timer_ops timer_ops = { .arm = timer_arm };
+
+static int make_timers(struct net *n, unsigned queues)
+{
+	n->timers = calloc(queues, sizeof(*n->timers));
+	if (!n->timers)
+		return -ENOMEM;
+	for (unsigned i = 0; i < queues; i++) {
+		struct net_timer *t = &n->timers[i];
+
+		*t = (struct net_timer){ .net = n, .queue = i };
+		t->timer.fn = timer_fired;
+		t->timer.ctx = t;
+	}
+	return 0;
+}
+
 static int make_device(struct net *n, struct vio_net_conf *conf)
 {
 	const struct vio_queue_limits limits = {
@@ -193,7 +237,12 @@ static int make_device(struct net *n, struct vio_net_conf *conf)
 	conf->standby = o.standby;
 	if (!conf->mtu)
 		conf->mtu = n->wire->mtu;
+	conf->timer = &timer_ops;
+	conf->timer_ctx = n;
 	queues = vio_net_queues(conf->pairs);
+	rc = make_timers(n, queues);
+	if (rc)
+		return rc;
 	n->queues = daemon_queues_make(&n->dev.dev, queues, &limits);
 	if (!n->queues)
 		return -ENOMEM;
@@ -213,6 +262,7 @@ static void net_close(struct daemon *d)
 	if (n->wire)
 		netdev_close(n->wire);
 	daemon_queues_free(n->queues);
+	free(n->timers);
 	free(n->scratch);
 }
 
@@ -222,6 +272,7 @@ static int net_open(struct daemon *d)
 	struct net *n = d->ctx;
 	int rc;
 
+	n->daemon = d;
 	rc = check_options(&conf);
 	if (!rc)
 		rc = open_wire(n);

@@ -17,6 +17,10 @@ static void queue_notify(struct vio_queue *q)
 	 * it began; nobody would take these back. */
 	if (vio_unlikely(q->dev->resetting))
 		return;
+	if (q->dev->ops->moderate && q->dev->ops->moderate(q->dev, q)) {
+		q->withheld = true;
+		return;
+	}
 	q->dev->transport->queue_notify(q->dev->transport_ctx, q);
 }
 
@@ -477,6 +481,7 @@ enum vio_service vio_queue_poll(struct vio_queue *q, unsigned budget)
 
 enum vio_service vio_queue_service(struct vio_queue *q, unsigned budget)
 {
+	q->stats.wakes++;
 	/* Each round is bounded by the budget, and so are the rounds: a
 	 * driver that always adds one more cannot keep us from others. */
 	for (unsigned round = 0; round < 4; round++) {

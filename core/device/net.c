@@ -120,6 +120,13 @@ static void count_sent(struct vio_net_stats *st,
 		vio_shared64_add(&st->tx_dropped, nr - sent);
 }
 
+static void count_segment(struct vio_net_stats *st,
+			  const struct vio_net_packet *pkt)
+{
+	vio_shared64_add(&st->tx_segments, 1);
+	vio_shared64_add(&st->tx_segment_bytes, pkt->len);
+}
+
 /* The back end cannot: do here what is asked for. */
 static void send_cut(struct vio_net *net, unsigned pair,
 		     const struct vio_net_packet *pkt)
@@ -136,18 +143,27 @@ static void send_cut(struct vio_net *net, unsigned pair,
 		vio_shared64_add(&st->tx_malformed, 1);
 		return;
 	}
-	while (vio_net_cut_next(&cut, &p))
+	while (vio_net_cut_next(&cut, &p)) {
+		if (pkt->meta.gso_type)
+			count_segment(st, &p);
 		count_sent(st, &p, 1, net->backend->send(net->backend_ctx,
 							 pair, &p, 1));
+	}
 }
 
 static void count_offload(struct vio_net_stats *st,
-			  const struct vio_net_meta *m)
+			  const struct vio_net_packet *pkt, bool whole)
 {
-	if (m->gso_type)
-		vio_shared64_add(&st->tx_gso, 1);
-	else if (m->flags)
+	if (!pkt->meta.gso_type) {
 		vio_shared64_add(&st->tx_csum, 1);
+		return;
+	}
+	vio_shared64_add(&st->tx_gso, 1);
+	vio_shared64_add(&st->tx_gso_bytes, pkt->len);
+	if (whole) {
+		vio_shared64_add(&st->tx_whole, 1);
+		vio_shared64_add(&st->tx_whole_bytes, pkt->len);
+	}
 }
 
 static void flush(struct vio_net *net, unsigned pair,
@@ -176,7 +192,7 @@ static void send(struct vio_net *net, unsigned pair, struct vio_req **req,
 			continue;
 		}
 		if (vio_unlikely(p->meta.flags))
-			count_offload(st, &p->meta);
+			count_offload(st, p, takes(net, &p->meta));
 		if (vio_likely(takes(net, &p->meta))) {
 			good++;
 			continue;
@@ -246,7 +262,7 @@ static unsigned send_pieces(struct vio_net *net, unsigned pair,
 		if (vio_unlikely(!takes(net, &p->meta)))
 			break;
 		if (vio_unlikely(p->meta.flags))
-			count_offload(st, &p->meta);
+			count_offload(st, p, true);
 		good++;
 	}
 	flush(net, pair, pkt, good);
@@ -284,6 +300,8 @@ static enum vio_service net_service(struct vio_dev *dev, struct vio_queue *q,
 {
 	struct vio_net *net = net_of(dev);
 
+	if (vio_unlikely(q->withheld))
+		vio_net_coal_check(net, q);
 	if (q->index == vio_net_ctrlq(net))
 		return vio_net_service_ctrl(net, q, budget);
 	return q->index % 2 ? service_tx(net, q, budget) :
@@ -298,6 +316,7 @@ static void net_queue_stop(struct vio_dev *dev, struct vio_queue *q)
 		__atomic_store_n(&net->knows, false, __ATOMIC_RELAXED);
 		return;
 	}
+	vio_net_coal_stop(net, q);
 	if (q->index % 2)
 		return;
 	__atomic_store_n(&net->pair[q->index / 2].open, false,
@@ -379,6 +398,7 @@ static const struct vio_dev_ops net_ops = {
 	.features_ok = net_features_ok,
 	.check_features = net_check_features,
 	.service = net_service,
+	.moderate = vio_net_moderate,
 	.queue_stop = net_queue_stop,
 	.reset = net_reset,
 };
@@ -410,6 +430,9 @@ static struct vio_features features_of(const struct vio_net_conf *conf)
 		{ VIRTIO_NET_F_MQ, conf->pairs > 1 },
 		{ VIRTIO_NET_F_RSS, conf->pairs > 1 },
 		{ VIRTIO_NET_F_HASH_REPORT, true },
+		{ VIRTIO_NET_F_NOTF_COAL, conf->timer },
+		{ VIRTIO_NET_F_VQ_NOTF_COAL, conf->timer },
+		{ VIRTIO_NET_F_DEVICE_STATS, true },
 		{ VIRTIO_NET_F_SPEED_DUPLEX, conf->speed },
 		{ VIRTIO_NET_F_STANDBY, conf->standby },
 		{ VIRTIO_NET_F_CSUM, soft || can >> VIRTIO_NET_F_CSUM & 1 },

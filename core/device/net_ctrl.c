@@ -13,6 +13,7 @@
 #define MAC_LEN		VIRTIO_NET_MAC_LEN
 #define HDR_LEN		((uint32_t)sizeof(struct virtio_net_ctrl_hdr))
 #define VLANS		4096u
+#define ACK_LEN		1u
 
 /* One byte, 0 or 1. */
 static bool read_switch(struct vio_cursor *c, bool *on)
@@ -175,6 +176,8 @@ static bool (*const handler[])(struct vio_net *net, uint8_t command,
 	[VIRTIO_NET_CTRL_ANNOUNCE] = ack_announce,
 	[VIRTIO_NET_CTRL_MQ] = vio_net_set_mq,
 	[VIRTIO_NET_CTRL_GUEST_OFFLOADS] = set_offloads,
+	[VIRTIO_NET_CTRL_NOTF_COAL] = vio_net_set_coal,
+	[VIRTIO_NET_CTRL_STATS] = vio_net_get_stats,
 };
 
 /* While no packet is on its way by the rules that it changes. */
@@ -191,6 +194,18 @@ static bool carry_out(struct vio_net *net, struct virtio_net_ctrl_hdr hdr,
 	return ok;
 }
 
+bool vio_net_answer(struct vio_cursor *c, uint32_t *at, const void *src,
+		    uint32_t len)
+{
+	uint32_t off = ACK_LEN + *at, room = c->req->write_len;
+
+	*at += len;
+	if (off >= room)
+		return false;
+	return vio_req_put(c->req, off, src,
+			   len < room - off ? len : room - off);
+}
+
 static void command(struct vio_net *net, struct vio_req *req)
 {
 	struct vio_cursor c = vio_req_reader(req);
@@ -198,8 +213,9 @@ static void command(struct vio_net *net, struct vio_req *req)
 	uint8_t ack = VIRTIO_NET_ERR;
 
 	vio_shared64_add(&net->ctrl_commands, 1);
-	/* Without room for an answer nothing is carried out. */
-	if (req->write_len && vio_cursor_read(&c, &hdr, HDR_LEN) &&
+	/* Without room for an answer nothing is carried out. A result comes
+	 * behind it, so that it is written, and again when it is known. */
+	if (vio_req_put(req, 0, &ack, 1) && vio_cursor_read(&c, &hdr, HDR_LEN) &&
 	    carry_out(net, hdr, &c))
 		ack = VIRTIO_NET_OK;
 	if (ack != VIRTIO_NET_OK)
@@ -230,6 +246,7 @@ void vio_net_ctrl_reset(struct vio_net *net)
 	memcpy(net->config.mac, net->conf.mac, MAC_LEN);
 	net->guest_offloads = switchable(net);
 	vio_net_steering_reset(net);
+	vio_net_coal_reset(net);
 }
 
 /* -- which packets ------------------------------------------------------- */

@@ -41,6 +41,29 @@ enum vio_service vio_net_service_rx(struct vio_net *net, struct vio_queue *q);
 /* net_ctrl.c: commands of the driver. */
 enum vio_service vio_net_service_ctrl(struct vio_net *net,
 				      struct vio_queue *q, unsigned budget);
+/* How many queues there are but the control queue. */
+static inline unsigned vio_net_ioqs(const struct vio_net *net)
+{
+	return 2u * net->conf.pairs;
+}
+
+/*
+ * A command's data to read, its answer to write. Results lie behind the
+ * acknowledgement; what they have no room for is left out.
+ */
+bool vio_net_answer(struct vio_cursor *c, uint32_t *at, const void *src,
+		    uint32_t len);
+
+/* net_coal.c: when the driver is told of used buffers. */
+bool vio_net_set_coal(struct vio_net *net, uint8_t command,
+		      struct vio_cursor *c);
+bool vio_net_moderate(struct vio_dev *dev, struct vio_queue *q);
+void vio_net_coal_check(struct vio_net *net, struct vio_queue *q);
+void vio_net_coal_stop(struct vio_net *net, struct vio_queue *q);
+void vio_net_coal_reset(struct vio_net *net);
+/* net_stats.c */
+bool vio_net_get_stats(struct vio_net *net, uint8_t command,
+		       struct vio_cursor *c);
 /* net_rss.c: how many pairs are used, and which packet goes where. */
 bool vio_net_set_mq(struct vio_net *net, uint8_t command,
 		    struct vio_cursor *c);

@@ -169,15 +169,31 @@ static void report_hash(const struct vio_net *net,
 	hdr->hash_report = vio_to_le16(m.hash_report);
 }
 
-static void put_header(const struct vio_net *net, struct vio_req *req,
-		       const struct vio_net_packet *pkt, unsigned nr)
+static void count_described(struct vio_net_stats *st,
+			    const struct vio_net_packet *pkt)
+{
+	if (pkt->meta.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM)
+		vio_shared64_add(&st->rx_needs_csum, 1);
+	else if (pkt->meta.flags & VIRTIO_NET_HDR_F_DATA_VALID)
+		vio_shared64_add(&st->rx_csum_valid, 1);
+	if (pkt->meta.gso_type) {
+		vio_shared64_add(&st->rx_large, 1);
+		vio_shared64_add(&st->rx_large_bytes, pkt->len);
+	}
+}
+
+static void put_header(const struct vio_net *net, struct vio_net_stats *st,
+		       struct vio_req *req, const struct vio_net_packet *pkt,
+		       unsigned nr)
 {
 	struct vio_seg *seg = req->seg + req->nr_read;
 	struct virtio_net_hdr hdr = { .flags = 0 };
 	struct vio_cursor c;
 
-	if (vio_unlikely(pkt->meta.flags))
+	if (vio_unlikely(pkt->meta.flags)) {
 		describe(&hdr, &pkt->meta);
+		count_described(st, pkt);
+	}
 	if (vio_unlikely(net->reports))
 		report_hash(net, pkt, &hdr);
 	hdr.num_buffers = vio_to_le16((uint16_t)nr);
@@ -237,7 +253,7 @@ static void deliver(const struct vio_net *net, struct buffers *b, unsigned nr,
 	uint32_t left = pkt->len, off = net->hdr_len;
 	unsigned i;
 
-	put_header(net, buffer(b, 0), pkt, nr);
+	put_header(net, &b->p->stats, buffer(b, 0), pkt, nr);
 	for (i = 0; i < nr; i++, off = 0) {
 		uint32_t n = buffer(b, i)->write_len - off;
 
@@ -473,8 +489,10 @@ static unsigned receive_pieces(struct vio_net *net, unsigned pair,
 				 b[used].len < VIRTIO_NET_HDR_LEN ||
 				 b[used].len - VIRTIO_NET_HDR_LEN < p->len))
 			break;
-		if (vio_unlikely(p->meta.flags))
+		if (vio_unlikely(p->meta.flags)) {
 			count_received(st, &p->meta);
+			count_described(st, p);
+		}
 		put_header_in(b[used].base, &p->meta);
 		copy_bytes(b[used].base + VIRTIO_NET_HDR_LEN, p->seg->base,
 			   p->len);

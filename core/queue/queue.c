@@ -158,6 +158,7 @@ int vio_queue_start(struct vio_queue *q, struct vio_mem *mem,
 	q->layout = *layout;
 	q->signalled_valid = false;
 	q->kicks_off = false;
+	q->withheld = false;
 	q->order_out = 0;
 	q->nr_free = q->size;
 	/* Only now, and as many as the ring has: what is never used need
@@ -364,16 +365,40 @@ bool vio_queue_pending(struct vio_queue *q)
 	       (q->replay_left || q->ring->pending(q));
 }
 
+/* Its owner may put it off. */
+static void notify(struct vio_queue *q, uint16_t since)
+{
+	q->withheld = false;
+	q->owner->notify(q);
+	q->withheld_since = since;
+	if (vio_likely(!q->withheld))
+		q->stats.notifications++;
+}
+
 static void flush(struct vio_queue *q)
 {
+	uint16_t since;
+
 	if (q->used_next == q->used_shown || q->state == VIO_QUEUE_BROKEN)
 		return;
-	if (q->ring->publish(q)) {
-		q->stats.notifications++;
-		q->owner->notify(q);
-	} else {
+	since = q->withheld ? q->withheld_since : q->used_signalled;
+	if (q->ring->publish(q) || vio_unlikely(q->withheld))
+		notify(q, since);
+	else
 		q->stats.suppressed++;
+}
+
+void vio_queue_notify_withheld(struct vio_queue *q)
+{
+	if (!q->withheld || q->state != VIO_QUEUE_RUNNING)
+		return;
+	q->used_signalled = q->withheld_since;
+	if (q->ring->wants(q)) {
+		notify(q, q->withheld_since);
+		return;
 	}
+	q->withheld = false;
+	q->stats.suppressed++;
 }
 
 void vio_queue_use(struct vio_queue *q, const struct vio_piece *p, unsigned n,

@@ -550,6 +550,7 @@ const struct vio_ring_ops vio_ring_packed = {
 	.forget = packed_forget,
 	.pending = packed_pending,
 	.publish = packed_publish,
+	.wants = want_notify,
 	.kicks_off = packed_kicks_off,
 	.kicks_on = packed_kicks_on,
 	.avail_base = packed_base,

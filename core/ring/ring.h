@@ -92,6 +92,8 @@ struct vio_ring_ops {
 	bool (*pending)(struct vio_queue *q);
 	/* Show what was pushed. Returns whether the driver wants to know. */
 	bool (*publish)(struct vio_queue *q);
+	/* The same question again, without anything new to show. */
+	bool (*wants)(struct vio_queue *q);
 	void (*kicks_off)(struct vio_queue *q);
 	/* Returns whether something is pending after all. */
 	bool (*kicks_on)(struct vio_queue *q);

@@ -615,6 +615,7 @@ const struct vio_ring_ops vio_ring_split = {
 	.unpop = split_unpop,
 	.pending = split_pending,
 	.publish = split_publish,
+	.wants = want_notify,
 	.kicks_off = split_kicks_off,
 	.kicks_on = split_kicks_on,
 	.avail_base = split_avail_base,

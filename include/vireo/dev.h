@@ -51,6 +51,13 @@ struct vio_dev_ops {
 	enum vio_service (*service)(struct vio_dev *dev, struct vio_queue *q,
 				    unsigned budget);
 
+	/*
+	 * The driver wants a notification for @q. True: it is withheld until
+	 * the type calls vio_queue_notify_withheld(), which asks here again.
+	 * Queue's thread.
+	 */
+	bool (*moderate)(struct vio_dev *dev, struct vio_queue *q);
+
 	/* Ring is about to stop: give up what can be given up (unpop, done),
 	 * start nothing new. Queue's thread. */
 	void (*queue_stop)(struct vio_dev *dev, struct vio_queue *q);

@@ -94,6 +94,18 @@ struct vio_net_conf {
 	bool threads;
 	unsigned char *mail;
 	uint32_t mail_len;
+	/* NULL: no notification is ever put off (NOTF_COAL, VQ_NOTF_COAL). */
+	const struct vio_net_timer_ops *timer;
+	void *timer_ctx;
+};
+
+/*
+ * A clock for notifications that are put off. arm() is called on the queue's
+ * thread: after @usecs microseconds, vio_net_time() is to be called there.
+ * One time is under way for each queue; a new one replaces it.
+ */
+struct vio_net_timer_ops {
+	void (*arm)(void *timer, unsigned queue, uint32_t usecs);
 };
 
 #define VIO_NET_MAIL_MIN	((2 * (VIO_NET_PACKET_MAX + 64u)) & ~7u)
@@ -112,6 +124,15 @@ struct vio_net_stats {
 					 * thread does not keep up */
 	uint64_t tx_gso, rx_gso;	/* packets to be cut, either way */
 	uint64_t tx_csum, rx_csum;	/* packets to be checksummed */
+	/* Large packets of the driver: what became of them. */
+	uint64_t tx_gso_bytes;
+	uint64_t tx_segments, tx_segment_bytes;	/* cut here */
+	uint64_t tx_whole, tx_whole_bytes;	/* by the back end, if at all */
+	/* Packets put into buffers, by what their header says. */
+	uint64_t rx_needs_csum, rx_csum_valid;
+	uint64_t rx_large, rx_large_bytes;
+	uint64_t rx_merged, rx_merged_bytes;	/* those that were merged */
+	uint64_t rx_csum_bad;		/* seen when merging */
 };
 
 /* Buffers that one packet may fill. */
@@ -150,6 +171,13 @@ struct vio_net_filter {
 	uint8_t uni[VIO_NET_MACS][VIRTIO_NET_MAC_LEN];
 	uint8_t multi[VIO_NET_MACS][VIRTIO_NET_MAC_LEN];
 	uint32_t vlan[4096 / 32];
+};
+
+/* When the driver is told of used buffers, for one queue. */
+struct vio_net_coal {
+	uint32_t packets, usecs;	/* at most; 0: at once. Atomic */
+	uint64_t told;			/* packets, when it was told last */
+	bool armed, due;
 };
 
 /* -- which pair a packet goes to ----------------------------------------- */
@@ -193,6 +221,9 @@ struct vio_net {
 	bool learns;			/* flows; atomic */
 	bool knows;			/* what the driver wants; atomic */
 	uint8_t flow[VIO_NET_FLOWS];	/* pair + 1; atomic */
+	struct vio_net_coal coal[2 * VIO_NET_PAIRS];
+	/* For queues that start: receive, transmit. Atomic */
+	struct { uint32_t packets, usecs; } coal_all[2];
 	uint64_t ctrl_commands, ctrl_refused;
 	struct vio_net_pair pair[VIO_NET_PAIRS];
 };
@@ -234,6 +265,9 @@ void vio_net_gave_up(struct vio_net *net, unsigned pair, unsigned nr);
  * pair's queues is in flight.
  */
 void vio_net_drain(struct vio_net *net, unsigned pair);
+
+/* The time that the timer was armed for is over. Queue's thread. */
+void vio_net_time(struct vio_net *net, unsigned queue);
 
 /* Call backend->room() when the driver has given buffers. */
 void vio_net_want_room(struct vio_net *net, unsigned pair);

@@ -181,6 +181,13 @@ void vio_queue_hold(struct vio_queue *q);
 void vio_queue_release(struct vio_queue *q);
 
 /*
+ * vio_queue_notify_withheld() - the device type put a notification off
+ * (vio_dev_ops.moderate); it is asked again, unless the driver does not want
+ * it any more. Queue's thread.
+ */
+void vio_queue_notify_withheld(struct vio_queue *q);
+
+/*
  * Ask the driver (not) to kick. vio_queue_kicks_on() returns true if entries
  * became available meanwhile: service the queue again instead of sleeping.
  */

@@ -138,6 +138,7 @@ struct vio_queue_stats {
 	uint64_t notifications;	/* sent to the driver */
 	uint64_t suppressed;	/* notifications the driver did not want */
 	uint64_t kicks;		/* times the queue was serviced */
+	uint64_t wakes;		/* and of these, not by polling */
 };
 
 /*
@@ -145,7 +146,8 @@ struct vio_queue_stats {
  * but log come on the queue's thread.
  */
 struct vio_queue_owner {
-	/* Used buffer notification, please. */
+	/* Used buffer notification, please; or q->withheld, to call
+	 * vio_queue_notify_withheld() in time. */
 	void (*notify)(struct vio_queue *q);
 	/* The driver broke the rules; the queue has stopped working. */
 	void (*broken)(struct vio_queue *q);
@@ -194,6 +196,8 @@ struct vio_queue {
 	bool big_endian;	/* a legacy ring in that byte order */
 	bool signalled_valid;
 	bool kicks_off;			/* the driver is asked for none */
+	bool withheld;		/* the driver is to be notified, later */
+	uint16_t withheld_since;/* used_signalled as it was before */
 	bool paused;			/* by its transport: takes nothing, not
 					 * even what a device has for it */
 	uint16_t replay_left;	/* requests to be done again, first */
