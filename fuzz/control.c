@@ -42,10 +42,18 @@ static const struct control_command second[] = {
 	{ 0 }
 };
 
+/* About one of several, "a". */
+static void *pick(void *ctx, const char *name)
+{
+	return strcmp(name, "a") ? NULL : ctx;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	const struct control_set set = {
-		.table = { first, second }, .ctx = { (void *)echo, NULL },
+		.table = { first, second, first },
+		.ctx = { (void *)echo, NULL, (void *)echo },
+		.pick = { NULL, NULL, pick },
 	};
 	char line[CONTROL_LINE_MAX + 1];
 	struct text out;

@@ -24,11 +24,11 @@
 #include "host/sock.h"
 #include "host/text.h"
 
-#define CONTROL_LINE_MAX	1024u
-#define CONTROL_WORDS_MAX	8u
+#define CONTROL_LINE_MAX	4096u
+#define CONTROL_WORDS_MAX	32u
 #define CONTROL_ANSWER_MAX	(1u << 20)
 #define CONTROL_CLIENTS_MAX	8u
-#define CONTROL_TABLES		2u
+#define CONTROL_TABLES		3u
 /* Commands of one client, and new clients: so many a second, after a burst. */
 #define CONTROL_RATE		100u
 #define CONTROL_BURST		32u
@@ -48,10 +48,16 @@ struct control_command {
 		   struct text *out);
 };
 
-/* Each table ends with a NULL name; unused tables are NULL. */
+/*
+ * Each table ends with a NULL name; unused tables are NULL. Where there is a
+ * @pick, the commands of the table are about one of several: their first
+ * argument is its name, from which @pick makes their context; NULL: there is
+ * none. A command may stand in several tables with as many arguments each.
+ */
 struct control_set {
 	const struct control_command *table[CONTROL_TABLES];
 	void *ctx[CONTROL_TABLES];
+	void *(*pick[CONTROL_TABLES])(void *ctx, const char *name);
 };
 
 /*

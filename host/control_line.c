@@ -29,19 +29,35 @@ static int split(char *line, char **word)
 	return n;
 }
 
-static const struct control_command *find(const struct control_set *set,
-					  const char *name, void **ctx)
-{
-	const struct control_command *c;
-	unsigned i;
+/* A command by its name and how many words follow it. */
+struct found {
+	const struct control_command *c;	/* NULL: no such name */
+	unsigned table;
+	unsigned names;		/* words before its own arguments */
+	bool fits;		/* it takes so many arguments */
+};
 
-	for (i = 0; i < CONTROL_TABLES; i++)
-		for (c = set->table[i]; c && c->name; c++)
-			if (!strcmp(c->name, name)) {
-				*ctx = set->ctx[i];
-				return c;
-			}
-	return NULL;
+static struct found find(const struct control_set *set, const char *name,
+			 unsigned args)
+{
+	struct found f = { .c = NULL };
+	const struct control_command *c;
+	unsigned i, names;
+
+	for (i = 0; i < CONTROL_TABLES && !f.fits; i++)
+		for (c = set->table[i]; c && c->name; c++) {
+			if (strcmp(c->name, name))
+				continue;
+			names = set->pick[i] ? 1 : 0;
+			f = (struct found){
+				.c = c, .table = i, .names = names,
+				.fits = args >= names &&
+					args - names >= c->min_args &&
+					args - names <= c->max_args,
+			};
+			break;
+		}
+	return f;
 }
 
 static void refuse(struct text *out, const char *why)
@@ -63,7 +79,10 @@ static void add_help(const struct control_set *set, struct text *out)
 			text_comma(out);
 			text_add(out, "{", 1);
 			text_member_str(out, "command", c->name);
-			text_member_str(out, "arguments", c->args);
+			text_key(out, "arguments");
+			text_fmt(out, "\"%s%s%s\"",
+				 set->pick[i] ? "NAME" : "",
+				 set->pick[i] && *c->args ? " " : "", c->args);
 			text_member_str(out, "help", c->help);
 			text_add(out, "}", 1);
 		}
@@ -73,8 +92,8 @@ static void add_help(const struct control_set *set, struct text *out)
 static int run(const struct control_set *set, unsigned n, char **word,
 	       struct text *out, bool *raw)
 {
-	const struct control_command *c;
-	void *ctx = NULL;
+	struct found f;
+	void *ctx;
 
 	*raw = false;
 	if (!n) {
@@ -85,18 +104,28 @@ static int run(const struct control_set *set, unsigned n, char **word,
 		add_help(set, out);
 		return 0;
 	}
-	c = find(set, word[0], &ctx);
-	if (!c) {
+	f = find(set, word[0], n - 1);
+	if (!f.c) {
 		text_fmt(out, "no command '%s'; 'help' lists them", word[0]);
 		return -EINVAL;
 	}
-	if (n - 1 < c->min_args || n - 1 > c->max_args) {
-		text_fmt(out, "'%s' takes %s", c->name,
-			 *c->args ? c->args : "no arguments");
+	if (!f.fits) {
+		text_fmt(out, "'%s' takes %s%s%s", f.c->name,
+			 f.names ? "NAME" : "",
+			 f.names && *f.c->args ? " " : "",
+			 *f.c->args || f.names ? f.c->args : "no arguments");
 		return -EINVAL;
 	}
-	*raw = c->raw;
-	return c->run(ctx, n - 1, word + 1, out);
+	ctx = set->ctx[f.table];
+	if (f.names)
+		ctx = set->pick[f.table](ctx, word[1]);
+	if (!ctx && f.names) {
+		text_fmt(out, "there is no '%s'; 'list' tells what there is",
+			 word[1]);
+		return -ENOENT;
+	}
+	*raw = f.c->raw;
+	return f.c->run(ctx, n - 1 - f.names, word + 1 + f.names, out);
 }
 
 void control_answer(const struct control_set *set, char *line,

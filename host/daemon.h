@@ -12,6 +12,7 @@
 #include <vireo/dev.h>
 #include <vireo/vhu.h>
 
+#include "host/config.h"
 #include "host/control.h"
 #include "host/loop.h"
 #include "host/opt.h"
@@ -22,6 +23,7 @@
 #include "vhost/sock.h"
 
 struct daemon;
+struct daemon_process;
 
 struct daemon_feature {
 	unsigned bit;
@@ -40,14 +42,25 @@ struct daemon_type {
 	const char *device;		/* "block": in capabilities */
 	const char *const *capabilities;	/* ends with NULL */
 	const struct opt *opts;
+	/* What the options write to, all of it: a program whose devices can
+	 * be many (--config) gets it back as it stood after the command line,
+	 * changed by what a device's section says, before each open. */
+	void *opt_data;
+	size_t opt_size;
+	size_t ctx_size;	/* of daemon->ctx of each; 0: only one */
+	bool threaded;		/* has --threads and --cpus */
 	const struct daemon_feature *features;	/* ends with a NULL name */
 	const char *const *syscalls;	/* for the sandbox, ends with NULL */
 	const unsigned long *ioctls;	/* likewise, ends with 0; or NULL */
+	/* What it takes to open one while the sandbox is closed (--live). */
+	const char *const *live_syscalls;
+	const unsigned long *live_ioctls;
 	unsigned budget;		/* requests taken at a time; 16 if 0 */
 
 	/*
 	 * Check options, open everything, set daemon->dev. Errors have been
-	 * logged when it returns -errno.
+	 * logged when it returns -errno. With --config this and the other
+	 * methods are called for each device, at any time.
 	 */
 	int (*open)(struct daemon *d);
 	/* The loops run, the sandbox is closed: start what lives on them. */
@@ -94,6 +107,10 @@ struct daemon_queue {
 	uint64_t kicks;			/* by descriptor; relaxed atomic */
 };
 
+#define DAEMON_NOT_GIVEN	UINT32_MAX	/* fd, socket_mode */
+#define DAEMON_THREADS_MAX	64u
+enum { DAEMON_SANDBOX_ON, DAEMON_SANDBOX_NONE };
+
 struct daemon_options {
 	const char *socket_path;
 	unsigned fd;
@@ -111,16 +128,45 @@ struct daemon_options {
 	bool connect;			/* to the socket, not listen on it */
 	unsigned poll_us;
 	bool verbose;
+	const char *config;
+	struct opt_list live;
+	unsigned threads;
+	const char *cpus;
+};
+
+/* What all devices of a program share. */
+struct daemon_process {
+	const struct daemon_type *type;
+	struct worker main;		/* no thread of its own */
+	struct worker *workers;
+	unsigned num_workers;		/* 0: all queues on the main loop */
+	unsigned next_worker;		/* where the next device's begin */
+	struct loop_fd signal_fd;
+	struct control control;
+	bool control_adopted;		/* the predecessor's */
+	struct daemon *devices;		/* in the order in which they came */
+	bool many;			/* --config: they have names */
+	bool sandboxed;
+	struct config config;		/* what options of devices refer to */
+	int exit_code;
 };
 
 struct daemon {
 	const struct daemon_type *type;
 	void *ctx;			/* the program's own */
 	struct daemon_options opt;
+	struct daemon_process *process;
+	struct daemon *next;
+	const char *name;		/* with --config; else NULL */
+	const struct config_item *item;	/* with --config: what it was made of */
+	size_t nr_items;
+	struct config own;		/* where that is, of one added live */
+	bool started;			/* type->start was called */
 
 	/* Set by type->open. */
 	struct vio_dev *dev;
-	unsigned num_workers;		/* 0: all queues on the main loop */
+	unsigned num_workers;		/* that are of use to it; 0: it wants
+					 * its queues on the main loop */
 	unsigned queues_together;	/* that share a worker; 1 if 0 */
 	int unlink_dir_fd;		/* for the sandbox, or -1 */
 	/* What this run needs beside the type's lists: see sandbox.h. */
@@ -129,8 +175,8 @@ struct daemon {
 	bool network;
 	const char *read_file;
 
-	struct worker main;		/* no thread of its own */
-	struct worker *workers;
+	struct worker *main;		/* the process's */
+	unsigned first_worker;
 	struct daemon_queue *queues;
 	struct vhu_server *server;
 	struct vhu_env_ops env;		/* what this type offers it */
@@ -139,7 +185,7 @@ struct daemon {
 	struct vhu_sock heir;		/* successor, or predecessor */
 	struct loop_fd upgrade_fd, heir_fd;
 	bool handed_over, inherited;	/* see daemon_upgrade.c */
-	struct loop_fd listen_fd, conn_fd, signal_fd, lost_fd;
+	struct loop_fd listen_fd, conn_fd, lost_fd;
 	struct loop_call config_call;	/* posted by any thread */
 	atomic_bool config_posted;
 	struct loop_timer config_timer;	/* main loop */
@@ -148,10 +194,7 @@ struct daemon {
 	atomic_bool stuck;		/* storage does not come back */
 	atomic_bool lost;		/* guest memory disappeared */
 	struct stats stats;
-	struct control control;
-	bool control_adopted;		/* the predecessor's */
 	uint64_t features;		/* of the last front end */
-	int exit_code;
 };
 
 /* main() of a daemon. @ctx is the program's own. Returns the exit code. */

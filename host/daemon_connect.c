@@ -56,7 +56,7 @@ static int try_now(struct daemon *d)
 			d->opt.socket_path, strerror(-fd));
 		return fd;
 	}
-	loop_timer_set(&d->main.loop, &d->connect_timer, d->connect_ns);
+	loop_timer_set(&d->main->loop, &d->connect_timer, d->connect_ns);
 	d->connect_ns *= 2;
 	if (d->connect_ns > LONGEST_NS)
 		d->connect_ns = LONGEST_NS;
@@ -66,11 +66,16 @@ static int try_now(struct daemon *d)
 static void on_timer(void *ctx)
 {
 	struct daemon *d = ctx;
+	const char *about = log_about(d->name);
+	int rc = try_now(d);
 
-	if (!try_now(d))
+	log_about(about);
+	if (!rc)
 		return;
-	d->exit_code = 1;
-	loop_stop(&d->main.loop);
+	d->process->exit_code = 1;
+	/* Others are served as before. */
+	if (!d->process->many)
+		loop_stop(&d->main->loop);
 }
 
 int daemon_connect_start(struct daemon *d)
@@ -83,11 +88,11 @@ int daemon_connect_start(struct daemon *d)
 void daemon_connect_again(struct daemon *d)
 {
 	d->connect_ns = FIRST_NS;
-	loop_timer_set(&d->main.loop, &d->connect_timer, FIRST_NS);
+	loop_timer_set(&d->main->loop, &d->connect_timer, FIRST_NS);
 }
 
 void daemon_connect_stop(struct daemon *d)
 {
 	if (d->connect_timer.fn)
-		loop_timer_cancel(&d->main.loop, &d->connect_timer);
+		loop_timer_cancel(&d->main->loop, &d->connect_timer);
 }

@@ -13,6 +13,7 @@
 #include <vireo/vhu_msg.h>
 
 #include "host/clock.h"
+#include "host/daemon_many.h"
 #include "host/daemon_serve.h"
 
 static uint64_t kicks(const struct daemon *d, unsigned queue)
@@ -326,36 +327,49 @@ static const struct control_command commands[] = {
 	{ 0 }
 };
 
-int daemon_control_open(struct daemon *d)
+int daemon_control_open(struct daemon_process *p,
+			const struct daemon_options *o)
 {
-	if (!d->opt.control_path || d->control_adopted)
+	if (!o->control_path || p->control_adopted)
 		return 0;
-	return control_open(&d->control, d->opt.control_path);
+	return control_open(&p->control, o->control_path);
 }
 
-int daemon_control_start(struct daemon *d)
+static void *pick(void *process, const char *name)
 {
-	const struct control_set set = {
-		.table = { commands, d->type->commands },
-		.ctx = { d, d },
+	return daemon_many_find(process, name);
+}
+
+int daemon_control_start(struct daemon_process *p,
+			 const struct daemon_options *o)
+{
+	const struct control_set one = {
+		.table = { commands, p->type->commands },
+		.ctx = { p->devices, p->devices },
+	};
+	const struct control_set many = {
+		.table = { daemon_many_commands, commands, p->type->commands },
+		.ctx = { p, p, p },
+		.pick = { NULL, pick, pick },
 	};
 
-	if (!d->opt.control_path)
+	if (!o->control_path)
 		return 0;
-	return control_start(&d->control, &d->main.loop, &set);
+	return control_start(&p->control, &p->main.loop,
+			     p->many ? &many : &one);
 }
 
-void daemon_control_close(struct daemon *d)
+void daemon_control_close(struct daemon_process *p)
 {
-	struct sock *s = &d->control.sock;
+	const struct daemon *d = p->many ? NULL : p->devices;
+	struct sock *s = &p->control.sock;
 	/* The file is another daemon's, who still or already listens. */
-	bool others = d->handed_over || (d->control_adopted && !d->inherited);
+	bool others = d && (d->handed_over ||
+			    (p->control_adopted && !d->inherited));
 
-	if (!d->opt.control_path)
-		return;
 	if (others && s->name[0] && s->dir_fd >= 0) {
 		close(s->dir_fd);
 		s->dir_fd = -1;
 	}
-	control_close(&d->control);
+	control_close(&p->control);
 }

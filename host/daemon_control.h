@@ -6,8 +6,10 @@
 #include "host/daemon.h"
 
 /* Make the socket of --control-path, if it was given; before the sandbox. */
-int daemon_control_open(struct daemon *d);
-int daemon_control_start(struct daemon *d);
-void daemon_control_close(struct daemon *d);
+int daemon_control_open(struct daemon_process *p,
+			const struct daemon_options *o);
+int daemon_control_start(struct daemon_process *p,
+			 const struct daemon_options *o);
+void daemon_control_close(struct daemon_process *p);
 
 #endif

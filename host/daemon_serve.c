@@ -276,7 +276,7 @@ static void on_config_timer(void *ctx)
 	struct daemon *d = ctx;
 
 	if (vhu_server_config_again(d->server))
-		loop_timer_set(&d->main.loop, &d->config_timer,
+		loop_timer_set(&d->main->loop, &d->config_timer,
 			       SERVE_CONFIG_NS);
 }
 
@@ -285,7 +285,7 @@ static void on_config_call(void *ctx)
 	struct daemon *d = ctx;
 
 	atomic_store(&d->config_posted, false);
-	loop_timer_set(&d->main.loop, &d->config_timer, SERVE_CONFIG_NS);
+	loop_timer_set(&d->main->loop, &d->config_timer, SERVE_CONFIG_NS);
 }
 
 static void env_config_later(void *env)
@@ -293,7 +293,7 @@ static void env_config_later(void *env)
 	struct daemon *d = env;
 
 	if (!atomic_exchange(&d->config_posted, true))
-		loop_post(&d->main.loop, &d->config_call);
+		loop_post(&d->main->loop, &d->config_call);
 }
 
 static int env_set_mtu(void *env, uint16_t mtu)
@@ -373,50 +373,62 @@ void daemon_serve_look(struct daemon *d, unsigned queue,
 
 /* -- front ends ---------------------------------------------------------- */
 
-static void leave(struct daemon *d)
+static void part(struct daemon *d)
 {
 	struct vhu_info info;
 
 	vhu_server_info(d->server, &info);
 	d->features = info.features;
-	loop_fd_del(&d->main.loop, &d->conn_fd);
+	loop_fd_del(&d->main->loop, &d->conn_fd);
 	d->conn_fd.fd = -1;
 	vhu_server_detach(d->server);
 	write_stats(d);
 	atomic_store(&d->lost, false);
-	if (atomic_load(&d->stuck)) {
+	if (!atomic_load(&d->stuck))
+		return;
+	d->process->exit_code = EXIT_FAILURE;
+	if (!d->process->many) {
 		log_err("requests are still in flight: ending without them; where the front end keeps a record of them, the next program does them again");
-		d->exit_code = EXIT_FAILURE;
-		loop_stop(&d->main.loop);
 		return;
 	}
-	if (d->sock.connected || d->opt.exit_on_disconnect) {
-		loop_stop(&d->main.loop);
+	log_err("requests are still in flight: this one is served no more; remove it, or begin again");
+}
+
+static void leave(struct daemon *d)
+{
+	bool last = d->sock.connected || d->opt.exit_on_disconnect;
+
+	part(d);
+	if (last || (atomic_load(&d->stuck) && !d->process->many)) {
+		loop_stop(&d->main->loop);
 		return;
 	}
+	if (atomic_load(&d->stuck))
+		return;
 	/* The next one may have been waiting all the while. */
 	if (d->opt.connect)
 		daemon_connect_again(d);
-	else if (loop_fd_mod(&d->main.loop, &d->listen_fd, EPOLLIN))
+	else if (loop_fd_mod(&d->main->loop, &d->listen_fd, EPOLLIN))
 		log_err("cannot listen again: %s", strerror(errno));
 }
 
 static void on_message(void *ctx, uint32_t events)
 {
 	struct daemon *d = ctx;
+	const char *about = log_about(d->name);
 	int rc = vhu_server_readable(d->server);
 
 	/* What poll() and epoll name alike. */
 	if (!rc && !(events & (uint32_t)vhu_server_events(d->server)))
-		rc = loop_fd_mod(&d->main.loop, &d->conn_fd,
+		rc = loop_fd_mod(&d->main->loop, &d->conn_fd,
 				 (uint32_t)vhu_server_events(d->server));
-	if (!rc)
-		return;
 	if (rc == -ENOTCONN)
 		log_debug("the front end left");
-	else
+	else if (rc)
 		log_err("parting from the front end: %s", strerror(-rc));
-	leave(d);
+	if (rc)
+		leave(d);
+	log_about(about);
 }
 
 static int watch_front(struct daemon *d)
@@ -425,7 +437,7 @@ static int watch_front(struct daemon *d)
 
 	d->conn_fd = (struct loop_fd){ vhu_server_fd(d->server), on_message,
 				       d };
-	rc = loop_fd_add(&d->main.loop, &d->conn_fd, EPOLLIN);
+	rc = loop_fd_add(&d->main->loop, &d->conn_fd, EPOLLIN);
 	if (rc) {
 		log_err("cannot watch the front end: %s", strerror(-rc));
 		d->conn_fd.fd = -1;
@@ -452,12 +464,12 @@ int daemon_serve_hand_over(struct daemon *d, int fd)
 
 	if (d->conn_fd.fd < 0)
 		return 0;
-	loop_fd_del(&d->main.loop, &d->conn_fd);
+	loop_fd_del(&d->main->loop, &d->conn_fd);
 	rc = vhu_server_hand_over(d->server, fd);
 	if (rc) {
 		log_err("the successor does not get the front end: %s",
 			strerror(-rc));
-		loop_fd_add(&d->main.loop, &d->conn_fd, EPOLLIN);
+		loop_fd_add(&d->main->loop, &d->conn_fd, EPOLLIN);
 		return rc;
 	}
 	d->conn_fd.fd = -1;
@@ -467,23 +479,22 @@ int daemon_serve_hand_over(struct daemon *d, int fd)
 static void on_listen(void *ctx, uint32_t events)
 {
 	struct daemon *d = ctx;
+	const char *about = log_about(d->name);
 	int fd = sock_accept(&d->sock);
 
 	(void)events;
-	if (fd == -EAGAIN)
-		return;
-	if (fd < 0) {
+	if (fd < 0 && fd != -EAGAIN)
 		log_err("cannot accept a front end: %s", strerror(-fd));
-		return;
-	}
 	/* Another one waits in the socket's backlog until this one left. */
-	if (!daemon_serve_attach(d, fd))
-		loop_fd_mod(&d->main.loop, &d->listen_fd, 0);
+	if (fd >= 0 && !daemon_serve_attach(d, fd))
+		loop_fd_mod(&d->main->loop, &d->listen_fd, 0);
+	log_about(about);
 }
 
 static void on_lost(void *ctx, uint32_t events)
 {
 	struct daemon *d = ctx;
+	const char *about;
 	uint64_t n;
 
 	(void)events;
@@ -491,8 +502,10 @@ static void on_lost(void *ctx, uint32_t events)
 		return;
 	if (d->conn_fd.fd < 0 || !atomic_load(&d->lost))
 		return;
+	about = log_about(d->name);
 	log_err("guest memory disappeared: the front end truncated the file behind it; parting from it");
 	leave(d);
+	log_about(about);
 }
 
 /* -- set up -------------------------------------------------------------- */
@@ -526,7 +539,7 @@ int daemon_serve_init(struct daemon *d)
 		.dev = d->dev,
 		.env = &d->env,
 		.env_ctx = d,
-		.log = { .fn = log_core },
+		.log = { .fn = log_core, .ctx = (void *)d->name },
 	};
 	int rc, fd;
 
@@ -535,8 +548,6 @@ int daemon_serve_init(struct daemon *d)
 		d->env.set_mtu = env_set_mtu;
 		d->env.send_rarp = env_send_rarp;
 	}
-	d->conn_fd.fd = -1;
-	d->lost_fd.fd = -1;
 	d->config_call = (struct loop_call){ .fn = on_config_call, .ctx = d };
 	d->config_timer = (struct loop_timer){
 		.fn = on_config_timer, .ctx = d
@@ -552,7 +563,7 @@ int daemon_serve_init(struct daemon *d)
 		goto out;
 	}
 	d->lost_fd = (struct loop_fd){ fd, on_lost, d };
-	rc = loop_fd_add(&d->main.loop, &d->lost_fd, EPOLLIN);
+	rc = loop_fd_add(&d->main->loop, &d->lost_fd, EPOLLIN);
 out:
 	if (rc)
 		log_err("cannot set up the device: %s", strerror(-rc));
@@ -561,11 +572,15 @@ out:
 
 static struct worker *worker_of(struct daemon *d, unsigned queue)
 {
+	struct daemon_process *p = d->process;
 	unsigned group = d->queues_together ? queue / d->queues_together :
 					      queue;
 
-	return d->num_workers ? &d->workers[group % d->num_workers] :
-		&d->main;
+	/* A device that wants fewer than there are has its own few. */
+	if (!p->num_workers || !d->num_workers)
+		return d->main;
+	return &p->workers[(d->first_worker + group % d->num_workers) %
+			   p->num_workers];
 }
 
 /* What the predecessor has: its front end, and its socket for others. */
@@ -582,7 +597,7 @@ static int inherit(struct daemon *d)
 	if (rc || d->sock.fd < 0)
 		return rc;
 	d->listen_fd = (struct loop_fd){ d->sock.fd, on_listen, d };
-	return loop_fd_add(&d->main.loop, &d->listen_fd, front ? 0 : EPOLLIN);
+	return loop_fd_add(&d->main->loop, &d->listen_fd, front ? 0 : EPOLLIN);
 }
 
 int daemon_serve_start(struct daemon *d)
@@ -602,28 +617,49 @@ int daemon_serve_start(struct daemon *d)
 		return daemon_serve_attach(d, fd);
 	}
 	d->listen_fd = (struct loop_fd){ d->sock.fd, on_listen, d };
-	return loop_fd_add(&d->main.loop, &d->listen_fd, EPOLLIN);
+	return loop_fd_add(&d->main->loop, &d->listen_fd, EPOLLIN);
+}
+
+/* What is queued to be called refers to the queue. */
+static void forget_calls(void *arg)
+{
+	struct daemon_queue *q = arg;
+
+	loop_call_cancel(queue_loop(q), &q->wake);
+	loop_call_cancel(queue_loop(q), &q->again);
+}
+
+void daemon_serve_stop(struct daemon *d)
+{
+	unsigned i;
+
+	daemon_connect_stop(d);
+	if (d->conn_fd.fd >= 0)
+		part(d);
+	else if (d->server)
+		write_stats(d);
+	if (d->listen_fd.fd >= 0)
+		loop_fd_del(&d->main->loop, &d->listen_fd);
+	d->listen_fd.fd = -1;
+	for (i = 0; d->queues && i < d->dev->nr_queues; i++)
+		if (d->queues[i].worker && !atomic_load(&d->stuck))
+			daemon_queue_run(d, i, forget_calls, &d->queues[i]);
 }
 
 void daemon_serve_fini(struct daemon *d)
 {
-	if (d->conn_fd.fd >= 0) {
-		d->opt.exit_on_disconnect = true;
-		leave(d);
-	} else if (d->server) {
-		write_stats(d);
-	}
 	/* What is in flight refers to all this. */
 	if (atomic_load(&d->stuck))
 		return;
 	if (d->server)
 		vhu_server_destroy(d->server);
-	loop_timer_cancel(&d->main.loop, &d->config_timer);
-	daemon_connect_stop(d);
+	loop_call_cancel(&d->main->loop, &d->config_call);
+	loop_timer_cancel(&d->main->loop, &d->config_timer);
 	if (d->lost_fd.fd >= 0) {
-		loop_fd_del(&d->main.loop, &d->lost_fd);
+		loop_fd_del(&d->main->loop, &d->lost_fd);
 		close(d->lost_fd.fd);
 	}
+	d->lost_fd.fd = -1;
 	free(d->queues);
 	d->server = NULL;
 	d->queues = NULL;

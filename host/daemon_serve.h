@@ -11,7 +11,9 @@ int daemon_serve_init(struct daemon *d);
 int daemon_serve_start(struct daemon *d);
 /* Give the front end, if there is one, to the successor behind @fd. */
 int daemon_serve_hand_over(struct daemon *d, int fd);
-/* Part from the front end, write the statistics. */
+/* The opposite of start: part from the front end, write the statistics. */
+void daemon_serve_stop(struct daemon *d);
+/* The opposite of init. */
 void daemon_serve_fini(struct daemon *d);
 
 /* The program's version. */

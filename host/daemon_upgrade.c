@@ -35,7 +35,7 @@ static void heir_close(struct daemon *d)
 {
 	if (d->heir.fd < 0)
 		return;
-	loop_fd_del(&d->main.loop, &d->heir_fd);
+	loop_fd_del(&d->main->loop, &d->heir_fd);
 	vhu_sock_fini(&d->heir);
 }
 
@@ -59,7 +59,7 @@ static void on_heir(void *ctx, uint32_t events)
 	}
 	log_info("handed over to a successor");
 	d->handed_over = true;
-	loop_stop(&d->main.loop);
+	loop_stop(&d->main->loop);
 }
 
 static int send_sockets(struct daemon *d)
@@ -77,7 +77,7 @@ static int send_sockets(struct daemon *d)
 	}
 	if (d->opt.control_path) {
 		msg->p.u64 |= HAS_CONTROL;
-		msg->fd[msg->nr_fds++] = d->control.sock.fd;
+		msg->fd[msg->nr_fds++] = d->process->control.sock.fd;
 	}
 	rc = vhu_sock_send(d->heir.fd, msg, TIMEOUT_MS);
 	free(msg);
@@ -100,7 +100,7 @@ static void on_upgrade(void *ctx, uint32_t events)
 	vhu_sock_init(&d->heir, fd);
 	d->heir_fd = (struct loop_fd){ fd, on_heir, d };
 	if (send_sockets(d) ||
-	    loop_fd_add(&d->main.loop, &d->heir_fd, EPOLLIN))
+	    loop_fd_add(&d->main->loop, &d->heir_fd, EPOLLIN))
 		vhu_sock_fini(&d->heir);
 }
 
@@ -109,7 +109,7 @@ int daemon_upgrade_start(struct daemon *d)
 	if (d->upgrade.fd < 0)
 		return 0;
 	d->upgrade_fd = (struct loop_fd){ d->upgrade.fd, on_upgrade, d };
-	return loop_fd_add(&d->main.loop, &d->upgrade_fd, EPOLLIN);
+	return loop_fd_add(&d->main->loop, &d->upgrade_fd, EPOLLIN);
 }
 
 /* The files of sockets that a successor listens on are not ours any more. */
@@ -178,9 +178,9 @@ static int receive_sockets(struct daemon *d)
 			       d->opt.socket_path);
 	/* Without a path it is closed, and there is none any more. */
 	if (!r && has & HAS_CONTROL && d->opt.control_path) {
-		r = control_adopt(&d->control, d->opt.control_path,
+		r = control_adopt(&d->process->control, d->opt.control_path,
 				  vhu_msg_take_fd(&s->in, next));
-		d->control_adopted = !r;
+		d->process->control_adopted = !r;
 	}
 	vhu_msg_drop_fds(&s->in);
 	return r;

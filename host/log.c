@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "host/clock.h"
@@ -22,6 +23,12 @@ static const char *const level_name[] = {
 static const char *log_program = "vireo";
 static enum log_level log_max = LOG_LEVEL_INFO;
 
+static _Thread_local const char *about;
+static _Thread_local struct {
+	char *text;
+	size_t size;
+} caught;
+
 void log_init(const char *program, enum log_level max)
 {
 	log_program = program;
@@ -33,6 +40,30 @@ int log_wants(enum log_level level)
 	return level <= log_max;
 }
 
+const char *log_about(const char *what)
+{
+	const char *before = about;
+
+	about = what;
+	return before;
+}
+
+void log_catch(char *text, size_t size)
+{
+	caught.text = text;
+	caught.size = size;
+	if (text)
+		*text = 0;
+}
+
+static void catch(const char *line)
+{
+	size_t n = strlen(caught.text);
+
+	snprintf(caught.text + n, caught.size - n, "%s%s", n ? "; " : "",
+		 line);
+}
+
 void log_vmsg(enum log_level level, const char *fmt, va_list ap)
 {
 	int saved = errno, n, m;
@@ -40,14 +71,17 @@ void log_vmsg(enum log_level level, const char *fmt, va_list ap)
 
 	if (!log_wants(level))
 		return;
-	n = snprintf(line, sizeof(line), "%s: %s", log_program,
-		     level_name[level]);
+	n = snprintf(line, sizeof(line), "%s: %s%s%s", log_program,
+		     level_name[level], about ? about : "",
+		     about ? ": " : "");
 	if (n < 0 || n >= (int)sizeof(line) - 1)
 		return;
 	errno = saved;
 	m = vsnprintf(line + n, sizeof(line) - (size_t)n - 1, fmt, ap);
 	if (m < 0)
 		return;
+	if (caught.text && level == LOG_LEVEL_ERROR)
+		catch(line + n);
 	n += m;
 	if (n > (int)sizeof(line) - 2)
 		n = (int)sizeof(line) - 2;
@@ -102,20 +136,22 @@ void log_core(void *ctx, enum vio_log_level level, const char *text,
 	};
 	/* One a level: chatter must not swallow the error that follows it. */
 	static _Thread_local struct log_rate rate[VIO_ARRAY_LEN(levels)];
+	const char *before;
 	char numbers[512] = "";
 	size_t n = 0;
 	unsigned i;
 
-	(void)ctx;
 	if (!log_wants(levels[level]))
 		return;
 	for (i = 0; i < nr && n < sizeof(numbers); i++)
 		n += (size_t)snprintf(numbers + n, sizeof(numbers) - n,
 				      "%s%s %llu", i ? ", " : ": ", v[i].name,
 				      (unsigned long long)v[i].value);
+	before = log_about(ctx ? ctx : about);
 	if (level == VIO_LOG_DEBUG)	/* asked for; all of it */
 		log_debug("%s%s", text, numbers);
 	else
 		log_limited(&rate[level], levels[level], "%s%s", text,
 			    numbers);
+	log_about(before);
 }

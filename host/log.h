@@ -9,6 +9,7 @@
 #define HOST_LOG_H
 
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include <vireo/base.h>
@@ -48,9 +49,24 @@ void log_vmsg(enum log_level level, const char *fmt, va_list ap)
 void log_limited(struct log_rate *rate, enum log_level level,
 		 const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
-/* The core's log hook (struct vio_log): limited for each thread's lines. */
+/*
+ * The core's log hook (struct vio_log): limited for each thread's lines. Its
+ * context is what they are about, as for log_about(), or NULL.
+ */
 void log_core(void *ctx, enum vio_log_level level, const char *text,
 	      const struct vio_named *v, unsigned nr);
+
+/*
+ * Until the next call, this thread's lines are about @what, a name that is put
+ * before their text; NULL: nothing in particular. Returns what it was before.
+ */
+const char *log_about(const char *what);
+
+/*
+ * This thread's errors are also appended to @text, of @size bytes, one behind
+ * the other, without program and level. NULL ends that.
+ */
+void log_catch(char *text, size_t size);
 
 #define log_err(...)	log_msg(LOG_LEVEL_ERROR, __VA_ARGS__)
 #define log_warn(...)	log_msg(LOG_LEVEL_WARN, __VA_ARGS__)

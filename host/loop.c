@@ -156,6 +156,31 @@ void loop_post(struct loop *l, struct loop_call *c)
 	loop_wake(l);
 }
 
+/* Returns whether it was there. @tail: of a list that is added to. */
+static bool take_out(struct loop_call **list, struct loop_call *c,
+		     struct loop_call ***tail)
+{
+	for (; *list; list = &(*list)->next) {
+		if (*list != c)
+			continue;
+		*list = c->next;
+		if (tail && !c->next)
+			*tail = list;
+		c->queued = false;
+		return true;
+	}
+	return false;
+}
+
+void loop_call_cancel(struct loop *l, struct loop_call *c)
+{
+	pthread_mutex_lock(&l->lock);
+	if (!take_out(&l->running, c, NULL) &&
+	    !take_out(&l->calls, c, &l->calls_tail))
+		take_out(&l->posted, c, &l->posted_tail);
+	pthread_mutex_unlock(&l->lock);
+}
+
 void loop_poller_add(struct loop *l, struct loop_poller *p)
 {
 	p->next = l->pollers;
@@ -194,16 +219,15 @@ static void take_posted(struct loop *l)
 /* Run the calls queued so far; those they queue wait for the next round. */
 static void run_calls(struct loop *l)
 {
-	struct loop_call *c, *list;
+	struct loop_call *c;
 
 	if (atomic_exchange(&l->woken, false))
 		take_posted(l);
-	list = l->calls;
+	l->running = l->calls;
 	l->calls = NULL;
 	l->calls_tail = &l->calls;
-	while (list) {
-		c = list;
-		list = c->next;
+	while ((c = l->running)) {
+		l->running = c->next;
 		c->queued = false;
 		c->fn(c->ctx);
 	}

@@ -81,6 +81,7 @@ struct loop {
 	struct loop_timer *timers;	/* sorted by at_ns */
 	struct loop_call *calls;	/* of this thread, first to run first */
 	struct loop_call **calls_tail;
+	struct loop_call *running;	/* what is left of this round's */
 	struct loop_poller *pollers;
 
 	pthread_mutex_t lock;		/* of posted */
@@ -121,6 +122,9 @@ void loop_timer_cancel(struct loop *l, struct loop_timer *t);
 void loop_defer(struct loop *l, struct loop_call *c);
 /* The same from any thread; @c must not be queued already. */
 void loop_post(struct loop *l, struct loop_call *c);
+/* Not called any more, if it was to be. From the loop's own thread; nobody
+ * posts it meanwhile. */
+void loop_call_cancel(struct loop *l, struct loop_call *c);
 
 /* A poller may remove itself from within poll and sleep. */
 void loop_poller_add(struct loop *l, struct loop_poller *p);

@@ -222,19 +222,29 @@ static int store(const struct opt *o, const char *value)
 	}
 }
 
+/* What it is in all tables, or NULL. */
+static const struct opt *find(const struct opt_set *set, const char *name,
+			      size_t len)
+{
+	const struct opt *o = NULL;
+	unsigned t;
+
+	for (t = 0; t < OPT_TABLES && !o; t++)
+		o = find_in(set->tables[t], name, len);
+	return o;
+}
+
 /* One option at argv[*i]; moves *i past a separate value. */
 static int parse_one(const struct opt_set *set, int argc, char **argv, int *i)
 {
 	const char *arg = argv[*i], *value;
-	const struct opt *o = NULL;
+	const struct opt *o;
 	size_t len;
-	unsigned t;
 
 	if (strncmp(arg, "--", 2) || !arg[2])
 		return unknown(set, arg);
 	len = strcspn(arg + 2, "=");
-	for (t = 0; t < OPT_TABLES && !o; t++)
-		o = find_in(set->tables[t], arg + 2, len);
+	o = find(set, arg + 2, len);
 	if (!o)
 		return unknown(set, arg);
 	value = arg[2 + len] ? arg + 2 + len + 1 : NULL;
@@ -254,6 +264,29 @@ static int parse_one(const struct opt_set *set, int argc, char **argv, int *i)
 		return -EINVAL;
 	}
 	return store(o, value);
+}
+
+int opt_set(const struct opt_set *set, const char *name, const char *value)
+{
+	const struct opt *o = find(set, name, strlen(name));
+	char arg[64];
+
+	if (!o) {
+		snprintf(arg, sizeof(arg), "--%s", name);
+		return unknown(set, arg);
+	}
+	if (o->type == OPT_FLAG) {
+		*(bool *)o->to = !value || !strcmp(value, "yes");
+		if (!value || !strcmp(value, "yes") || !strcmp(value, "no"))
+			return 0;
+		log_err("--%s: '%s' is neither 'yes' nor 'no'", name, value);
+		return -EINVAL;
+	}
+	if (value && *value)
+		return store(o, value);
+	log_err("--%s needs a value, such as %s", name,
+		o->arg ? o->arg : "VALUE");
+	return -EINVAL;
 }
 
 int opt_parse(const struct opt_set *set, int argc, char **argv)

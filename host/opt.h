@@ -38,7 +38,7 @@ struct opt {
 	const char *const *choices;	/* OPT_CHOICE, ends with NULL */
 };
 
-enum { OPT_TABLES = 4 };
+enum { OPT_TABLES = 5 };
 
 /* What a program takes: several tables, so that programs share options. */
 struct opt_set {
@@ -59,6 +59,12 @@ enum {
  * one line on standard error that names the argument and the cure.
  */
 int opt_parse(const struct opt_set *set, int argc, char **argv);
+
+/*
+ * One option by its name; @value NULL: without one. A flag takes "yes" and
+ * "no", too. Returns 0, or -errno after a line as above.
+ */
+int opt_set(const struct opt_set *set, const char *name, const char *value);
 
 /* The help text, on standard output. */
 void opt_help(const struct opt_set *set);

@@ -19,6 +19,7 @@
 #include <sys/socket.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -66,6 +67,16 @@ static const char *const common[] = {
 	NULL
 };
 
+/* To open files and make sockets in folders that stay open. */
+static const char *const opening[] = {
+	"open", "openat", "statx", "bind", "listen", "connect", "umask",
+	"chmod", "fchmodat", "lchown", "fchownat", "unlink", "unlinkat",
+	"setsockopt", "io_uring_setup", "flock", "statfs", "stat", "lstat",
+	"prlimit64", "uname", "readlink", "readlinkat",
+	"rename", "renameat",
+	NULL
+};
+
 static int no_new_privs(void)
 {
 	if (!prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
@@ -94,6 +105,10 @@ static int drop_capabilities(void)
 	return -errno;
 }
 
+/* Newer than the headers of some systems. */
+#define FS_TRUNCATE	(1ull << 14)
+#define FS_IOCTL_DEV	(1ull << 15)	/* ioctl on devices */
+
 /* All rights that this kernel's Landlock can take away, by its version. */
 static uint64_t landlock_fs_rights(int abi)
 {
@@ -102,9 +117,9 @@ static uint64_t landlock_fs_rights(int abi)
 	if (abi >= 2)
 		rights |= 1ull << 13;	/* link or rename across folders */
 	if (abi >= 3)
-		rights |= 1ull << 14;	/* truncate */
+		rights |= FS_TRUNCATE;
 	if (abi >= 5)
-		rights |= 1ull << 15;	/* ioctl on devices */
+		rights |= FS_IOCTL_DEV;
 	return rights;
 }
 
@@ -130,9 +145,35 @@ static int landlock_file(int set, const char *path)
 	return (int)rc;
 }
 
-static int landlock_rules(int set, const struct sandbox *sb)
+/* Files and sockets in folders that stay open. */
+static int landlock_open_dirs(int set, const struct sandbox *sb, int abi)
+{
+	struct landlock_path_beneath_attr rule = {
+		.allowed_access = LANDLOCK_ACCESS_FS_READ_FILE |
+				  LANDLOCK_ACCESS_FS_WRITE_FILE |
+				  LANDLOCK_ACCESS_FS_MAKE_REG |
+				  LANDLOCK_ACCESS_FS_MAKE_SOCK |
+				  LANDLOCK_ACCESS_FS_REMOVE_FILE,
+	};
+	unsigned i;
+
+	if (abi >= 3)
+		rule.allowed_access |= FS_TRUNCATE;
+	if (abi >= 5)
+		rule.allowed_access |= FS_IOCTL_DEV;
+	for (i = 0; i < sb->nr_open_dirs; i++) {
+		rule.parent_fd = sb->open_dir_fd[i];
+		if (syscall(SYS_landlock_add_rule, set,
+			    LANDLOCK_RULE_PATH_BENEATH, &rule, 0))
+			return -errno;
+	}
+	return 0;
+}
+
+static int landlock_rules(int set, const struct sandbox *sb, int abi)
 {
 	unsigned i;
+	int rc;
 
 	for (i = 0; i < sb->nr_unlink_dirs; i++) {
 		struct landlock_path_beneath_attr path = {
@@ -147,6 +188,9 @@ static int landlock_rules(int set, const struct sandbox *sb)
 	}
 	if (sb->read_file && landlock_file(set, sb->read_file))
 		return -errno;
+	rc = landlock_open_dirs(set, sb, abi);
+	if (rc)
+		return rc;
 	return syscall(SYS_landlock_restrict_self, set, 0) ? -errno : 0;
 }
 
@@ -159,6 +203,10 @@ static int landlock(const struct sandbox *sb, bool *done)
 
 	abi = syscall(SYS_landlock_create_ruleset, NULL, 0,
 		      LANDLOCK_CREATE_RULESET_VERSION);
+	if (abi < 1 && sb->nr_open_dirs) {
+		log_err("this kernel has no Landlock, without which a folder cannot be left open alone; leave out --live, or use --sandbox=none --i-know-this-is-unsafe");
+		return -EOPNOTSUPP;
+	}
 	if (abi < 1) {
 		if (sb->trace)
 			log_info("sandbox: this kernel has no Landlock; seccomp alone guards the file system");
@@ -176,7 +224,8 @@ static int landlock(const struct sandbox *sb, bool *done)
 	}
 	*done = true;
 	set = syscall(SYS_landlock_create_ruleset, &attr, size, 0);
-	rc = set < 0 ? -errno : landlock_rules((int)set, sb);
+	rc = set < 0 ? -errno : landlock_rules((int)set, sb,
+							 (int)abi);
 	if (set >= 0)
 		close((int)set);
 	if (rc)
@@ -297,8 +346,9 @@ static int allow_some(scmp_filter_ctx ctx, bool open)
 		/* Memory, but never executable. */
 		{ SCMP_SYS(mmap), 2, PROT_EXEC, 0 },
 		{ SCMP_SYS(mprotect), 2, PROT_EXEC, 0 },
-		/* The thread's own name. */
+		/* The thread's own name, and where it runs. */
 		{ SCMP_SYS(prctl), 0, UINT64_MAX, PR_SET_NAME },
+		{ SCMP_SYS(sched_setaffinity), 0, UINT64_MAX, 0 },
 		/* abort() signals its own thread. */
 		{ SCMP_SYS(tgkill), 0, UINT64_MAX, (uint64_t)getpid() },
 	};
@@ -311,6 +361,8 @@ static int allow_some(scmp_filter_ctx ctx, bool open)
 		rc = seccomp_rule_add(ctx, open ? SCMP_ACT_ALLOW :
 				      SCMP_ACT_ERRNO(EACCES),
 				      SCMP_SYS(openat), 0);
+	if (rc == -EEXIST)
+		rc = 0;
 #else
 	(void)open;
 #endif
@@ -320,6 +372,20 @@ static int allow_some(scmp_filter_ctx ctx, bool open)
 		rc = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOSYS),
 				      SCMP_SYS(clone3), 0);
 	return rc;
+}
+
+/* Paths are Landlock's to guard; sockets are local ones. */
+static int allow_opening(scmp_filter_ctx ctx, const struct sandbox *sb)
+{
+	const struct masked_rule local = {
+		SCMP_SYS(socket), 0, UINT64_MAX, AF_UNIX,
+	};
+	int rc;
+
+	if (!sb->nr_open_dirs)
+		return 0;
+	rc = allow(ctx, opening);
+	return rc ? rc : allow_masked(ctx, &local);
 }
 
 static int seccomp(const struct sandbox *sb, bool landlocked)
@@ -345,8 +411,11 @@ static int seccomp(const struct sandbox *sb, bool landlocked)
 	if (!rc)
 		rc = allow(ctx, sb->more_syscalls);
 	if (!rc)
-		rc = allow_some(ctx, sb->read_file && landlocked);
+		rc = allow_opening(ctx, sb);
 	if (!rc)
+		rc = allow_some(ctx, sb->nr_open_dirs ||
+				(sb->read_file && landlocked));
+	if (!rc && !sb->nr_open_dirs)
 		rc = allow_unlink(ctx, sb);
 	if (!rc && sb->connect)
 		rc = allow_connect(ctx);

@@ -31,6 +31,13 @@ struct sandbox {
 	bool network;
 	bool connect;		/* to Unix sockets */
 	const char *read_file;
+	/*
+	 * O_PATH folders in which files may still be opened, and sockets made
+	 * and removed, and what further system calls that takes of the
+	 * program. Needs Landlock.
+	 */
+	const int *open_dir_fd;
+	unsigned nr_open_dirs;
 	bool trace;		/* log each layer at info level */
 };
 

@@ -6,8 +6,10 @@
 #include "host/worker.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 
@@ -108,4 +110,48 @@ void worker_run(struct worker *w, void (*fn)(void *arg), void *arg)
 	while (!s.done)
 		pthread_cond_wait(&s.cond, &s.lock);
 	pthread_mutex_unlock(&s.lock);
+}
+
+/* "4" or "4-6" at *@text; moves it behind. Returns whether it is one. */
+static bool range(const char **text, unsigned *first, unsigned *last)
+{
+	char *end;
+
+	if (**text < '0' || **text > '9')
+		return false;
+	*first = *last = (unsigned)strtoul(*text, &end, 10);
+	if (*end == '-') {
+		if (end[1] < '0' || end[1] > '9')
+			return false;
+		*last = (unsigned)strtoul(end + 1, &end, 10);
+	}
+	*text = *end == ',' ? end + 1 : end;
+	return *last >= *first && *last < CPU_SETSIZE &&
+	       (!*end || (*end == ',' && end[1]));
+}
+
+int worker_cpu(const char *list, unsigned n)
+{
+	unsigned first, last, total = 0;
+	const char *at;
+
+	for (at = list; *at; total += last - first + 1)
+		if (!range(&at, &first, &last))
+			return -EINVAL;
+	if (!total)
+		return -EINVAL;
+	n %= total;
+	for (at = list; range(&at, &first, &last); n -= last - first + 1)
+		if (n <= last - first)
+			return (int)(first + n);
+	return -EINVAL;
+}
+
+int worker_pin(int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET((unsigned)cpu, &set);
+	return sched_setaffinity(0, sizeof(set), &set) ? -errno : 0;
 }

@@ -34,6 +34,12 @@ void worker_stop(struct worker *w);
  */
 void worker_run(struct worker *w, void (*fn)(void *arg), void *arg);
 
+/* The processor for worker @n by a list such as "2,4-6", used in turn and again
+ * from its start; -EINVAL if it is no such list. */
+int worker_cpu(const char *list, unsigned n);
+/* Keep the calling thread on a processor. 0 or -errno. */
+int worker_pin(int cpu);
+
 /* True on the worker's own thread. */
 bool worker_is_self(const struct worker *w);
 

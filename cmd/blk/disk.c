@@ -17,9 +17,6 @@ struct disk_opt disk_opt = {
 	.zone_size = 64 << 20, .drain_s = 30,
 };
 
-/* What lies at the bottom; whoever is on top of it owns it. */
-static struct blkdev *bottom;
-
 static const char *const kinds[] = { "file", "null", "mem", NULL };
 static const char *const zoned[] = {
 	"none", "host-managed", "host-aware", NULL
@@ -57,10 +54,6 @@ const struct opt disk_options[] = {
 	{ .name = "queue-size", .type = OPT_UINT, .to = &disk_opt.queue_size,
 	  .arg = "NUMBER", .min = 2, .max = 32768,
 	  .help = "Largest ring that a front end may choose. Default 1024." },
-	{ .name = "threads", .type = OPT_UINT, .to = &disk_opt.threads,
-	  .arg = "NUMBER", .min = 1, .max = BLKDEV_QUEUES_MAX,
-	  .help = "Threads that serve the queues. By default as many as there are queues or processors, whichever is less.",
-	},
 	{ .name = "serial", .type = OPT_STRING, .to = &disk_opt.serial,
 	  .arg = "TEXT", .help = "Serial number, at most 20 bytes." },
 	{ .name = "aio", .type = OPT_CHOICE, .to = &disk_opt.aio,
@@ -116,96 +109,97 @@ const struct opt disk_options[] = {
 	{ 0 }
 };
 
-int disk_check_options(bool inherits)
+int disk_check_options(const struct disk_opt *o, bool inherits)
 {
-	if (inherits && disk_opt.zoned) {
+	if (inherits && o->zoned) {
 		log_err("--inherit: the zones of a disk cannot be handed over while it is in use; restart the program instead");
 		return -EINVAL;
 	}
-	if (disk_opt.kind == KIND_FILE && !disk_opt.file) {
+	if (o->kind == KIND_FILE && !o->file) {
 		log_err("what is to be served? Give --blk-file=FILE, or --backend=null or mem with --size");
 		return -EINVAL;
 	}
-	if (disk_opt.kind != KIND_FILE && disk_opt.file) {
+	if (o->kind != KIND_FILE && o->file) {
 		log_err("--blk-file and --backend=%s exclude each other",
-			kinds[disk_opt.kind]);
+			kinds[o->kind]);
 		return -EINVAL;
 	}
-	if (disk_opt.kind != KIND_FILE && !disk_opt.size) {
+	if (o->kind != KIND_FILE && !o->size) {
 		log_err("--backend=%s needs a size: --size=256M",
-			kinds[disk_opt.kind]);
+			kinds[o->kind]);
 		return -EINVAL;
 	}
-	if (disk_opt.kind == KIND_FILE && disk_opt.size) {
+	if (o->kind == KIND_FILE && o->size) {
 		log_err("--size is for --backend=null and mem; a file has its own size");
 		return -EINVAL;
 	}
-	if (disk_opt.size % 512) {
+	if (o->size % 512) {
 		log_err("--size: %llu is no multiple of the sector size 512",
-			(unsigned long long)disk_opt.size);
+			(unsigned long long)o->size);
 		return -EINVAL;
 	}
-	if (disk_opt.queue_size & (disk_opt.queue_size - 1)) {
+	if (o->queue_size & (o->queue_size - 1)) {
 		log_err("--queue-size: %u is no power of two",
-			disk_opt.queue_size);
+			o->queue_size);
 		return -EINVAL;
 	}
-	if (strlen(disk_opt.serial) > VIRTIO_BLK_ID_BYTES) {
+	if (strlen(o->serial) > VIRTIO_BLK_ID_BYTES) {
 		log_err("--serial: '%s' is longer than %u bytes",
-			disk_opt.serial, VIRTIO_BLK_ID_BYTES);
+			o->serial, VIRTIO_BLK_ID_BYTES);
 		return -EINVAL;
 	}
-	if (!disk_opt.zoned && (disk_opt.zone_capacity ||
-				disk_opt.conventional || disk_opt.max_open ||
-				disk_opt.max_active)) {
+	if (!o->zoned && (o->zone_capacity ||
+				o->conventional || o->max_open ||
+				o->max_active)) {
 		log_err("there are no zones to speak of: add --zoned=host-managed, or leave out what is said of them");
 		return -EINVAL;
 	}
 	return 0;
 }
 
-static int open_plain(struct blkdev **disk, bool shared)
+static int open_plain(struct blkdev **disk, const struct disk_opt *o,
+		      bool shared)
 {
 	const struct blkdev_file_conf conf = {
-		.path = disk_opt.file,
-		.read_only = disk_opt.read_only,
-		.no_lock = disk_opt.no_lock || shared,
-		.direct = disk_opt.direct,
-		.secure_erase = disk_opt.secure_erase,
-		.lifetime = disk_opt.lifetime,
-		.aio = (enum blkdev_aio)disk_opt.aio,
-		.num_queues = disk_opt.num_queues,
-		.queue_size = disk_opt.queue_size,
+		.path = o->file,
+		.read_only = o->read_only,
+		.no_lock = o->no_lock || shared,
+		.direct = o->direct,
+		.secure_erase = o->secure_erase,
+		.lifetime = o->lifetime,
+		.aio = (enum blkdev_aio)o->aio,
+		.num_queues = o->num_queues,
+		.queue_size = o->queue_size,
 	};
 	int rc;
 
-	if (disk_opt.kind == KIND_MEM)
-		return blkdev_mem_open(disk, disk_opt.size,
-				       disk_opt.read_only);
-	if (disk_opt.kind == KIND_FILE)
+	if (o->kind == KIND_MEM)
+		return blkdev_mem_open(disk, o->size,
+				       o->read_only);
+	if (o->kind == KIND_FILE)
 		return blkdev_file_open(disk, &conf);
-	rc = blkdev_null_open(disk, disk_opt.size);
+	rc = blkdev_null_open(disk, o->size);
 	if (!rc)
-		(*disk)->conf.read_only = disk_opt.read_only;
+		(*disk)->conf.read_only = o->read_only;
 	return rc;
 }
 
-static int add_zones(struct blkdev **disk)
+static int add_zones(struct blkdev **disk, const struct disk_opt *o)
 {
 	struct blkdev_zoned_conf conf = {
-		.host_aware = disk_opt.zoned == ZONED_HA,
-		.zone_sectors = (uint32_t)(disk_opt.zone_size / 512),
-		.zone_capacity = (uint32_t)(disk_opt.zone_capacity / 512),
-		.conventional = disk_opt.conventional,
-		.max_open = disk_opt.max_open,
-		.max_active = disk_opt.max_active,
-		.num_queues = disk_opt.num_queues,
-		.queue_size = disk_opt.queue_size,
+		.host_aware = o->zoned == ZONED_HA,
+		.zone_sectors = (uint32_t)(o->zone_size / 512),
+		.zone_capacity = (uint32_t)(o->zone_capacity / 512),
+		.conventional = o->conventional,
+		.max_open = o->max_open,
+		.max_active = o->max_active,
+		.num_queues = o->num_queues,
+		.queue_size = o->queue_size,
 	};
 	char path[PATH_MAX];
 
-	if (disk_opt.file) {
-		if (snprintf(path, sizeof(path), "%s.zones", disk_opt.file) >=
+	if (o->file) {
+		if (snprintf(path, sizeof(path), "%s.zones", o->file) >=
 		    (int)sizeof(path))
 			return -ENAMETOOLONG;
 		conf.store_path = path;
@@ -213,35 +207,35 @@ static int add_zones(struct blkdev **disk)
 	return blkdev_zoned_open(disk, *disk, &conf);
 }
 
-int disk_lock(void)
+int disk_lock(const struct disk *disk, const struct disk_opt *o)
 {
-	if (disk_opt.kind != KIND_FILE || disk_opt.no_lock)
+	if (o->kind != KIND_FILE || o->no_lock)
 		return 0;
-	return blkdev_file_lock(bottom, disk_opt.file);
+	return blkdev_file_lock(disk->bottom, o->file);
 }
 
-int disk_open(struct blkdev **disk, bool may_change, bool shared)
+int disk_open(struct disk *disk, const struct disk_opt *o, bool may_change,
+	      bool shared)
 {
-	const struct blkdev_limits *l = &disk_opt.limits;
-	int rc = open_plain(disk, shared);
+	const struct blkdev_limits *l = &o->limits;
+	int rc = open_plain(&disk->top, o, shared);
 
-	bottom = *disk;
-	if (!rc && disk_opt.zoned)
-		rc = add_zones(disk);
+	disk->bottom = disk->top;
+	if (!rc && o->zoned)
+		rc = add_zones(&disk->top, o);
 	if (!rc && (may_change || l->ops || l->bytes || l->queue_ops ||
 		    l->queue_bytes))
-		rc = blkdev_throttle_open(disk, *disk, disk_opt.num_queues,
-					  l);
+		rc = blkdev_throttle_open(&disk->top, disk->top,
+					  o->num_queues, l);
 	return rc;
 }
 
-int disk_limit(const char *word)
+int disk_limit(struct blkdev_limits *l, const char *word)
 {
 	const struct { const char *name; uint64_t *to; } limits[] = {
-		{ "ops=", &disk_opt.limits.ops },
-		{ "bytes=", &disk_opt.limits.bytes },
-		{ "queue-ops=", &disk_opt.limits.queue_ops },
-		{ "queue-bytes=", &disk_opt.limits.queue_bytes },
+		{ "ops=", &l->ops }, { "bytes=", &l->bytes },
+		{ "queue-ops=", &l->queue_ops },
+		{ "queue-bytes=", &l->queue_bytes },
 	};
 
 	for (unsigned i = 0; i < VIO_ARRAY_LEN(limits); i++) {

@@ -6,33 +6,40 @@
 #include "backend/blkdev.h"
 #include "host/opt.h"
 
+/* Of one disk. */
 struct disk_opt {
 	const char *file, *serial, *lifetime;
-	unsigned kind, aio, num_queues, queue_size, threads, drain_s;
+	unsigned kind, aio, num_queues, queue_size, drain_s;
 	unsigned zoned, conventional, max_open, max_active;
 	uint64_t size, zone_size, zone_capacity;
 	bool read_only, no_lock, direct, in_order, secure_erase;
 	struct blkdev_limits limits;
 };
 
-extern struct disk_opt disk_opt;
+extern struct disk_opt disk_opt;	/* what disk_options write to */
 extern const struct opt disk_options[];
 
 /*
  * Do the options go together? @inherits: the disk is taken over from a
  * program that uses it. 0, or -EINVAL after an error line.
  */
-int disk_check_options(bool inherits);
+int disk_check_options(const struct disk_opt *o, bool inherits);
+
+/* A disk, and what lies at its bottom; whoever is on top of it owns it. */
+struct disk {
+	struct blkdev *top, *bottom;
+};
 
 /*
- * Open the disk; what was opened of it stands in *disk even after an error.
+ * Open it; what was opened stands in disk->top even after an error.
  * @may_change: blkdev_throttle_set() shall work. @shared: without a lock, for
  * another program still has it; disk_lock() comes later. 0 or -errno.
  */
-int disk_open(struct blkdev **disk, bool may_change, bool shared);
-int disk_lock(void);
+int disk_open(struct disk *disk, const struct disk_opt *o, bool may_change,
+	      bool shared);
+int disk_lock(const struct disk *disk, const struct disk_opt *o);
 
-/* "ops=1000": into disk_opt.limits. 0 or -errno. */
-int disk_limit(const char *word);
+/* "ops=1000": into @limits. 0 or -errno. */
+int disk_limit(struct blkdev_limits *limits, const char *word);
 
 #endif

@@ -20,7 +20,9 @@
 
 struct blk {
 	struct vio_blk dev;
-	struct blkdev *disk;
+	struct disk_opt opt;
+	struct disk storage;
+	struct blkdev *disk;	/* the top of it */
 	struct vio_queue *queues;
 	struct vio_blk_stats *stats;
 	unsigned attached;	/* queues */
@@ -52,10 +54,13 @@ static const unsigned long ioctls[] = {
 	BLKDISCARD, BLKSECDISCARD, BLKGETSIZE64, 0
 };
 
+/* To open one. */
+static const unsigned long live_ioctls[] = { BLKSSZGET, BLKPBSZGET, 0 };
+
 /* A ring of n entries holds a request of n segments, two of them ours. */
-static uint32_t seg_max(void)
+static uint32_t seg_max(const struct disk_opt *o)
 {
-	unsigned room = disk_opt.queue_size > 2 ? disk_opt.queue_size - 2 : 1;
+	unsigned room = o->queue_size > 2 ? o->queue_size - 2 : 1;
 
 	return room < SEG_MAX ? room : SEG_MAX;
 }
@@ -64,24 +69,24 @@ static int make_device(struct blk *b)
 {
 	/* A segment that crosses regions of guest memory counts twice. */
 	const struct vio_queue_limits limits = {
-		.size_max = (uint16_t)disk_opt.queue_size,
-		.seg_max = (uint16_t)(2 * seg_max() + 8),
+		.size_max = (uint16_t)b->opt.queue_size,
+		.seg_max = (uint16_t)(2 * seg_max(&b->opt) + 8),
 		.ctx_size = vio_blk_ctx_size,
 	};
 	struct vio_blk_conf *conf = &b->disk->conf;
 	int rc;
 
-	b->queues = daemon_queues_make(&b->dev.dev, disk_opt.num_queues,
+	b->queues = daemon_queues_make(&b->dev.dev, b->opt.num_queues,
 				       &limits);
 	if (!b->queues)
 		return -ENOMEM;
-	b->stats = calloc(disk_opt.num_queues, sizeof(*b->stats));
+	b->stats = calloc(b->opt.num_queues, sizeof(*b->stats));
 	if (!b->stats)
 		return -ENOMEM;
-	conf->seg_max = seg_max();
-	conf->num_queues = (uint16_t)disk_opt.num_queues;
-	conf->in_order = disk_opt.in_order;
-	memcpy(conf->serial, disk_opt.serial, strlen(disk_opt.serial));
+	conf->seg_max = seg_max(&b->opt);
+	conf->num_queues = (uint16_t)b->opt.num_queues;
+	conf->in_order = b->opt.in_order;
+	memcpy(conf->serial, b->opt.serial, strlen(b->opt.serial));
 	rc = vio_blk_init(&b->dev, conf, b->queues, &b->disk->ops->io,
 			  b->disk, b->stats);
 	if (rc)
@@ -116,13 +121,15 @@ static void blk_close(struct daemon *d)
 static int blk_open(struct daemon *d)
 {
 	struct blk *b = d->ctx;
-	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 	int rc;
 
-	rc = disk_check_options(d->opt.inherit);
-	blkdev_drain_limit(disk_opt.drain_s);
+	b->opt = disk_opt;
+	rc = disk_check_options(&b->opt, d->opt.inherit);
+	blkdev_drain_limit(b->opt.drain_s);
 	if (!rc)
-		rc = disk_open(&b->disk, d->opt.control_path, d->opt.inherit);
+		rc = disk_open(&b->storage, &b->opt, d->opt.control_path,
+			       d->opt.inherit);
+	b->disk = b->storage.top;
 	if (!rc)
 		rc = make_device(b);
 	if (rc) {
@@ -131,11 +138,7 @@ static int blk_open(struct daemon *d)
 	}
 	b->disk->batch = (struct blkdev_batch){ batch_begin, batch_end, b };
 	d->dev = &b->dev.dev;
-	d->num_workers = disk_opt.threads;
-	if (!d->num_workers)
-		d->num_workers = cpus > 0 ? (unsigned)cpus : 1;
-	if (d->num_workers > disk_opt.num_queues)
-		d->num_workers = disk_opt.num_queues;
+	d->num_workers = b->opt.num_queues;
 	log_debug("%llu sectors, I/O by %s",
 		  (unsigned long long)b->disk->conf.capacity_sectors,
 		  b->disk->engine);
@@ -173,7 +176,7 @@ static int blk_start(struct daemon *d)
 
 	if (!b->disk->ops->attach)
 		return 0;
-	for (; b->attached < disk_opt.num_queues; b->attached++) {
+	for (; b->attached < b->opt.num_queues; b->attached++) {
 		b->attach_queue = b->attached;
 		b->attach_loop = daemon_queue_loop(d, b->attached);
 		daemon_queue_run(d, b->attached, attach, b);
@@ -190,8 +193,9 @@ static int blk_start(struct daemon *d)
 /* The predecessor ends, and its lock with it. */
 static void blk_alone(struct daemon *d)
 {
-	(void)d;
-	if (disk_lock())
+	const struct blk *b = d->ctx;
+
+	if (disk_lock(&b->storage, &b->opt))
 		log_warn("--blk-file: going on without a lock");
 }
 
@@ -213,7 +217,7 @@ static void blk_stats(struct daemon *d, struct stats_values *v)
 	struct blk *b = d->ctx;
 	unsigned i;
 
-	for (i = 0; i < disk_opt.num_queues; i++) {
+	for (i = 0; i < b->opt.num_queues; i++) {
 		const struct vio_blk_stats *s = &b->stats[i];
 
 		v->requests += load(&s->reads) + load(&s->writes) +
@@ -266,17 +270,17 @@ static int cmd_throttle(void *ctx, unsigned nr_args, char **args,
 	unsigned i;
 
 	for (i = 0; i < nr_args; i++)
-		if (disk_limit(args[i])) {
+		if (disk_limit(&b->opt.limits, args[i])) {
 			text_fmt(out, "not ops=, bytes=, queue-ops= or queue-bytes= with a number: %s",
 				 args[i]);
 			return -EINVAL;
 		}
-	blkdev_throttle_set(b->disk, &disk_opt.limits);
+	blkdev_throttle_set(b->disk, &b->opt.limits);
 	text_fmt(out, "{");
-	text_member_u64(out, "ops", disk_opt.limits.ops);
-	text_member_u64(out, "bytes", disk_opt.limits.bytes);
-	text_member_u64(out, "queue_ops", disk_opt.limits.queue_ops);
-	text_member_u64(out, "queue_bytes", disk_opt.limits.queue_bytes);
+	text_member_u64(out, "ops", b->opt.limits.ops);
+	text_member_u64(out, "bytes", b->opt.limits.bytes);
+	text_member_u64(out, "queue_ops", b->opt.limits.queue_ops);
+	text_member_u64(out, "queue_bytes", b->opt.limits.queue_bytes);
 	text_fmt(out, "}");
 	return 0;
 }
@@ -299,9 +303,14 @@ static const struct daemon_type blk_type = {
 	.device = "block",
 	.capabilities = capabilities,
 	.opts = disk_options,
+	.opt_data = &disk_opt,
+	.opt_size = sizeof(disk_opt),
+	.ctx_size = sizeof(struct blk),
+	.threaded = true,
 	.features = features,
 	.syscalls = syscalls,
 	.ioctls = ioctls,
+	.live_ioctls = live_ioctls,
 	.open = blk_open,
 	.start = blk_start,
 	.stop = blk_stop,

@@ -109,7 +109,7 @@ static void on_escape(void *ctx)
 {
 	struct console *c = ctx;
 
-	loop_stop(&c->daemon->main.loop);
+	loop_stop(&c->daemon->main->loop);
 }
 
 static void console_close(struct daemon *d)
@@ -174,7 +174,7 @@ static int console_start(struct daemon *d)
 	const struct chardev_events events = {
 		on_readable, on_writable, on_escape, c,
 	};
-	int rc = chardev_start(c->chr, &d->main.loop, &events);
+	int rc = chardev_start(c->chr, &d->main->loop, &events);
 
 	if (rc)
 		log_err("cannot watch the console's host end: error %d", -rc);

@@ -76,7 +76,7 @@ static void ready(void *ctx)
 static int rng_start(struct daemon *d)
 {
 	struct rng *r = d->ctx;
-	int rc = entropy_start(&r->source, &d->main.loop, ready, r);
+	int rc = entropy_start(&r->source, &d->main->loop, ready, r);
 
 	if (rc)
 		log_err("cannot watch the source: error %d", -rc);

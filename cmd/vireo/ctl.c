@@ -19,7 +19,7 @@ static const char usage[] =
 
 int cmd_ctl(int argc, char **argv)
 {
-	char line[1024] = "", *answer, *result;
+	char line[4096] = "", *answer, *result;
 	size_t len = 0;
 	int i, rc;
 

@@ -42,12 +42,31 @@ static const struct control_command table[] = {
 	{ 0 }
 };
 
+/* Commands about one of several: there is one, called "it". */
+static unsigned it;
+
+static void *pick(void *ctx, const char *name)
+{
+	CHECK(!ctx);
+	return strcmp(name, "it") ? NULL : &it;
+}
+
+static const struct control_command of_one[] = {
+	{ .name = "say", .args = "A B", .min_args = 2, .max_args = 2,
+	  .run = say },
+	{ .name = "look", .args = "[A]", .max_args = 1, .run = say },
+	{ 0 }
+};
+
 #define REFUSED(why) "{\"ok\":false,\"error\":\"" why "\"}\n"
 
 static void expect(const char *line, const char *answer)
 {
 	unsigned times = 0;
-	const struct control_set set = { { NULL, table }, { NULL, &times } };
+	const struct control_set set = {
+		.table = { NULL, table, of_one }, .ctx = { NULL, &times },
+		.pick = { NULL, NULL, pick },
+	};
 	char copy[CONTROL_LINE_MAX + 1];
 	struct text out;
 
@@ -56,6 +75,18 @@ static void expect(const char *line, const char *answer)
 	control_answer(&set, copy, &out);
 	CHECK_STREQ(text_str(&out), answer);
 	text_free(&out);
+}
+
+TEST("a command may be about one of several, by its name", "")
+{
+	expect("look it", "{\"ok\":true,\"result\":null}\n");
+	expect("look it A", "{\"ok\":true,\"result\":\"A\"}\n");
+	expect("say it A B", "{\"ok\":true,\"result\":\"B\"}\n");
+	CHECK_EQ(it, 3);
+	expect("look that", REFUSED("there is no 'that'; "
+				    "'list' tells what there is"));
+	expect("look", REFUSED("'look' takes NAME [A]"));
+	expect("look it A B", REFUSED("'look' takes NAME [A]"));
 }
 
 TEST("a line becomes a command, its words, and one answer", "")
@@ -75,7 +106,9 @@ TEST("a line becomes a command, its words, and one answer", "")
 	expect("", REFUSED("an empty line; 'help' lists the commands"));
 	expect("say \x1b[0m",
 	       REFUSED("the line has bytes that are not printable"));
-	expect("say 1 2 3 4 5 6 7 8", REFUSED("the line has too many words"));
+	expect("say 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22"
+	       " 23 24 25 26 27 28 29 30 31 32",
+	       REFUSED("the line has too many words"));
 }
 
 TEST("a text never grows past its bound, and says so", "")

@@ -72,7 +72,7 @@ static void become(struct peer *p, const char *program,
 		dup2(fd, 3);
 	snprintf(path, sizeof(path), "%s/%s", VIREO_BIN, program);
 	argv[n++] = path;
-	if (fd < 0) {
+	if (fd == -1) {
 		argv[n++] = "--socket-path";
 		argv[n++] = p->socket;
 	}

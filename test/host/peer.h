@@ -37,8 +37,8 @@ void peer_fini(struct peer *p);
 
 /*
  * Start @program of the build with "--socket-path" and @args, which ends with
- * NULL; @fd, unless -1, is what "--fd=3" of @args means. Waits for the
- * socket where there is one.
+ * NULL; @fd, unless -1, is what "--fd=3" of @args means. -2: @args say which
+ * sockets there are. Waits for the socket where there is one.
  */
 void peer_start(struct peer *p, const char *program, const char *const *args,
 		int fd);

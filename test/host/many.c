@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: MIT */
+/* Many disks in one process: from a file, and over the control socket. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "host/control_client.h"
+#include "test/host/peer.h"
+#include "vtest.h"
+
+enum { SIZE = 4 << 20, DATA = 8192 };
+
+static struct peer p;
+static struct front_disk d;
+static char config[128];
+
+static void file_of(char *path, const char *name)
+{
+	snprintf(path, 128, "%s/%s", p.dir, name);
+}
+
+static void make_image(const char *name)
+{
+	char path[128];
+	int fd;
+
+	file_of(path, name);
+	fd = open(path, O_CREAT | O_RDWR, 0600);
+	CHECK_GE(fd, 0);
+	CHECK_EQ(ftruncate(fd, SIZE), 0);
+	close(fd);
+}
+
+static void __attribute__((format(printf, 1, 2))) write_config(
+	const char *fmt, ...)
+{
+	FILE *f = fopen(config, "w");
+	va_list ap;
+
+	CHECK(f != NULL);
+	va_start(ap, fmt);
+	vfprintf(f, fmt, ap);
+	va_end(ap);
+	fclose(f);
+}
+
+static void begin(void)
+{
+	peer_init(&p);
+	file_of(config, "disks.conf");
+}
+
+/* The control socket is the one that is waited for. */
+static void start(const char *more, const char *more2)
+{
+	char arg[2][160];
+	const char *args[] = { arg[0], arg[1], more, more2, NULL };
+
+	snprintf(arg[0], sizeof(arg[0]), "--config=%s", config);
+	snprintf(arg[1], sizeof(arg[1]), "--control-path=%s", p.socket);
+	peer_start(&p, "vireo-blk", args, -2);
+}
+
+static char *ask(const char *fmt, ...)
+{
+	static char *answer;
+	char line[1024];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(line, sizeof(line), fmt, ap);
+	va_end(ap);
+	free(answer);
+	CHECK_EQ(control_ask(p.socket, line, &answer), 0);
+	return answer;
+}
+
+#define HAS(text, what)							\
+	do {								\
+		const char *text_ = (text);				\
+									\
+		if (!strstr(text_, (what)))				\
+			FAIL("no '%s' in: %s", (what), text_);		\
+	} while (0)
+
+static void end(void)
+{
+	CHECK_EQ(peer_end(&p, SIGTERM), 0);
+	CHECK_LT(access(p.socket, F_OK), 0);
+	peer_fini(&p);
+}
+
+/* Write a pattern of the disk's own, and look for it in the image. */
+static void exercise(const char *name, unsigned queue, unsigned seed)
+{
+	char socket[128], image[128];
+	unsigned char *out, got[DATA];
+	struct vtest_rand r = vtest_rand_init(seed);
+	int fd;
+
+	snprintf(socket, sizeof(socket), "%s/%s.sock", p.dir, name);
+	file_of(image, name);
+	disk_open(&d, socket, queue + 1);
+	out = front_data(&d.front, DATA);
+	vtest_fill(&r, out, DATA);
+	CHECK_EQ(disk_run(&d, queue, VIRTIO_BLK_T_OUT, 8, out, DATA), VIO_OK);
+	CHECK_EQ(disk_run(&d, queue, VIRTIO_BLK_T_FLUSH, 0, NULL, 0), VIO_OK);
+	fd = open(image, O_RDONLY);
+	CHECK_EQ(pread(fd, got, DATA, 8 * 512), DATA);
+	close(fd);
+	CHECK_MEMEQ(got, out, DATA);
+	disk_close(&d);
+}
+
+static void two_disks(void)
+{
+	begin();
+	make_image("a");
+	make_image("b");
+	write_config("[a]\nblk-file = %s/a\nsocket-path = %s/a.sock\n"
+		     "num-queues = 2\n\n[b]\nblk-file = %s/b\n"
+		     "socket-path = %s/b.sock\nserial = other\n",
+		     p.dir, p.dir, p.dir, p.dir);
+}
+
+TEST("a file's sections are disks, each with its own image", "")
+{
+	char text[2048];
+
+	two_disks();
+	start("--num-queues=4", "--threads=2");
+	exercise("a", 1, 1);
+	exercise("b", 3, 2);
+	exercise("a", 0, 3);
+	HAS(ask("status"), "\"devices\":2,\"threads\":2}");
+	snprintf(text, sizeof(text), "%s", ask("list"));
+	HAS(text, "{\"name\":\"a\",\"socket\":\"");
+	HAS(text, "\"queues\":2,\"connected\":false,\"stuck\":false,"
+	    "\"requests\":4,\"bytes_read\":0,\"bytes_written\":16384,"
+	    "\"errors\":0},{\"name\":\"b\"");
+	HAS(text, "\"queues\":4,");
+	HAS(ask("status a"), "\"device\":\"block\"");
+	HAS(ask("ring b 3"), "\"queue\":3");
+	HAS(ask("ring b 4"), "no queue '4'");
+	HAS(ask("metrics a"), "vireo_written_bytes_total 16384\n");
+	HAS(ask("ring c"), "there is no 'c'");
+	HAS(ask("throttle b ops=100"), "\"ops\":100");
+	HAS(ask("throttle a"), "\"ops\":0");
+	HAS(ask("config"), "[b]\nblk-file = ");
+	end();
+}
+
+TEST("a mistake in the file is told with file, line and cure", "")
+{
+	static const struct { const char *text, *error; } bad[] = {
+		{ "[a]\nsize = big\n",
+		  "disks.conf:2: --size: 'big' is no size" },
+		{ "[a]\nsiz = 1M\n",
+		  "disks.conf:2: unknown option '--siz'; "
+		  "did you mean '--size'?" },
+		{ "[a]\nread-only = perhaps\n",
+		  "--read-only: 'perhaps' is neither 'yes' nor 'no'" },
+		{ "[a]\nsize =\n", "--size needs a value" },
+		{ "[a]\nthreads = 2\n",
+		  "unknown option '--threads'" },
+		{ "[a]\nbackend=null\nsize=1M\n",
+		  "a: where shall front ends connect?" },
+		{ "[a]\nbackend=null\n", "a: --backend=null needs a size" },
+		{ "hello\n", "disks.conf:1: a section must come first" },
+	};
+	unsigned i;
+
+	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		begin();
+		write_config("%s", bad[i].text);
+		start(NULL, NULL);
+		CHECK_EQ(peer_wait(&p), 1);
+		if (!peer_said(&p, bad[i].error))
+			FAIL("not said: %s", bad[i].error);
+		peer_fini(&p);
+	}
+}
+
+TEST("disks come and go while others are served", "")
+{
+	struct front_disk other;
+	char live[160], path[128];
+	void *data;
+
+	two_disks();
+	make_image("c");
+	snprintf(live, sizeof(live), "--live=%s", p.dir);
+	start(live, NULL);
+	file_of(path, "a.sock");
+	disk_open(&other, path, 2);
+	data = front_data(&other.front, 512);
+	for (unsigned i = 0; i < 5; i++) {
+		HAS(ask("add c blk-file=%s/c socket-path=%s/c.sock aio=%s",
+			p.dir, p.dir, i % 2 ? "threads" : "io_uring"),
+		    "\"ok\":true");
+		HAS(ask("add c blk-file=%s/c socket-path=%s/c.sock", p.dir,
+			p.dir), "there is a 'c' already");
+		exercise("c", 0, i);
+		CHECK_EQ(disk_run(&other, i % 2, VIRTIO_BLK_T_IN, 0, data,
+				  512), VIO_OK);
+		HAS(ask("remove c"), "\"ok\":true");
+		file_of(path, "c.sock");
+		CHECK_LT(access(path, F_OK), 0);
+		HAS(ask("remove c"), "there is no 'c'");
+	}
+	disk_close(&other);
+	HAS(ask("remove a"), "\"ok\":true");
+	exercise("b", 0, 9);
+	HAS(ask("status"), "\"devices\":1,");
+	end();
+}
+
+TEST("what cannot be added is refused with the reason", "")
+{
+	char live[160];
+
+	two_disks();
+	snprintf(live, sizeof(live), "--live=%s", p.dir);
+	start(live, NULL);
+	HAS(ask("add c blk-file=%s/none socket-path=%s/c.sock", p.dir, p.dir),
+	    "No such file or directory");
+	HAS(ask("add c blk-fil=%s/none", p.dir),
+	    "did you mean '--blk-file'?");
+	HAS(ask("add c/d blk-file=%s/b", p.dir), "a name is made of");
+	HAS(ask("add c blk-file=%s/b socket-path=%s/c.sock", p.dir, p.dir),
+	    "in use");
+	HAS(ask("add c backend=null size=1M socket-path=%s/b.sock", p.dir),
+	    "is in use");
+	HAS(ask("add c"), "'add' takes NAME OPTION");
+	if (!PEER_SANITIZED) {
+		HAS(ask("add c blk-file=/etc/passwd read-only "
+			"socket-path=%s/c.sock", p.dir), "--live=FOLDER");
+		HAS(ask("add c backend=null size=1M socket-path=/tmp/c.sock"),
+		    "--live=FOLDER");
+	}
+	exercise("b", 0, 1);
+	HAS(ask("status"), "\"devices\":2,");
+	end();
+}
+
+TEST("a disk with a front end can be removed", "")
+{
+	char path[128];
+
+	two_disks();
+	start(NULL, NULL);
+	file_of(path, "a.sock");
+	disk_open(&d, path, 2);
+	HAS(ask("list"), "\"connected\":true");
+	HAS(ask("remove a"), "\"ok\":true");
+	HAS(ask("status"), "\"devices\":1,");
+	disk_close(&d);
+	exercise("b", 0, 4);
+	end();
+}
+
+/* The capacity as the guest sees it, within 5 seconds. */
+static void expect_sectors(uint64_t sectors)
+{
+	unsigned i;
+
+	for (i = 0; i < 500 && d.blk.capacity_sectors != sectors; i++) {
+		usleep(10000);
+		CHECK_EQ(vio_blkdrv_refresh(&d.blk), VIO_OK);
+	}
+	CHECK_EQ(d.blk.capacity_sectors, sectors);
+}
+
+TEST("one of several disks grows", "")
+{
+	char image[128], socket[128];
+
+	two_disks();
+	start(NULL, NULL);
+	file_of(image, "b");
+	file_of(socket, "b.sock");
+	disk_open(&d, socket, 1);
+	CHECK_EQ(truncate(image, 2 * SIZE), 0);
+	HAS(ask("resize b"), "{\"sectors\":16384}");
+	HAS(ask("resize a"), "{\"sectors\":8192}");
+	expect_sectors(2 * SIZE / 512);
+	disk_close(&d);
+	end();
+}
