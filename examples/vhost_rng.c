@@ -34,7 +34,7 @@ static struct vhu_server *server;
 static int kick_fd = -1;	/* the front end rings; -1: it does not */
 static bool serving, wake;
 
-/* -- the device ------------------------------------------------------------ */
+/* -- the device -----------------------------------------------------------  */
 
 static size_t fill(void *source, void *dst, size_t len)
 {
@@ -61,7 +61,7 @@ static int make_device(void)
 	return vio_rng_init(&rng, &queue, &source, NULL);
 }
 
-/* -- what the library asks of us --------------------------------------------- */
+/* -- what the library asks of us ------------------------------------------  */
 
 static int watch_kick(void *env, unsigned q, int fd)
 {
@@ -105,7 +105,7 @@ static void say(void *ctx, enum vio_log_level level, const char *text,
 	fprintf(stderr, "\n");
 }
 
-/* -- the loop ---------------------------------------------------------------- */
+/* -- the loop -------------------------------------------------------------  */
 
 static void serve_queue(void)
 {
