@@ -1,9 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Writes the seeds of the targets that guest.c and driver.c serve: valid
-exchanges in their language of moves, for the fuzzer to spoil."""
+"""Writes the seeds of the targets that guest.c and driver.c serve, and the
+orders of front ends for vhost_msg: valid exchanges in their language of moves,
+for the fuzzer to spoil."""
 import os
 import struct
+
+import orders
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 NEXT, WRITE, INDIRECT = 1, 2, 4
@@ -199,6 +202,7 @@ ASKED = (asked(9, 1, shown(0, 4096, 8192, 8192)) +
 
 
 def main():
+    save("vhost_msg", orders.seeds())
     save("vhost-asked", [("all", ASKED)])
     save("pci", [("modern", bytes([4]) + PCI_LIFE),
                  ("transitional", bytes([5]) + PCI_LIFE + PCI_PORTS),

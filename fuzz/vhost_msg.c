@@ -16,6 +16,7 @@
 #include <vireo/spec/virtio.h>
 #include <vireo/vhu.h>
 
+#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -48,6 +49,7 @@ static unsigned char *mem;
 static int memfd, event, pipes[2], channel[2];
 static int front;
 static unsigned guarded;
+static const struct vio_shm shm[] = { { 255, 0, MEM } };
 
 /* -- device and environment ------------------------------------------------ */
 
@@ -124,7 +126,30 @@ static void env_guard(void *env, void *ptr, size_t len, bool add)
 	guarded += add ? 1 : -1;
 }
 
+static int shared_object(void *env, const uint8_t uuid[16])
+{
+	(void)env;
+	return uuid[0] & 1 ? memfd : -ENOENT;
+}
+
+static int64_t crypto_create(void *env, const void *what, uint32_t len)
+{
+	const unsigned char *p = what;
+
+	(void)env;
+	return p[len - 1] & 1 ? p[0] : -EINVAL;
+}
+
+static int crypto_close(void *env, uint64_t session)
+{
+	(void)env;
+	return session & 1 ? 0 : -ENOENT;
+}
+
 static const struct vhu_env_ops env_ops = {
+	.shared_object = shared_object,
+	.crypto_create = crypto_create,
+	.crypto_close = crypto_close,
 	.watch_kick = env_watch,
 	.unwatch_kick = env_unwatch,
 	.drain = env_drain,
@@ -251,7 +276,9 @@ static void set_up(void)
 {
 	static const struct vio_queue_limits limits = { 64, 8, 0 };
 	struct vio_features offered = { { 0, 0 } };
-	struct vhu_conf conf = { .dev = &dev, .env = &env_ops };
+	struct vhu_conf conf = {
+		.dev = &dev, .env = &env_ops, .host_notifiers = true,
+	};
 	size_t len = vio_queue_storage_size(&limits);
 
 	vio_feature_set(&offered, VIRTIO_F_RING_PACKED);
@@ -272,6 +299,8 @@ static void set_up(void)
 	}
 	vio_dev_init(&dev, &dev_ops, &offered, queue, QUEUES, config,
 		     sizeof(config));
+	dev.shm = shm;
+	dev.nr_shm = 1;
 	if (vhu_server_create(&server, &conf))
 		abort();
 }
