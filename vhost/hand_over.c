@@ -9,15 +9,21 @@
  * Up to the connection each message is answered; if one is refused, the old
  * process goes on as if nothing had been.
  */
+#define _GNU_SOURCE
 #include "server.h"
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <vireo/spec/virtio.h>
+#include <vireo/state.h>
 
 /* Not of the protocol: the front end's connection, to go on with. */
 #define CONNECTION	0x76696f01u
+/* A file with the device's own state (vireo/state.h). */
+#define STATE		0x76696f02u
 #define TIMEOUT_MS	10000
 
 struct talk {
@@ -25,6 +31,7 @@ struct talk {
 	struct vhu_sock sock;
 	struct vhu_msg msg;
 	bool refused;		/* said by the new process, not our failure */
+	bool deposit;		/* nobody answers */
 };
 
 /* Send t->msg and wait until the other one did it. 0 or -errno. */
@@ -33,6 +40,8 @@ static int tell(struct talk *t)
 	const struct vhu_msg *in = &t->sock.in;
 	int r;
 
+	if (t->deposit)
+		return vhu_sock_send(t->sock.fd, &t->msg, 0);
 	t->msg.hdr.flags |= VHU_NEED_REPLY;
 	r = vhu_sock_send(t->sock.fd, &t->msg, TIMEOUT_MS);
 	while (!r) {
@@ -119,6 +128,41 @@ static int tell_agreed(struct talk *t)
 	return err ? err : tell_config(t);
 }
 
+/* Give a file with the state in it, or -errno. */
+static int write_state(struct vhu_server *s)
+{
+	uint32_t len = vio_dev_save(s->dev, NULL, 0);
+	unsigned char *p;
+	int fd, err = 0;
+
+	if (len > VIO_STATE_MAX)
+		return -E2BIG;
+	fd = memfd_create("vireo-state", MFD_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	p = malloc(len);
+	if (!p || vio_dev_save(s->dev, p, len) != len)
+		err = -ENOMEM;
+	else if (pwrite(fd, p, len, 0) != (ssize_t)len)
+		err = -EIO;
+	free(p);
+	if (!err)
+		return fd;
+	close(fd);
+	return err;
+}
+
+static int tell_state_of_device(struct talk *t)
+{
+	int fd = write_state(t->s), err;
+
+	if (fd < 0)
+		return fd;
+	err = tell_u64(t, STATE, 0, fd);
+	close(fd);
+	return err;
+}
+
 static int tell_memory(struct talk *t)
 {
 	int err = 0;
@@ -197,6 +241,8 @@ static int tell_all(struct talk *t)
 	int err = tell_agreed(t);
 
 	if (!err)
+		err = tell_state_of_device(t);
+	if (!err)
 		err = tell_shared(t);
 	if (!err)
 		err = tell_memory(t);
@@ -225,7 +271,7 @@ static void start_again(struct vhu_server *s)
 		vhu_ring_try_start(&s->ring[i]);
 }
 
-int vhu_server_hand_over(struct vhu_server *s, int fd)
+static int give(struct vhu_server *s, int fd, bool deposit)
 {
 	struct talk *t;
 	int err;
@@ -238,6 +284,7 @@ int vhu_server_hand_over(struct vhu_server *s, int fd)
 	if (!t)
 		return -ENOMEM;
 	t->s = s;
+	t->deposit = deposit;
 	vhu_sock_init(&t->sock, fd);
 	err = stop_all(s);
 	if (!err)
@@ -262,12 +309,51 @@ int vhu_server_hand_over(struct vhu_server *s, int fd)
 	return err;
 }
 
+int vhu_server_hand_over(struct vhu_server *s, int fd)
+{
+	return give(s, fd, false);
+}
+
+int vhu_server_deposit(struct vhu_server *s, int fd)
+{
+	return give(s, fd, true);
+}
+
 /* -- the other end --------------------------------------------------------- */
 
-int vhu_on_connection(struct vhu_server *s, struct vhu_msg *msg)
+static int read_state(struct vhu_server *s, int fd)
 {
-	if (!s->inheriting || msg->hdr.request != CONNECTION ||
-	    msg->nr_fds != 1 || s->inherited >= 0)
+	unsigned char *p;
+	struct stat st;
+	int err;
+
+	if (fstat(fd, &st))
+		return -errno;
+	if (st.st_size <= 0 || st.st_size > VIO_STATE_MAX)
+		return -EPROTO;
+	p = malloc((size_t)st.st_size);
+	if (!p)
+		return -ENOMEM;
+	err = pread(fd, p, (size_t)st.st_size, 0) == st.st_size ?
+		vio_dev_load(s->dev, p, (uint32_t)st.st_size) : VIO_E_IO;
+	free(p);
+	if (err == VIO_OK)
+		return 0;
+	vhu_say(s, VIO_LOG_ERROR,
+		"the predecessor's device has a state that this one cannot take over",
+		{ "bytes", (uint64_t)st.st_size },
+		{ "error", (uint64_t)-err });
+	return -EINVAL;
+}
+
+/* What the predecessor says beyond the protocol. */
+int vhu_on_predecessor(struct vhu_server *s, struct vhu_msg *msg)
+{
+	if (!s->inheriting || msg->nr_fds != 1)
+		return -EPROTO;
+	if (msg->hdr.request == STATE)
+		return read_state(s, msg->fd[0]);
+	if (msg->hdr.request != CONNECTION || s->inherited >= 0)
 		return -EPROTO;
 	s->inherited = vhu_msg_take_fd(msg, 0);
 	return 0;

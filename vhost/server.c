@@ -38,6 +38,9 @@ int vhu_reply_fd(struct vhu_server *s, const struct vhu_msg *msg,
 	s->out.hdr.size = size;
 	s->out.nr_fds = fd >= 0;
 	s->out.fd[0] = fd;
+	/* Nobody is there any more to read what a deposit did not ask for. */
+	if (s->inheriting && !(msg->hdr.flags & VHU_NEED_REPLY))
+		return VHU_REPLIED;
 	err = vhu_sock_send(s->sock.fd, &s->out, VHU_SEND_TIMEOUT_MS);
 	if (err) {
 		vhu_say(s, VIO_LOG_ERROR, "front end does not take a reply",
@@ -99,7 +102,7 @@ static int run_request(struct vhu_server *s, const struct vhu_rule *rule,
 	enum vhu_fault fault = vhu_check_msg(rule, msg, &now);
 
 	if (fault == VHU_UNKNOWN && s->inheriting)
-		return vhu_on_connection(s, msg);
+		return vhu_on_predecessor(s, msg);
 	if (!fault && !handler[req])
 		fault = VHU_NO_FEATURE;
 	if (fault) {

@@ -160,7 +160,7 @@ vhu_handler vhu_on_vring_kick_fd, vhu_on_vring_call_fd, vhu_on_vring_err_fd;
 vhu_handler vhu_on_vring_kick, vhu_on_vring_endian;
 vhu_handler vhu_on_mtu, vhu_on_rarp;
 vhu_handler vhu_on_get_inflight, vhu_on_set_inflight;
-vhu_handler vhu_on_connection;
+vhu_handler vhu_on_predecessor;
 vhu_handler vhu_on_log_base, vhu_on_log_fd;
 vhu_handler vhu_on_get_shmem, vhu_on_get_object;
 vhu_handler vhu_on_crypto_create, vhu_on_crypto_close;

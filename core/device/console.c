@@ -6,6 +6,7 @@
  */
 #include <vireo/console.h>
 #include <vireo/spec/virtio.h>
+#include <vireo/state.h>
 #include "core/base/shared64.h"
 
 #define SPANS	8
@@ -134,6 +135,25 @@ static int console_config_write(struct vio_dev *dev, uint32_t off,
 	return VIO_OK;
 }
 
+/* Of the buffer that is offered next: bytes that are printed already. */
+#define STATE_TX_POS 1u
+
+static void console_save(struct vio_dev *dev, struct vio_state_out *out)
+{
+	uint32_t pos = console_of(dev)->tx_pos;
+
+	if (pos)
+		vio_state_put32(out, STATE_TX_POS, VIO_STATE_MUST, pos);
+}
+
+static int console_load(struct vio_dev *dev, const struct vio_state_record *r)
+{
+	if (r->tag != STATE_TX_POS)
+		return VIO_E_UNSUPP;
+	/* One that is behind the buffer's end finds it printed. */
+	return vio_state_get32(r, &console_of(dev)->tx_pos);
+}
+
 static const struct vio_dev_ops console_ops = {
 	.name = "console",
 	.id = VIRTIO_ID_CONSOLE,
@@ -142,6 +162,8 @@ static const struct vio_dev_ops console_ops = {
 	.reset = console_reset,
 	.config_fields = "2244",
 	.config_write = console_config_write,
+	.save = console_save,
+	.load = console_load,
 };
 
 int vio_console_init(struct vio_console *con,

@@ -29,6 +29,10 @@ enum vio_service {
 };
 
 /* A device type: constants and methods. Absent methods do nothing. */
+struct vio_dev;
+struct vio_state_out;
+struct vio_state_record;
+
 struct vio_dev_ops {
 	const char *name;	/* "blk" */
 	uint32_t id;		/* VIRTIO_ID_* */
@@ -77,6 +81,23 @@ struct vio_dev_ops {
 	 * VIO_OK or VIO_E_PEER (ignored, logged). */
 	int (*config_write)(struct vio_dev *dev, uint32_t off,
 			    const void *src, uint32_t len);
+
+	/*
+	 * What the device has beside rings, features and configuration, as
+	 * records (state.h); its queues are stopped. And one of them back,
+	 * after FEATURES_OK and before the first queue starts: VIO_OK,
+	 * VIO_E_PEER if it makes no sense, VIO_E_UNSUPP if it is not known.
+	 * NULL: there is nothing.
+	 */
+	void (*save)(struct vio_dev *dev, struct vio_state_out *out);
+	int (*load)(struct vio_dev *dev, const struct vio_state_record *r);
+};
+
+/* The same of what lies behind the device: its tags are VIO_STATE_OUTER and
+ * more. */
+struct vio_dev_outer {
+	void (*save)(void *ctx, struct vio_state_out *out);
+	int (*load)(void *ctx, const struct vio_state_record *r);
 };
 
 /* What a device asks of the transport that carries it. */
@@ -106,6 +127,9 @@ struct vio_dev {
 
 	struct vio_queue *queue;
 	uint16_t nr_queues;
+
+	const struct vio_dev_outer *outer;	/* owner's, set after init */
+	void *outer_ctx;
 
 	const struct vio_shm *shm;	/* the owner's, set after init */
 	uint16_t nr_shm;
@@ -306,6 +330,15 @@ enum vio_service vio_queue_poll(struct vio_queue *q, unsigned budget);
  */
 struct vio_queue *vio_dev_notified(struct vio_dev *dev, uint32_t value,
 				   uint16_t *next);
+
+/*
+ * vio_dev_save() - the device's state (state.h), while no queue runs. Returns
+ * how many bytes it takes; more than @room: they are not all there.
+ * vio_dev_load() - the opposite, on a device with the same features whose
+ * queues have not started. VIO_OK, or VIO_E_PEER: reset it.
+ */
+uint32_t vio_dev_save(struct vio_dev *dev, void *p, uint32_t room);
+int vio_dev_load(struct vio_dev *dev, const void *p, uint32_t len);
 
 /* The shared memory region @id, or NULL. */
 const struct vio_shm *vio_dev_shm(const struct vio_dev *dev, uint32_t id);

@@ -173,6 +173,14 @@ bool vhu_server_config_again(struct vhu_server *s);
 int vhu_server_hand_over(struct vhu_server *s, int fd);
 
 /*
+ * vhu_server_deposit() - the same while the other process is not there yet:
+ * all is written to @fd, whose other end somebody keeps for it. The front
+ * end's requests and kicks wait meanwhile. If the other process refuses what it
+ * finds, the front end is lost.
+ */
+int vhu_server_deposit(struct vhu_server *s, int fd);
+
+/*
  * The opposite; owns @fd. 0: a front end is attached as by
  * vhu_server_attach(). -ENOTCONN: there was none. Blocks.
  */

@@ -157,6 +157,49 @@ TEST("vhost hand over: a kick that came meanwhile, a disabled ring", "")
 	fe_close(&f);
 }
 
+/* The old process is gone before the new one comes. */
+TEST("vhost hand over: by way of a deposit", "")
+{
+	struct vhu_log_area area = { FE_GUEST / 4096 / 8 + 64, 0 };
+	int before = fe_open_fds(), log_fd;
+
+	log_fd = memfd_create("log", MFD_CLOEXEC);
+	CHECK_EQ(ftruncate(log_fd, (off_t)area.size), 0);
+	start(VHU_PF(MQ) | VHU_PF(LOG_SHMFD), MODERN | PROTOCOL);
+	/* Its answer is nobody's in the deposit. */
+	fe_send(&f, VHOST_USER_SET_LOG_BASE, 0, &area, sizeof(area), &log_fd,
+		1);
+	fe_expect(&f, VHOST_USER_SET_LOG_BASE, 8);
+	for (unsigned n = 0; n < 5; n++)
+		run_one(&f, n % 2);
+	CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	CHECK_EQ(vhu_server_deposit(f.s, pair[0]), 0);
+	close(pair[0]);
+	CHECK_EQ(vhu_server_fd(f.s), -1);
+	successor();
+	swap_front();
+	fe_offer(&g, 0);
+	take_over(NULL);
+	CHECK_EQ(taken, 0);
+	fe_step(&g);
+	CHECK_EQ(fe_used(&g, 0), 1);
+	for (unsigned n = 0; n < 5; n++)
+		run_one(&g, n % 2);
+	CHECK_EQ(fe_get_u64(&g, VHOST_USER_GET_QUEUE_NUM), FE_QUEUES);
+	close(log_fd);
+	fe_close(&g);
+	fe_close(&f);
+	CHECK_EQ(fe_open_fds(), before);
+	/* Nothing to deposit, and an end before anything was said. */
+	successor();
+	CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	CHECK_EQ(vhu_server_deposit(g.s, pair[0]), -ENOTCONN);
+	close(pair[0]);
+	take_over(NULL);
+	CHECK_EQ(taken, -ENOTCONN);
+	fe_close(&g);
+}
+
 TEST("vhost hand over: configuration, status, record, log, channel", "")
 {
 	const uint64_t pf = VHU_PF(CONFIG) | VHU_PF(STATUS) |
