@@ -245,25 +245,45 @@ static bool fill(void)
 
 /* -- round and round ----------------------------------------------------- */
 
+/* What was sent is through: its buffer can receive again. */
+static void reclaim(void)
+{
+	struct vio_netdrv_packet *back[TURN];
+	void *token[TURN];
+	unsigned n, nr, i;
+
+	do {
+		n = vio_netdrv_sent_many(&s.drv, 0, token, TURN);
+		for (nr = i = 0; i < n; i++) {
+			struct vio_netdrv_packet *p = token[i];
+
+			if (p->nr)
+				back[nr++] = p;
+			s.spare[s.nr_spare++] = (unsigned)(p - s.way);
+		}
+		vio_netdrv_recycle_many(&s.drv, 0, back, nr);
+	} while (n == TURN);
+}
+
 static void drive(void)
 {
-	struct vio_netdrv_packet *p;
+	struct vio_netdrv_packet *p[TURN];
+	struct vio_netdrv_out out[TURN];
+	unsigned n, i;
+	int err;
 
-	while ((p = vio_netdrv_sent(&s.drv, 0))) {
-		if (p->nr)
-			vio_netdrv_recycle(&s.drv, 0, p);
-		s.spare[s.nr_spare++] = (unsigned)(p - s.way);
+	reclaim();
+	for (n = 0; n < TURN && n < s.nr_spare; n++)
+		p[n] = &s.way[s.spare[s.nr_spare - 1 - n]];
+	n = vio_netdrv_receive_many(&s.drv, 0, p, n);
+	s.nr_spare -= n;
+	s.received += n;
+	for (i = 0; i < n; i++) {
+		s.bad += p[i]->len != opt.len;
+		out[i] = (struct vio_netdrv_out){ p[i]->seg, p[i]->nr, NULL,
+						  p[i] };
 	}
-	for (unsigned n = 0; n < TURN && s.nr_spare; n++) {
-		p = &s.way[s.spare[s.nr_spare - 1]];
-		if (!vio_netdrv_receive(&s.drv, 0, p))
-			break;
-		s.nr_spare--;
-		s.received++;
-		s.bad += p->len != opt.len;
-		if (vio_netdrv_send(&s.drv, 0, p->seg, p->nr, NULL, p))
-			s.bad++;
-	}
+	s.bad += n - vio_netdrv_send_many(&s.drv, 0, out, n, &err);
 	vio_netdrv_commit(&s.drv, 0);
 }
 

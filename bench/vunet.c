@@ -60,42 +60,56 @@ static uint64_t now_ns(void)
 /* What was sent is through: its buffer can receive again. */
 static void reclaim(struct load *l)
 {
-	struct vio_netdrv_packet *p;
+	struct vio_netdrv_packet *back[BURST];
+	void *token[BURST];
+	unsigned n, nr, i;
 
-	while ((p = vio_netdrv_sent(&l->net, 0))) {
-		if (p->nr)
-			vio_netdrv_recycle(&l->net, 0, p);
-		l->spare[l->nr_spare++] = (unsigned)(p - l->way);
+	do {
+		n = vio_netdrv_sent_many(&l->net, 0, token, BURST);
+		for (nr = i = 0; i < n; i++) {
+			struct vio_netdrv_packet *p = token[i];
+
+			if (p->nr)
+				back[nr++] = p;
+			l->spare[l->nr_spare++] = (unsigned)(p - l->way);
+		}
+		vio_netdrv_recycle_many(&l->net, 0, back, nr);
+	} while (n == BURST);
+}
+
+static void forward(struct load *l, struct vio_netdrv_packet *const *p,
+		    unsigned nr)
+{
+	struct vio_netdrv_out out[BURST];
+	unsigned i;
+	int err;
+
+	for (i = 0; i < nr; i++)
+		out[i] = (struct vio_netdrv_out){ p[i]->seg, p[i]->nr, NULL,
+						  p[i] };
+	for (i = vio_netdrv_send_many(&l->net, 0, out, nr, &err); i < nr;
+	     i++) {
+		l->lost++;
+		vio_netdrv_recycle(&l->net, 0, p[i]);
+		l->spare[l->nr_spare++] = (unsigned)(p[i] - l->way);
 	}
 }
 
-static void forward(struct load *l, struct vio_netdrv_packet *p)
+static void turn(struct load *l)
 {
-	if (vio_netdrv_send(&l->net, 0, p->seg, p->nr, NULL, p) == VIO_OK)
-		return;
-	l->lost++;
-	vio_netdrv_recycle(&l->net, 0, p);
-	l->spare[l->nr_spare++] = (unsigned)(p - l->way);
-}
-
-static bool turn(struct load *l)
-{
-	unsigned n;
+	struct vio_netdrv_packet *p[BURST];
+	unsigned n, i;
 
 	reclaim(l);
-	for (n = 0; n < BURST && l->nr_spare; n++) {
-		struct vio_netdrv_packet *p =
-			&l->way[l->spare[l->nr_spare - 1]];
-
-		if (!vio_netdrv_receive(&l->net, 0, p))
-			break;
-		l->nr_spare--;
-		l->received++;
-		l->bytes += p->len;
-		forward(l, p);
-	}
+	for (n = 0; n < BURST && n < l->nr_spare; n++)
+		p[n] = &l->way[l->spare[l->nr_spare - 1 - n]];
+	n = vio_netdrv_receive_many(&l->net, 0, p, n);
+	l->nr_spare -= n;
+	l->received += n;
+	for (i = 0; i < n; i++)
+		l->bytes += p[i]->len;
+	forward(l, p, n);
 	vio_netdrv_commit(&l->net, 0);
-	return n;
 }
 
 static void run(struct load *l, uint64_t deadline)

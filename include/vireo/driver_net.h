@@ -106,8 +106,28 @@ int vio_netdrv_send(struct vio_netdrv *net, unsigned pair,
 		    const struct vio_seg *seg, unsigned nr,
 		    const struct vio_netdrv_offload *off, void *token);
 
+/* A packet to be sent; see vio_netdrv_send(). */
+struct vio_netdrv_out {
+	const struct vio_seg *seg;
+	unsigned nr;
+	const struct vio_netdrv_offload *off;	/* NULL: it is complete */
+	void *token;
+};
+
+/*
+ * vio_netdrv_send_many() - the same for many, which costs less. Returns how
+ * many were added, from the front; *@err is why the next was not, or VIO_OK.
+ */
+unsigned vio_netdrv_send_many(struct vio_netdrv *net, unsigned pair,
+			      const struct vio_netdrv_out *out, unsigned nr,
+			      int *err);
+
 /* A packet that the device is through with: its token, or NULL. */
 void *vio_netdrv_sent(struct vio_netdrv *net, unsigned pair);
+
+/* Up to @max of them, 32 at a time; fewer need not mean that none is left. */
+unsigned vio_netdrv_sent_many(struct vio_netdrv *net, unsigned pair,
+			      void **token, unsigned max);
 
 /*
  * vio_netdrv_receive() - a packet that came. Its bytes stay where they are
@@ -117,6 +137,17 @@ bool vio_netdrv_receive(struct vio_netdrv *net, unsigned pair,
 			struct vio_netdrv_packet *pkt);
 void vio_netdrv_recycle(struct vio_netdrv *net, unsigned pair,
 			const struct vio_netdrv_packet *pkt);
+
+/*
+ * The same for many: up to @max packets, 32 at a time, into *@pkt[0],
+ * *@pkt[1], ... Fewer need not mean that none is left.
+ */
+unsigned vio_netdrv_receive_many(struct vio_netdrv *net, unsigned pair,
+				 struct vio_netdrv_packet *const *pkt,
+				 unsigned max);
+void vio_netdrv_recycle_many(struct vio_netdrv *net, unsigned pair,
+			     struct vio_netdrv_packet *const *pkt,
+			     unsigned nr);
 
 /* Show the device what was sent and recycled. */
 void vio_netdrv_commit(struct vio_netdrv *net, unsigned pair);

@@ -158,6 +158,18 @@ static unsigned char pattern(uint32_t n, uint32_t i)
 	return (unsigned char)(n * 31 + i * 7 + i / 256);
 }
 
+/* By itself, or as if it were one of many. */
+static int give(struct fixture *f, const struct vio_netdrv_out *o)
+{
+	int err;
+
+	if (vtest_below(&f->rand, 2))
+		return vio_netdrv_send(&f->drv, 0, o->seg, o->nr, o->off,
+				       o->token);
+	CHECK_EQ(vio_netdrv_send_many(&f->drv, 0, o, 1, &err), !err);
+	return err;
+}
+
 static bool send_one(struct fixture *f)
 {
 	unsigned s = (unsigned)vtest_below(&f->rand, SLOTS), nr = 0;
@@ -180,7 +192,7 @@ static bool send_one(struct fixture *f)
 		seg[nr++] = (struct vio_seg){ p + at, n };
 		at += n;
 	}
-	err = vio_netdrv_send(&f->drv, 0, seg, nr, NULL, &f->slot[s]);
+	err = give(f, &(struct vio_netdrv_out){ seg, nr, NULL, &f->slot[s] });
 	if (err == VIO_E_NOSPC)
 		return false;
 	CHECK_EQ(err, VIO_OK);
@@ -192,8 +204,15 @@ static bool send_one(struct fixture *f)
 static void reclaim(struct fixture *f)
 {
 	unsigned char **slot;
+	void *token[4];
+	unsigned n = 0;
 
-	while ((slot = vio_netdrv_sent(&f->drv, 0))) {
+	if (vtest_below(&f->rand, 2))
+		n = vio_netdrv_sent_many(&f->drv, 0, token, 4);
+	for (;;) {
+		slot = n ? token[--n] : vio_netdrv_sent(&f->drv, 0);
+		if (!slot)
+			return;
 		CHECK(f->busy[slot - f->slot]);
 		f->busy[slot - f->slot] = false;
 	}
@@ -223,11 +242,20 @@ static void check_packet(struct fixture *f,
 
 static void receive(struct fixture *f)
 {
-	struct vio_netdrv_packet pkt;
+	struct vio_netdrv_packet pkt[5], *p[5];
+	unsigned n, i;
 
-	while (vio_netdrv_receive(&f->drv, 0, &pkt)) {
-		check_packet(f, &pkt);
-		vio_netdrv_recycle(&f->drv, 0, &pkt);
+	for (i = 0; i < 5; i++)
+		p[i] = &pkt[i];
+	do {
+		n = vio_netdrv_receive_many(&f->drv, 0, p, 5);
+		for (i = 0; i < n; i++)
+			check_packet(f, &pkt[i]);
+		vio_netdrv_recycle_many(&f->drv, 0, p, n);
+	} while (n && vtest_below(&f->rand, 2));
+	while (vio_netdrv_receive(&f->drv, 0, &pkt[0])) {
+		check_packet(f, &pkt[0]);
+		vio_netdrv_recycle(&f->drv, 0, &pkt[0]);
 	}
 	CHECK(!f->drv.pair[0].rx.broken);
 	CHECK(!f->drv.pair[0].tx.broken);
@@ -299,6 +327,31 @@ TEST("net: the same with a wire that keeps packets until there is room", "")
 {
 	for (unsigned set = 0; set < LOOP_SETS; set++)
 		run(set, set & 1, true);
+}
+
+TEST("net: of many packets to be sent, those before a wrong one are", "")
+{
+	static struct fixture f;
+	struct vio_netdrv_out out[4];
+	struct vio_seg seg[4];
+	int err;
+
+	setup(&f, 0, false, false);
+	for (unsigned i = 0; i < 4; i++) {
+		memset(f.slot[i], 1, ROOM);
+		seg[i] = (struct vio_seg){ f.slot[i] + VIO_NETDRV_HEADROOM,
+					   100 };
+		out[i] = (struct vio_netdrv_out){ &seg[i], 1, NULL,
+						  &f.slot[i] };
+	}
+	seg[2].len = LONGEST + 14 + 4 + 1;
+	CHECK_EQ(vio_netdrv_send_many(&f.drv, 0, out, 4, &err), 2);
+	CHECK_EQ(err, VIO_E_RANGE);
+	CHECK_EQ(vio_vq_inflight(&f.drv.pair[0].tx), 2);
+	/* Its header asks for nothing, whatever was there. */
+	for (unsigned i = 1; i <= f.drv.hdr_len; i++)
+		CHECK_EQ(f.slot[1][VIO_NETDRV_HEADROOM - i], 0);
+	loop_fini(&f.loop);
 }
 
 TEST("net: the driver reads address, MTU and link, and hears of a change",
