@@ -223,6 +223,18 @@ int vhu_client_set_mtu(struct vhu_client *c, uint16_t mtu);
 int vhu_client_send_rarp(struct vhu_client *c, const uint8_t mac[6]);
 
 /*
+ * A device's own state, for another back end of its kind: all rings are
+ * stopped (vhu_client_stop_queue()). vhu_client_save() gives it in @state, to
+ * be given back by free(); a back end that has more than @max bytes is
+ * refused. The process must ignore SIGPIPE. 0 or negative errno: -EOPNOTSUPP
+ * where the back end cannot, -EBUSY while a ring runs, -EREMOTEIO where it
+ * says that it went wrong.
+ */
+int vhu_client_save(struct vhu_client *c, void **state, size_t *len,
+		    size_t max);
+int vhu_client_load(struct vhu_client *c, const void *state, size_t len);
+
+/*
  * vhu_client_object() - get the buffer that the back end announced by this
  * name. @fd: out, the caller's. 0 or negative errno.
  */
