@@ -472,11 +472,13 @@ enum vio_service vio_queue_poll(struct vio_queue *q, unsigned budget)
 	if (!live(q))
 		return VIO_SERVICE_IDLE;
 	q->stats.kicks++;
+	q->waits = false;
 	vio_queue_hold(q);
 	vio_queue_kicks_off(q);
 	r = q->dev->ops->service(q->dev, q, budget);
 	vio_queue_release(q);
-	return r;
+	return vio_unlikely(q->waits) && r == VIO_SERVICE_IDLE ?
+	       VIO_SERVICE_WAIT : r;
 }
 
 enum vio_service vio_queue_service(struct vio_queue *q, unsigned budget)

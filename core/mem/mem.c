@@ -70,16 +70,21 @@ static unsigned find(const struct vio_mem *mem, uint64_t addr)
 }
 
 /* What the IOMMU says is checked like any address that comes from a guest. */
-static void *span_iommu(const struct vio_mem *mem, vio_addr io, uint64_t len,
-			unsigned perm, uint64_t *got)
+static void *span_iommu(const struct vio_mem *mem, unsigned *later,
+			vio_addr io, uint64_t len, unsigned perm, uint64_t *got)
 {
+	enum vio_translated t = VIO_TRANSLATED_NOT;
 	unsigned hint = 0;
 	uint64_t there = 0;
 	vio_addr phys;
 
-	if (!len || !mem->translate(mem->translate_ctx, io, len, perm, &phys,
-				    &there) || !there)
+	if (len)
+		t = mem->translate(mem->translate_ctx, io, len, perm, &phys,
+				   &there);
+	if (t != VIO_TRANSLATED || !there) {
+		*later = t == VIO_TRANSLATED_LATER ? VIO_MEM_LATER : 0;
 		return NULL;
+	}
 	return vio_mem_span(mem->phys, &hint, phys, there < len ? there : len,
 			    perm, got);
 }
@@ -94,7 +99,8 @@ void *vio_mem_span(const struct vio_mem *mem, unsigned *hint, vio_addr addr,
 	if (vio_unlikely(i >= mem->nr ||
 			 !region_has(&mem->region[i], addr.v))) {
 		if (mem->translate)	/* then there are no regions here */
-			return span_iommu(mem, addr, len, perm, got);
+			return span_iommu(mem, hint, addr, len, perm,
+					  got);
 		i = find(mem, addr.v);
 		if (i == mem->nr)
 			return NULL;

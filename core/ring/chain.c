@@ -84,7 +84,8 @@ bool vio_ring_req_add_slow(struct vio_queue *q, struct vio_req *req,
 		p = vio_mem_span(q->mem, &q->mem_hint, vio_addr_of(addr), left,
 				 perm, &got);
 		if (vio_unlikely(!p))
-			return add_fault(req, "buffer is not in guest memory",
+			return !vio_ring_waits(q) &&
+			       add_fault(req, "buffer is not in guest memory",
 					 d);
 		req->seg[nr] = (struct vio_seg){ p, got };
 		req->nr_write += d->writable;

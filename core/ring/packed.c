@@ -62,7 +62,7 @@ static int packed_map(struct vio_queue *q, struct vio_mem *mem,
 	driver = vio_mem_at(mem, &hint, l->driver, ev, VIO_PERM_READ);
 	device = vio_mem_at(mem, &hint, l->device, ev, VIO_PERM_RW);
 	if (!desc || !driver || !device)
-		return VIO_E_RANGE;
+		return vio_ring_lost(hint);
 	/* Guest alignment says nothing about where the host mapped it. */
 	if ((uintptr_t)desc % 8 || (uintptr_t)driver % 2 ||
 	    (uintptr_t)device % 2)
@@ -178,7 +178,8 @@ VIO_APART bool walk_indirect(struct vio_req *req, struct vio_view *view,
 			vio_copy_in(&e, at, sizeof(e));
 		else if (!vio_ring_copy_in(q, vio_addr_of(addr), &e,
 					   sizeof(e)))
-			return fault(req, "indirect table is not in guest "
+			return !vio_ring_waits(q) &&
+			       fault(req, "indirect table is not in guest "
 				     "memory", addr);
 		if (!add(req, &fill, view, &e, vio_from_le16(e.flags)))
 			return false;

@@ -204,6 +204,22 @@ void vio_ring_log(const struct vio_queue *q, const void *p, size_t len);
 bool vio_ring_copy_in(struct vio_queue *q, vio_addr addr, void *dst,
 		      size_t len);
 
+/*
+ * After a translation gave nothing: does it come later? Then the pop gives
+ * nothing, and nothing has happened.
+ */
+static inline bool vio_ring_waits(struct vio_queue *q)
+{
+	q->waits |= q->mem_hint == VIO_MEM_LATER;
+	return q->mem_hint == VIO_MEM_LATER;
+}
+
+/* What vio_ring_ops.map says where an area was not found. */
+static inline int vio_ring_lost(unsigned hint)
+{
+	return hint == VIO_MEM_LATER ? VIO_E_AGAIN : VIO_E_RANGE;
+}
+
 /* What stays the same in a slot while the ring runs. */
 static inline void vio_ring_slot_init(struct vio_queue *q, uint16_t slot)
 {

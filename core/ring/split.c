@@ -85,7 +85,7 @@ static int split_map(struct vio_queue *q, struct vio_mem *mem,
 	device = vio_mem_at(mem, &hint, l->device, virtq_used_bytes(l->size),
 			    VIO_PERM_RW);
 	if (!desc || !driver || !device)
-		return VIO_E_RANGE;
+		return vio_ring_lost(hint);
 	/* Guest alignment says nothing about where the host mapped it. */
 	if ((uintptr_t)desc % 2 || (uintptr_t)driver % 2 ||
 	    (uintptr_t)device % 4)
@@ -279,7 +279,8 @@ VIO_INLINE bool walk(struct vio_queue *q, struct vio_req *req,
 			return walk_fault(req, "descriptor chain is a loop",
 					  i);
 		if (vio_unlikely(!fetch(q, &t, i, d)))
-			return walk_fault(req, "indirect table is not in "
+			return !vio_ring_waits(q) &&
+			       walk_fault(req, "indirect table is not in "
 					  "guest memory", t.addr);
 	}
 	vio_fill_end(req, &fill);

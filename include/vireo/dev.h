@@ -25,7 +25,8 @@ enum vio_service {
 	VIO_SERVICE_IDLE,	/* empty; the driver will kick */
 	VIO_SERVICE_MORE,	/* the budget is used up; call again */
 	VIO_SERVICE_WAIT,	/* the device waits for its back end, and will
-				 * ask for service by transport->queue_ready */
+				 * ask for service by transport->queue_ready;
+				 * or for a translation of an IOMMU */
 };
 
 /* A device type: constants and methods. Absent methods do nothing. */

@@ -53,11 +53,23 @@ struct vio_region {
 /*
  * What an IOMMU does for a device (ACCESS_PLATFORM): where, in guest-physical
  * memory, lies I/O address @io? @perm: what the device is about to do; @got:
- * out, how many of @len bytes lie together there. False where nothing is, or
- * not for this: the device's queue breaks. Any queue's thread; must not block.
+ * out, how many of @len bytes lie together there. Any queue's thread; must
+ * not block.
  */
-typedef bool vio_translate_fn(void *ctx, vio_addr io, uint64_t len,
-			      unsigned perm, vio_addr *phys, uint64_t *got);
+enum vio_translated {
+	VIO_TRANSLATED_NOT,	/* nothing there, or not for this: the device's
+				 * queue breaks */
+	VIO_TRANSLATED,
+	VIO_TRANSLATED_LATER,	/* not known yet: the queue waits, and whoever
+				 * translates asks for its service when it is */
+};
+
+typedef enum vio_translated
+vio_translate_fn(void *ctx, vio_addr io, uint64_t len, unsigned perm,
+		 vio_addr *phys, uint64_t *got);
+
+/* What stands in a hint (vio_mem_span()) after VIO_TRANSLATED_LATER. */
+#define VIO_MEM_LATER	UINT32_MAX
 
 typedef void vio_dirty_fn(void *ctx, vio_addr addr, uint64_t len);
 
@@ -110,7 +122,8 @@ void vio_mem_unpin(struct vio_mem *mem);
  * @len: how many bytes are wanted, more than 0
  * @got: out, how many of them lie together, 1 to @len
  *
- * Returns NULL where the address is not in a region that permits @perm.
+ * Returns NULL where the address is not in a region that permits @perm. Behind
+ * an IOMMU @hint is VIO_MEM_LATER where it may be one later, else 0.
  */
 void *vio_mem_span(const struct vio_mem *mem, unsigned *hint, vio_addr addr,
 		   uint64_t len, unsigned perm, uint64_t *got);

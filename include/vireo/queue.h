@@ -37,7 +37,8 @@ int vio_queue_init(struct vio_queue *q, struct vio_dev *dev, uint16_t index,
  *
  * Takes a pin on @mem. Returns VIO_OK, VIO_E_STATE if it runs, VIO_E_INVAL
  * for a bad size or alignment, VIO_E_RANGE where the ring is not in memory,
- * VIO_E_UNSUPP where this build has no such layout.
+ * VIO_E_AGAIN where an IOMMU has yet to say where it is, VIO_E_UNSUPP where
+ * this build has no such layout.
  */
 #define VIO_QUEUE_NEW_SPLIT	0
 #define VIO_QUEUE_NEW_PACKED	0x8000
@@ -99,7 +100,9 @@ uint16_t vio_queue_used_base(const struct vio_queue *q);
 /*
  * vio_queue_pop() - take the next request.
  * Returns NULL when there is none or the queue is not running. A chain that
- * breaks the rules breaks the queue (and the device needs a reset).
+ * breaks the rules breaks the queue (and the device needs a reset). Behind an
+ * IOMMU also where a translation comes later (vio_translate_fn): the request
+ * stays where it is, and a service of the queue is to follow.
  */
 struct vio_req *vio_queue_pop(struct vio_queue *q);
 

@@ -18,7 +18,8 @@ static struct vio_queue queue[1];
 static struct vio_mem phys;
 static struct { uint64_t phys; unsigned perm; } page[PAGES];
 static unsigned translations;
-static enum { HONEST, TOO_MUCH, NOTHING } table;
+static enum { HONEST, TOO_MUCH, NOTHING, LATER } table;
+static bool known;		/* all that there is */
 static unsigned served;
 static struct vio_req *last;
 static unsigned char got_bytes[2 * PAGE];
@@ -26,24 +27,27 @@ static uint32_t got_len;
 static uint64_t dirty_at[8];
 static unsigned dirtied;
 
-static bool translate(void *ctx, vio_addr io, uint64_t len, unsigned perm,
-		      vio_addr *to, uint64_t *got)
+static enum vio_translated translate(void *ctx, vio_addr io, uint64_t len,
+				     unsigned perm, vio_addr *to,
+				     uint64_t *got)
 {
 	uint64_t off = io.v - IO_BASE, room = PAGE - io.v % PAGE;
 
 	CHECK(ctx == page);
 	CHECK_GT(len, 0);
 	translations++;
+	if (table == LATER)
+		return VIO_TRANSLATED_LATER;
 	if (io.v < IO_BASE || off / PAGE >= PAGES ||
 	    (page[off / PAGE].perm & perm) != perm)
-		return false;
+		return known ? VIO_TRANSLATED_NOT : VIO_TRANSLATED_LATER;
 	to->v = page[off / PAGE].phys + io.v % PAGE;
 	*got = len < room ? len : room;
 	if (table == TOO_MUCH)
 		*got = UINT64_MAX;
 	else if (table == NOTHING)
 		*got = 0;
-	return true;
+	return VIO_TRANSLATED;
 }
 
 static void on_dirty(void *ctx, vio_addr addr, uint64_t len)
@@ -85,6 +89,7 @@ static void setup(void)
 {
 	served = translations = dirtied = 0;
 	table = HONEST;
+	known = true;
 	memset(page, 0, sizeof(page));
 	page[0].phys = IO_PAGE(0);
 	page[1].phys = IO_PAGE(1);
@@ -206,6 +211,92 @@ TEST("what is not mapped, or not for this, breaks the queue", "")
 		if (breaks(t[i].io, t[i].flags) != t[i].breaks)
 			FAIL("case %u", i);
 	}
+}
+
+/*
+ * A chain whose pages become known one by one: each attempt ends at the next
+ * one, and nothing has happened until all are there.
+ */
+static void one_by_one(const unsigned *n, unsigned nr)
+{
+	for (unsigned i = 0; i < nr; i++) {
+		CHECK_EQ(vio_queue_service(&queue[0], 8), VIO_SERVICE_WAIT);
+		CHECK_EQ(served, 0);
+		CHECK(!rig_broken(&r));
+		CHECK_EQ(queue[0].inflight, 0);
+		map(n[i], RIG_HIGH + n[i] * PAGE, VIO_PERM_RW);
+	}
+	CHECK_EQ(vio_queue_service(&queue[0], 8), VIO_SERVICE_IDLE);
+	CHECK_EQ(served, 1);
+}
+
+TEST("a translation that comes later: the queue waits, and goes on", "")
+{
+	static const unsigned all[] = { 5, 4, 6, 7 };
+
+	setup();
+	known = false;
+	map(3, RIG_HIGH + 3 * PAGE, VIO_PERM_RW);
+	start();
+	/* Readable over 4 and 5 by a table in 5; writable over 6 and 7. */
+	memset(rig_at(&r, RIG_HIGH + 4 * PAGE), 'd', PAGE);
+	rig_indirect(&r, RIG_HIGH + 5 * PAGE, 0, IO_PAGE(5) - 4, 8, 1, 1);
+	rig_indirect(&r, RIG_HIGH + 5 * PAGE, 1, IO_PAGE(7) - 4, 8,
+		     VIRTQ_DESC_F_WRITE, 0);
+	rig_desc(&r, 0, IO_PAGE(5), 32, VIRTQ_DESC_F_INDIRECT, 0);
+	rig_avail(&r, 0);
+	one_by_one(all, VIO_ARRAY_LEN(all));
+	CHECK_EQ(got_len, 8);
+	CHECK_MEMEQ(got_bytes, "dddd", 4);
+	/* Not to be had at all breaks it still. */
+	known = true;
+	rig_desc(&r, 1, IO_PAGE(9), 8, 0, 0);
+	rig_avail(&r, 1);
+	rig_kick(&r);
+	CHECK(rig_broken(&r));
+}
+
+TEST("a translation that comes later: those before it are served", "")
+{
+	setup();
+	known = false;
+	map(4, RIG_HIGH, VIO_PERM_RW);
+	start();
+	rig_desc(&r, 0, IO_PAGE(4), 8, 0, 0);
+	rig_desc(&r, 1, IO_PAGE(5), 8, 0, 0);
+	rig_desc(&r, 2, IO_PAGE(4), 8, 0, 0);
+	rig_avail(&r, 0);
+	rig_avail(&r, 1);
+	rig_avail(&r, 2);
+	CHECK_EQ(vio_queue_service(&queue[0], 8), VIO_SERVICE_WAIT);
+	CHECK_EQ(served, 1);
+	map(5, RIG_HIGH + PAGE, VIO_PERM_RW);
+	CHECK_EQ(vio_queue_service(&queue[0], 8), VIO_SERVICE_IDLE);
+	CHECK_EQ(served, 3);
+}
+
+TEST("a ring whose own place comes later starts later", "")
+{
+	struct vio_queue_layout l;
+
+	setup();
+	known = false;
+	start();
+	vio_queue_stop(&queue[0]);
+	l = r.layout;
+	l.desc.v = IO_PAGE(4);
+	CHECK_EQ(vio_queue_start(&queue[0], &r.mem, &l, 0, 0), VIO_E_AGAIN);
+	l.device.v = IO_PAGE(5);
+	map(4, RIG_HIGH, VIO_PERM_RW);
+	CHECK_EQ(vio_queue_start(&queue[0], &r.mem, &l, 0, 0), VIO_E_AGAIN);
+	map(5, RIG_HIGH + PAGE, VIO_PERM_RW);
+	CHECK_EQ(vio_queue_start(&queue[0], &r.mem, &l, 0, 0), VIO_OK);
+	vio_queue_stop(&queue[0]);
+	l.driver.v = IO_PAGE(9);
+	known = true;
+	CHECK_EQ(vio_queue_start(&queue[0], &r.mem, &l, 0, 0), VIO_E_RANGE);
+	/* Nothing keeps the map. */
+	CHECK_EQ(r.mem.pins, 0);
 }
 
 TEST("an IOMMU that says too much or nothing is not believed", "")
