@@ -127,6 +127,7 @@ struct daemon_options {
 	bool exit_on_disconnect;
 	bool connect;			/* to the socket, not listen on it */
 	unsigned poll_us;
+	bool iommu;
 	bool verbose;
 	const char *config;
 	struct opt_list live;

@@ -539,6 +539,7 @@ int daemon_serve_init(struct daemon *d)
 		.dev = d->dev,
 		.env = &d->env,
 		.env_ctx = d,
+		.iommu = d->opt.iommu,
 		.log = { .fn = log_core, .ctx = (void *)d->name },
 	};
 	int rc, fd;

@@ -101,6 +101,7 @@ int vhu_on_set_features(struct vhu_server *s, struct vhu_msg *msg)
 		return -EBUSY;
 	}
 	s->features = f;
+	vhu_iotlb_flush(s);
 	vhu_log_update(s);
 	/*
 	 * Without protocol features there is no SET_VRING_ENABLE: rings are

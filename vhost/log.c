@@ -152,7 +152,7 @@ void vhu_log_drop(struct vhu_server *s)
  */
 void vhu_log_ring(struct vhu_ring *r)
 {
-	bool iommu = r->s->features >> VIRTIO_F_ACCESS_PLATFORM & 1;
+	bool iommu = vhu_behind_iommu(r->s);
 	enum vio_log_ring how = VIO_LOG_RING_OFF;
 
 	if (r->addr.flags & VHU_VRING_F_LOG)

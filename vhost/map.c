@@ -39,9 +39,17 @@ struct slot {
 	unsigned perm;
 };
 
+/* The same behind an IOMMU, for one ring: what it misses is its own. */
+struct io_map {
+	struct vio_mem mem;
+	struct vhu_map *map;
+	struct vhu_ring *r;
+};
+
 struct vhu_map {
 	struct vio_mem mem;
 	struct vhu_server *s;
+	struct io_map *io;		/* [nr_rings]; NULL: no IOMMU */
 	struct vhu_map *next, **prev;	/* of s->maps, under its lock */
 	unsigned nr;
 	struct vio_region *region;	/* [nr], for mem */
@@ -162,8 +170,17 @@ static void map_free(struct vhu_map *map)
 {
 	for (unsigned i = 0; i < map->nr; i++)
 		mapping_put(map->slot[i].mapping);
+	free(map->io);
 	free(map->region);
 	free(map);
+}
+
+/* All ways in which queues use it. */
+static void set_dirty(struct vhu_map *map, vio_dirty_fn *fn)
+{
+	vio_mem_set_dirty(&map->mem, fn);
+	for (unsigned i = 0; map->io && i < map->s->nr_rings; i++)
+		vio_mem_set_dirty(&map->io[i].mem, fn);
 }
 
 /* In the list are the maps that queues may use: from finish to unpinned. */
@@ -177,7 +194,7 @@ static void map_link(struct vhu_server *s, struct vhu_map *map)
 		map->next->prev = &map->next;
 	s->maps = map;
 	if (vhu_log_is_on(s))
-		map->mem.dirty = vhu_log_dirty;
+		set_dirty(map, vhu_log_dirty);
 	pthread_mutex_unlock(&s->maps_lock);
 }
 
@@ -194,7 +211,7 @@ void vhu_maps_set_dirty(struct vhu_server *s, vio_dirty_fn *fn)
 {
 	pthread_mutex_lock(&s->maps_lock);
 	for (struct vhu_map *map = s->maps; map; map = map->next)
-		vio_mem_set_dirty(&map->mem, fn);
+		set_dirty(map, fn);
 	pthread_mutex_unlock(&s->maps_lock);
 }
 
@@ -204,6 +221,68 @@ static void unpinned(struct vio_mem *mem)
 
 	map_unlink(map);
 	map_free(map);
+}
+
+static void io_unpinned(struct vio_mem *mem)
+{
+	struct io_map *io = vio_container_of(mem, struct io_map, mem);
+
+	vio_mem_unpin(&io->map->mem);
+}
+
+static void map_pin(struct vhu_map *map)
+{
+	vio_mem_pin(&map->mem);
+	for (unsigned i = 0; map->io && i < map->s->nr_rings; i++) {
+		vio_mem_pin(&map->mem);
+		vio_mem_pin(&map->io[i].mem);
+	}
+}
+
+/* The session lets go of it; queues may have it for a while. */
+static void map_unpin(struct vhu_map *map)
+{
+	for (unsigned i = 0; map->io && i < map->s->nr_rings; i++)
+		vio_mem_unpin(&map->io[i].mem);
+	vio_mem_unpin(&map->mem);
+}
+
+/* vio_translate_fn: by way of the front end's addresses. */
+static enum vio_translated io_translate(void *ctx, vio_addr io, uint64_t len,
+					unsigned perm, vio_addr *phys,
+					uint64_t *got)
+{
+	const struct io_map *m = ctx;
+	enum vio_translated how;
+	uint64_t user, room;
+
+	(void)len;
+	how = vhu_iotlb_translate(m->r, io, perm, &user, &room);
+	if (how != VIO_TRANSLATED)
+		return how;
+	/* The end of the region is the end of what is together. */
+	if (!vio_mem_from_user(&m->map->mem, user, 1, phys))
+		return VIO_TRANSLATED_NOT;
+	*got = room;
+	return how;
+}
+
+static int make_io(struct vhu_server *s, struct vhu_map *map)
+{
+	if (!s->tlb)
+		return 0;
+	map->io = calloc(s->nr_rings, sizeof(*map->io));
+	if (!map->io)
+		return -ENOMEM;
+	for (unsigned i = 0; i < s->nr_rings; i++) {
+		struct io_map *io = &map->io[i];
+
+		vio_mem_init_iommu(&io->mem, &map->mem, io_translate, io);
+		io->mem.unpinned = io_unpinned;
+		io->map = map;
+		io->r = &s->ring[i];
+	}
+	return 0;
 }
 
 static struct vhu_map *map_new(unsigned room)
@@ -260,12 +339,56 @@ static int map_finish(struct vhu_server *s, struct vhu_map *map)
 	}
 	map->mem.unpinned = unpinned;
 	map->mem.dirty_ctx = s;
-	return 0;
+	return make_io(s, map);
 }
 
-struct vio_mem *vhu_map_mem(struct vhu_map *map)
+struct vio_mem *vhu_map_mem(struct vhu_map *map, const struct vhu_ring *r)
 {
-	return map ? &map->mem : NULL;
+	if (!map || !vhu_behind_iommu(r->s))
+		return map ? &map->mem : NULL;
+	return &map->io[r->index].mem;
+}
+
+/* The region in which a user address is, or NULL. */
+static const struct slot *slot_of_user(const struct vhu_map *map, uint64_t user)
+{
+	for (unsigned i = 0; map && i < map->nr; i++) {
+		const struct slot *slot = &map->slot[i];
+
+		if (user >= slot->wire.user_addr &&
+		    user - slot->wire.user_addr < slot->wire.size)
+			return slot;
+	}
+	return NULL;
+}
+
+bool vhu_map_has_user(const struct vhu_map *map, uint64_t user, uint64_t len)
+{
+	/* Each turn leaves a region behind: no more than there are. */
+	for (unsigned i = 0; i <= vhu_map_regions(map); i++) {
+		const struct slot *slot = slot_of_user(map, user);
+		uint64_t room;
+
+		if (!slot)
+			return false;
+		room = slot->wire.size - (user - slot->wire.user_addr);
+		if (len <= room)
+			return true;
+		len -= room;
+		user += room;
+	}
+	return false;
+}
+
+struct vio_seg vhu_map_host(const struct vhu_map *map, uint64_t user,
+			    uint64_t last)
+{
+	const struct slot *slot = slot_of_user(map, user);
+	uint64_t off = slot ? user - slot->wire.user_addr : 0;
+
+	if (!slot || last >= slot->wire.size - off)
+		return (struct vio_seg){ NULL, SIZE_MAX };
+	return (struct vio_seg){ slot->host + off, last + 1 };
 }
 
 unsigned vhu_map_regions(const struct vhu_map *map)
@@ -283,7 +406,7 @@ int vhu_map_region(const struct vhu_map *map, unsigned i,
 void vhu_map_drop(struct vhu_server *s)
 {
 	if (s->map)
-		vio_mem_unpin(&s->map->mem);
+		map_unpin(s->map);
 	s->map = NULL;
 }
 
@@ -311,17 +434,18 @@ static int queue_set_mem(struct vhu_ring *r, void *arg)
 	return err == VIO_OK ? 0 : -EFAULT;
 }
 
-/* Let a started ring live in @mem, where it lies at @to. */
-static int move_ring(struct vhu_ring *r, struct vio_mem *mem,
-		     const struct vio_queue_layout *to)
+/* Let a started ring live in @map. */
+static int move_ring(struct vhu_ring *r, struct vhu_map *map)
 {
-	int err;
+	struct vio_queue_layout to;
+	int err = vhu_ring_locate(r, map, &to);
 
-	if (r->layout.desc.v == to->desc.v &&
-	    r->layout.driver.v == to->driver.v &&
-	    r->layout.device.v == to->device.v)
-		return vhu_on_queue(r, queue_set_mem, mem);
-	/* Another guest address: s->map is the new one already. */
+	if (!err && r->layout.desc.v == to.desc.v &&
+	    r->layout.driver.v == to.driver.v &&
+	    r->layout.device.v == to.device.v)
+		return vhu_on_queue(r, queue_set_mem, vhu_map_mem(map, r));
+	/* Another guest address, or one yet to be known: s->map is the new
+	 * one already. */
 	err = vhu_ring_event(r, VHU_EV_STOP);
 	return err ? err : vhu_ring_try_start(r);
 }
@@ -334,8 +458,8 @@ static int map_use(struct vhu_server *s, struct vhu_map *map)
 	int err = map_finish(s, map);
 
 	for (unsigned i = 0; !err && i < s->nr_rings; i++) {
-		if (!vhu_ring_started(&s->ring[i]) ||
-		    vhu_ring_locate(&s->ring[i], &map->mem, &to))
+		if (!vhu_ring_started(&s->ring[i]) || vhu_behind_iommu(s) ||
+		    !vhu_ring_locate(&s->ring[i], map, &to))
 			continue;
 		vhu_say(s, VIO_LOG_ERROR,
 			"front end takes away the memory in which a started ring lies",
@@ -346,23 +470,21 @@ static int map_use(struct vhu_server *s, struct vhu_map *map)
 		map_free(map);
 		return err;
 	}
-	vio_mem_pin(&map->mem);
 	map_link(s, map);
+	map_pin(map);
 	s->map = map;
 	for (unsigned i = 0; i < s->nr_rings; i++) {
 		struct vhu_ring *r = &s->ring[i];
 		int e;
 
-		if (vhu_ring_started(r)) {
-			vhu_ring_locate(r, &map->mem, &to);
-			e = move_ring(r, &map->mem, &to);
-		} else {
+		if (vhu_ring_started(r))
+			e = move_ring(r, map);
+		else
 			e = vhu_ring_try_start(r);
-		}
 		err = err ? err : e;
 	}
 	if (old)
-		vio_mem_unpin(&old->mem);
+		map_unpin(old);
 	return err;
 }
 

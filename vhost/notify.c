@@ -57,23 +57,40 @@ void vhu_signal_fd(int fd)
  * to a kick, it could not give one. Returns 0 if there is no channel, too;
  * -ETIMEDOUT leaves the channel as it is if @timeout_ms was 0.
  */
+static int back_send_msg(struct vhu_server *s, const struct vhu_msg *msg,
+			 int timeout_ms)
+{
+	int err = vhu_sock_send(s->back_fd, msg, timeout_ms);
+
+	if (!err || (err == -ETIMEDOUT && !timeout_ms))
+		return err;
+	vhu_back_give_up(s, "front end does not take our requests any more",
+			 msg->hdr.request, err);
+	return err;
+}
+
 static int back_send(struct vhu_server *s, uint32_t request, uint32_t index,
 		     int timeout_ms)
 {
 	uint16_t size = vhu_backend_rule(request)->min;
 	struct vhu_msg msg;	/* s->out is the control thread's */
-	int err;
 
 	if (s->back_fd < 0)
 		return 0;
 	vhu_msg_init(&msg, request, 0, size);
 	if (size)
 		msg.p.state.index = index;
-	err = vhu_sock_send(s->back_fd, &msg, timeout_ms);
-	if (!err || (err == -ETIMEDOUT && !timeout_ms))
-		return err;
-	vhu_back_give_up(s, "front end does not take our requests any more",
-			 request, err);
+	return back_send_msg(s, &msg, timeout_ms);
+}
+
+int vhu_back_tell(struct vhu_server *s, const struct vhu_msg *msg)
+{
+	int err = -ENOTCONN;
+
+	pthread_mutex_lock(&s->back_lock);
+	if (s->back_fd >= 0)
+		err = back_send_msg(s, msg, 0);
+	pthread_mutex_unlock(&s->back_lock);
 	return err;
 }
 
@@ -201,6 +218,7 @@ bool vhu_queue_kicked(struct vhu_server *s, unsigned queue)
 	do {
 		got = read(r->kick_fd, &n, sizeof(n));
 	} while (got < 0 && errno == EINTR);
+	vhu_iotlb_kicked(r);
 	if (got > 0 || (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)))
 		return true;
 	vhu_say(s, VIO_LOG_WARN, "kick descriptor is dead; polling instead",

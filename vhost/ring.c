@@ -303,39 +303,94 @@ static int forget(struct vhu_ring *r, void *arg)
 /* -- states ---------------------------------------------------------------- */
 
 /* Sizes of the three areas: 2.7, 2.8. */
-bool vhu_ring_locate(const struct vhu_ring *r, const struct vio_mem *mem,
-		     struct vio_queue_layout *layout)
+struct sizes {
+	uint64_t desc, avail, used;
+};
+
+static struct sizes sizes_of(const struct vhu_ring *r)
 {
 	uint64_t extra = r->s->features >> VIRTIO_F_EVENT_IDX & 1 ? 2 : 0;
-	uint64_t avail = 4 + 2ull * r->num + extra;
-	uint64_t used = 4 + 8ull * r->num + extra;
-	unsigned hint = 0;
+	struct sizes n = {
+		16ull * r->num, 4 + 2ull * r->num + extra,
+		4 + 8ull * r->num + extra,
+	};
 
 	if (is_packed(r))
-		avail = used = sizeof(struct pvirtq_event_suppress);
+		n.avail = n.used = sizeof(struct pvirtq_event_suppress);
+	return n;
+}
+
+/* The addresses are the ring's as it sees memory: guest-physical or I/O. */
+static int locate_at(const struct vhu_ring *r, const struct vio_mem *mem,
+		     struct vio_queue_layout *layout)
+{
+	unsigned perm = is_packed(r) ? VIO_PERM_RW : VIO_PERM_READ;
+	struct sizes n = sizes_of(r);
+	unsigned hint = 0;
+
+	layout->desc.v = r->addr.desc;
+	layout->driver.v = r->addr.avail;
+	layout->device.v = r->addr.used;
+	if (vio_mem_at(mem, &hint, layout->desc, n.desc, perm) &&
+	    vio_mem_at(mem, &hint, layout->driver, n.avail, VIO_PERM_READ) &&
+	    vio_mem_at(mem, &hint, layout->device, n.used, VIO_PERM_RW))
+		return VIO_OK;
+	return hint == VIO_MEM_LATER ? VIO_E_AGAIN : VIO_E_RANGE;
+}
+
+struct search {
+	const struct vio_mem *mem;
+	struct vio_queue_layout *layout;
+};
+
+/* Queue's thread, which keeps what it misses. */
+static int search(struct vhu_ring *r, void *arg)
+{
+	const struct search *a = arg;
+
+	return locate_at(r, a->mem, a->layout);
+}
+
+int vhu_ring_locate(struct vhu_ring *r, struct vhu_map *map,
+		    struct vio_queue_layout *layout)
+{
+	const struct vio_mem *mem = vhu_map_mem(map, r);
+	struct search a = { mem, layout };
+	struct sizes n = sizes_of(r);
+
 	layout->size = r->num;
-	if (r->s->protocol & VHU_PF(GPA_ADDRESSES)) {
-		layout->desc.v = r->addr.desc;
-		layout->driver.v = r->addr.avail;
-		layout->device.v = r->addr.used;
-		return vio_mem_at(mem, &hint, layout->desc, 16ull * r->num,
-				  VIO_PERM_READ) &&
-			vio_mem_at(mem, &hint, layout->driver, avail,
-				   VIO_PERM_READ) &&
-			vio_mem_at(mem, &hint, layout->device, used,
-				   VIO_PERM_WRITE);
+	if (vhu_behind_iommu(r->s))
+		return vhu_on_queue(r, search, &a);
+	if (r->s->protocol & VHU_PF(GPA_ADDRESSES))
+		return locate_at(r, mem, layout);
+	return vio_mem_from_user(mem, r->addr.desc, n.desc, &layout->desc) &&
+	       vio_mem_from_user(mem, r->addr.avail, n.avail,
+				 &layout->driver) &&
+	       vio_mem_from_user(mem, r->addr.used, n.used, &layout->device) ?
+	       VIO_OK : VIO_E_RANGE;
+}
+
+bool vhu_ring_touches(const struct vhu_ring *r, uint64_t first, uint64_t last)
+{
+	const struct sizes n = sizes_of(r);
+	const uint64_t area[][2] = {
+		{ r->addr.desc, n.desc }, { r->addr.avail, n.avail },
+		{ r->addr.used, n.used },
+	};
+
+	for (unsigned i = 0; i < VIO_ARRAY_LEN(area); i++) {
+		uint64_t at = area[i][0];
+
+		if (first - at < area[i][1] || (at >= first && at <= last))
+			return true;
 	}
-	return vio_mem_from_user(mem, r->addr.desc, 16ull * r->num,
-				 &layout->desc) &&
-		vio_mem_from_user(mem, r->addr.avail, avail,
-				  &layout->driver) &&
-		vio_mem_from_user(mem, r->addr.used, used, &layout->device);
+	return false;
 }
 
 static int start_ring(struct vhu_ring *r)
 {
 	struct vhu_server *s = r->s;
-	struct vio_mem *mem = vhu_map_mem(s->map);
+	struct vio_mem *mem = vhu_map_mem(s->map, r);
 	int err = vhu_device_negotiate(s);
 
 	if (err)
@@ -343,9 +398,8 @@ static int start_ring(struct vhu_ring *r)
 	/* The front end that sends no status started its driver by this. */
 	vio_dev_set_status(s->dev, vio_dev_status(s->dev) |
 			   VIRTIO_STATUS_DRIVER_OK);
-	if (!vhu_ring_locate(r, mem, &r->layout))
-		err = VIO_E_RANGE;
-	else
+	err = vhu_ring_locate(r, s->map, &r->layout);
+	if (!err)
 		err = vhu_on_queue(r, begin, mem);
 	if (err == VIO_OK)
 		return 0;
@@ -396,10 +450,19 @@ bool vhu_ring_waits_for_memory(const struct vhu_ring *r)
 		!vhu_map_regions(r->s->map);
 }
 
+/* Behind an IOMMU where it lies may have to be asked for. */
+static bool waits_for_place(struct vhu_ring *r)
+{
+	struct vio_queue_layout l;
+
+	return vhu_behind_iommu(r->s) &&
+	       vhu_ring_locate(r, r->s->map, &l) == VIO_E_AGAIN;
+}
+
 int vhu_ring_try_start(struct vhu_ring *r)
 {
 	if (vhu_ring_started(r) || !r->kicked || !r->num || !r->have_addr ||
-	    vhu_ring_waits_for_memory(r))
+	    vhu_ring_waits_for_memory(r) || waits_for_place(r))
 		return 0;
 	return vhu_ring_event(r, VHU_EV_START);
 }

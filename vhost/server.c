@@ -215,8 +215,15 @@ int vhu_server_create(struct vhu_server **server, const struct vhu_conf *conf)
 	s = calloc(1, sizeof(*s) + nr * sizeof(s->ring[0]));
 	if (!s)
 		return -ENOMEM;
+	s->tlb = conf->iommu ? vhu_tlb_new() : NULL;
+	if (conf->iommu && !s->tlb) {
+		free(s);
+		return -ENOMEM;
+	}
 	s->conf = *conf;
 	s->dev = conf->dev;
+	if (conf->iommu)
+		vio_dev_behind_iommu(s->dev);
 	s->back_fd = -1;
 	s->log_fd = -1;
 	s->inherited = -1;
@@ -243,6 +250,7 @@ void vhu_server_destroy(struct vhu_server *s)
 	pthread_mutex_destroy(&s->back_ask);
 	pthread_mutex_destroy(&s->back_lock);
 	pthread_mutex_destroy(&s->maps_lock);
+	vhu_tlb_free(s->tlb);
 	free(s);
 }
 
@@ -278,6 +286,7 @@ void vhu_server_detach(struct vhu_server *s)
 	vhu_inflight_drop(s);
 	vhu_back_close(s);
 	vhu_sock_fini(&s->sock);
+	vhu_iotlb_flush(s);
 	vio_dev_set_guest_endian(s->dev, VIO_MACHINE_BIG);
 	s->features = 0;
 	s->protocol = 0;

@@ -9,6 +9,7 @@
 #define VHOST_SERVER_H
 
 #include <pthread.h>
+#include <vireo/spec/virtio.h>
 #include <vireo/vhu.h>
 
 #include <vireo/vhu_msg.h>
@@ -30,6 +31,17 @@ enum vhu_ring_event {
 	VHU_EV_STOP,		/* GET_VRING_BASE, reset, the end */
 	VHU_EV_ENABLE,
 	VHU_EV_DISABLE,
+};
+
+/* What a queue waits for behind an IOMMU (iotlb.c). */
+struct vhu_miss {
+	uint64_t io;		/* under the table's lock, like all up to */
+	unsigned perm;
+	bool waits;
+	bool answered;		/* something came for io since: here */
+	bool asked;		/* queue's thread's, like all below */
+	unsigned count;		/* without a request in between */
+	uint16_t avail_next, done;
 };
 
 struct vhu_ring {
@@ -59,9 +71,11 @@ struct vhu_ring {
 	uint64_t done;			/* requests done before this start */
 	int call_fd;
 	int err_fd;
+	struct vhu_miss miss;
 };
 
 struct vhu_map;
+struct vhu_tlb;
 struct vhu_inflight_map;
 struct vhu_log;
 
@@ -80,6 +94,7 @@ struct vhu_server {
 	int inherited;			/* what it got; -1: nothing yet */
 
 	struct vhu_map *map;		/* pinned; NULL: none */
+	struct vhu_tlb *tlb;		/* NULL: no IOMMU is offered */
 	struct vhu_inflight_map *inflight;	/* NULL: none */
 	bool told_no_memory;
 	bool clogged;			/* a message waits for room to answer */
@@ -160,7 +175,7 @@ vhu_handler vhu_on_vring_kick_fd, vhu_on_vring_call_fd, vhu_on_vring_err_fd;
 vhu_handler vhu_on_vring_kick, vhu_on_vring_endian;
 vhu_handler vhu_on_mtu, vhu_on_rarp;
 vhu_handler vhu_on_get_inflight, vhu_on_set_inflight;
-vhu_handler vhu_on_predecessor;
+vhu_handler vhu_on_predecessor, vhu_on_iotlb;
 vhu_handler vhu_on_log_base, vhu_on_log_fd;
 vhu_handler vhu_on_get_shmem, vhu_on_get_object;
 vhu_handler vhu_on_crypto_create, vhu_on_crypto_close;
@@ -197,9 +212,14 @@ bool vhu_ring_waits_for_memory(const struct vhu_ring *r);
 int vhu_ring_stop(struct vhu_ring *r);
 /* Stop it and forget everything; closes its descriptors. */
 int vhu_ring_forget(struct vhu_ring *r);
-/* Where the ring lies under a map; false if it does not. */
-bool vhu_ring_locate(const struct vhu_ring *r, const struct vio_mem *mem,
-		     struct vio_queue_layout *layout);
+/*
+ * Where the ring lies under a map. VIO_OK; VIO_E_RANGE if it does not, or
+ * VIO_E_AGAIN if that is yet to be known.
+ */
+int vhu_ring_locate(struct vhu_ring *r, struct vhu_map *map,
+		    struct vio_queue_layout *layout);
+/* Behind an IOMMU: does it have a part of these I/O addresses? */
+bool vhu_ring_touches(const struct vhu_ring *r, uint64_t first, uint64_t last);
 /* Run a function on the queue's thread; comes back with its result. */
 int vhu_on_queue(struct vhu_ring *r, int (*fn)(struct vhu_ring *, void *),
 		 void *arg);
@@ -207,7 +227,16 @@ struct vio_queue *vhu_ring_queue(const struct vhu_ring *r);
 
 /* -- map.c ---------------------------------------------------------------- */
 
-struct vio_mem *vhu_map_mem(struct vhu_map *map);
+/* As the ring's addresses are meant: physical ones, or I/O addresses. */
+struct vio_mem *vhu_map_mem(struct vhu_map *map, const struct vhu_ring *r);
+/* Do all these user addresses lie in it? NULL is a map, too. */
+bool vhu_map_has_user(const struct vhu_map *map, uint64_t user, uint64_t len);
+/*
+ * Where @last + 1 of the front end's bytes at @user are here; all there is
+ * where they do not lie together.
+ */
+struct vio_seg vhu_map_host(const struct vhu_map *map, uint64_t user,
+			    uint64_t last);
 unsigned vhu_map_regions(const struct vhu_map *map);
 void vhu_map_drop(struct vhu_server *s);
 /* Region @i as it was told; gives its descriptor, which stays the map's. */
@@ -231,6 +260,28 @@ void vhu_inflight_clear(struct vhu_server *s);
 int vhu_inflight_fd(const struct vhu_server *s, struct vhu_inflight *in);
 /* The session lets go of the memory. */
 void vhu_inflight_drop(struct vhu_server *s);
+
+/* -- iotlb.c --------------------------------------------------------------- */
+
+/* Is there an IOMMU between the rings and memory? */
+static inline bool vhu_behind_iommu(const struct vhu_server *s)
+{
+	return s->features >> VIRTIO_F_ACCESS_PLATFORM & 1;
+}
+
+struct vhu_tlb *vhu_tlb_new(void);
+void vhu_tlb_free(struct vhu_tlb *t);
+/* As vio_translate_fn, into user addresses. Queue's thread. */
+enum vio_translated vhu_iotlb_translate(struct vhu_ring *r, vio_addr io,
+					unsigned perm, uint64_t *user,
+					uint64_t *room);
+/* The driver kicked. Queue's thread. */
+void vhu_iotlb_kicked(struct vhu_ring *r);
+/*
+ * Forget all if no ring is started: what is taken away from now on the front
+ * end need not say.
+ */
+void vhu_iotlb_flush(struct vhu_server *s);
 
 /* -- log.c ----------------------------------------------------------------- */
 
@@ -258,6 +309,11 @@ void vhu_call(struct vhu_ring *r);
 
 /* -- back.c ---------------------------------------------------------------- */
 
+/*
+ * Send a request that has no answer, if that needs no waiting. 0, -ENOTCONN,
+ * or -ETIMEDOUT: not now. Any thread.
+ */
+int vhu_back_tell(struct vhu_server *s, const struct vhu_msg *msg);
 /* Close the channel for our own requests. */
 void vhu_back_close(struct vhu_server *s);
 /* Under the lock: it is dead; say so and close it. */

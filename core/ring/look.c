@@ -102,6 +102,31 @@ bool vio_queue_look(const struct vio_queue *q, struct vio_ring_view *view)
 	return true;
 }
 
+bool vio_queue_uses(const struct vio_queue *q, const void *base, size_t len)
+{
+	uintptr_t at = (uintptr_t)base;
+	unsigned left = q->inflight;
+
+	for (uint32_t i = 0; i < q->size && left; i++) {
+		const struct vio_req *req = vio_ring_slot(q, (uint16_t)i);
+
+		if (req->state == VIO_REQ_FREE)
+			continue;
+		left--;
+		if (req->state == VIO_REQ_DONE)
+			continue;
+		if (req->map != q->map)
+			return true;
+		for (unsigned j = 0; j < req->nr_read + req->nr_write; j++) {
+			uintptr_t seg = (uintptr_t)req->seg[j].base;
+
+			if (seg - at < len || at - seg < req->seg[j].len)
+				return true;
+		}
+	}
+	return false;
+}
+
 unsigned vio_queue_flights(const struct vio_queue *q, struct vio_flight *list,
 			   unsigned max)
 {

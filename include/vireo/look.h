@@ -77,6 +77,13 @@ struct vio_flight {
 unsigned vio_queue_flights(const struct vio_queue *q, struct vio_flight *list,
 			   unsigned max);
 
+/*
+ * vio_queue_uses() - has a request in flight a buffer among @len bytes at
+ * @base? True also where that is not known: it was popped with another map.
+ * Queue's thread.
+ */
+bool vio_queue_uses(const struct vio_queue *q, const void *base, size_t len);
+
 #ifdef __cplusplus
 }
 #endif

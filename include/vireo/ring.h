@@ -200,7 +200,7 @@ struct vio_queue {
 	uint16_t withheld_since;/* used_signalled as it was before */
 	bool paused;			/* by its transport: takes nothing, not
 					 * even what a device has for it */
-	bool waits;			/* for a translation: pop gives nothing */
+	bool waits;		/* for a translation; pop gave nothing */
 	uint16_t replay_left;	/* requests to be done again, first */
 	struct vio_track *track;	/* what outlives us; NULL: nothing */
 

@@ -105,6 +105,12 @@ struct vhu_conf {
 	const struct vhu_env_ops *env;
 	void *env_ctx;
 	struct vio_log log;		/* any thread */
+	/*
+	 * Offer ACCESS_PLATFORM: addresses are I/O addresses then, which the
+	 * front end translates by IOTLB messages. For those that have an
+	 * IOMMU: a driver takes any that offer it for one.
+	 */
+	bool iommu;
 	uint64_t features_off;		/* device features not to offer */
 	uint64_t protocol_off;		/* protocol features not to offer */
 	bool host_notifiers;		/* vhu_server_host_notifier() is used */

@@ -127,7 +127,7 @@ X(NET_SET_MTU, 20, U64, 0, 0, NONE, MTU, ANY, ALWAYS, \
 X(SET_BACKEND_REQ_FD, 21, SPARE, 1, 1, NONE, BACKEND_REQ, ANY, ALWAYS, \
   vhu_on_set_back_fd, "the channel for the back end's own requests") \
 X(IOTLB_MSG, 22, IOTLB, 0, 0, U64, ANY, ACCESS_PLATFORM, ALWAYS, \
-  NULL, "a translation, or the end of one") \
+  vhu_on_iotlb, "a translation, or the end of one") \
 X(SET_VRING_ENDIAN, 23, STATE, 0, 0, NONE, CROSS_ENDIAN, ANY, ALWAYS, \
   vhu_on_vring_endian, "the byte order of a legacy ring") \
 X(GET_CONFIG, 24, CONFIG, 0, 0, CONFIG, CONFIG, ANY, ALWAYS, \

@@ -232,6 +232,8 @@ void fe_open_with(struct fe *f, const struct vhu_conf *wishes)
 
 	memset(f, 0, sizeof(*f));
 	conf.dev = &f->dev;
+	if (!conf.env)
+		conf.env = &env_ops;
 	conf.env_ctx = f;
 	conf.log = (struct vio_log){ keep_log, f };
 	signal(SIGPIPE, SIG_IGN);
