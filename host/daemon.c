@@ -25,6 +25,7 @@
 #include "host/daemon_upgrade.h"
 #include "host/guard.h"
 #include "host/log.h"
+#include "host/service.h"
 
 const char daemon_version[] = VIREO_VERSION;
 
@@ -260,6 +261,7 @@ static void on_signal(void *ctx, uint32_t events)
 		return;
 	}
 	log_debug("ends by signal %u", info.ssi_signo);
+	p->ending = true;
 	loop_stop(&p->main.loop);
 }
 
@@ -305,10 +307,15 @@ static int serve(struct daemon_process *p, const struct daemon_options *o)
 		rc = daemon_control_start(p, o);
 	if (!rc && !p->many)
 		rc = daemon_upgrade_start(p->devices);
-	if (!rc)
+	if (!rc) {
+		service_ready();
 		rc = loop_run(&p->main.loop);
+		service_stopping();
+	}
 	for (d = p->devices; d; d = d->next)
 		daemon_device_stop(d);
+	if (p->ending)
+		service_wait();
 	return rc;
 }
 
@@ -407,10 +414,12 @@ int daemon_main(const struct daemon_type *type, void *ctx, int argc,
 		return rc;
 	if (o.verbose)
 		log_init(type->program, LOG_LEVEL_DEBUG);
+	service_init();
 	rc = loop_init(&p.main.loop);
 	if (!rc) {
 		rc = run(&p, &o, ctx);
 		loop_fini(&p.main.loop);
 	}
+	service_fini();
 	return rc || p.exit_code ? EXIT_FAILURE : EXIT_SUCCESS;
 }

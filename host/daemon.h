@@ -148,6 +148,7 @@ struct daemon_process {
 	struct daemon *devices;		/* in the order in which they came */
 	bool many;			/* --config: they have names */
 	bool sandboxed;
+	bool ending;			/* told so */
 	struct config config;		/* what options of devices refer to */
 	int exit_code;
 };
@@ -185,6 +186,7 @@ struct daemon {
 	struct sock upgrade;
 	struct vhu_sock heir;		/* successor, or predecessor */
 	struct loop_fd upgrade_fd, heir_fd;
+	int keep[2];			/* see daemon_keep.c; -1: not kept */
 	bool handed_over, inherited;	/* see daemon_upgrade.c */
 	struct loop_fd listen_fd, conn_fd, lost_fd;
 	struct loop_call config_call;	/* posted by any thread */

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "host/daemon_keep.h"
 #include "host/daemon_options.h"
 #include "host/daemon_serve.h"
 #include "host/daemon_upgrade.h"
@@ -22,7 +23,7 @@ void daemon_device_init(struct daemon *d, struct daemon_process *p, void *ctx,
 		.name = name, .unlink_dir_fd = -1,
 		.sock = { .fd = -1, .dir_fd = -1 },
 		.upgrade = { .fd = -1, .dir_fd = -1 },
-		.heir = { .fd = -1 }, .stats = { .fd = -1 },
+		.heir = { .fd = -1 }, .keep = { -1, -1 }, .stats = { .fd = -1 },
 	};
 	d->conn_fd.fd = d->lost_fd.fd = d->listen_fd.fd = -1;
 }
@@ -59,6 +60,8 @@ int daemon_device_open(struct daemon *d)
 		rc = daemon_upgrade_open(d);
 	if (!rc)
 		rc = open_socket(d);
+	if (!rc)
+		rc = daemon_keep_open(d);
 	if (!rc)
 		rc = daemon_serve_init(d);
 	if (rc)
@@ -101,6 +104,7 @@ void daemon_device_stop(struct daemon *d)
 void daemon_device_close(struct daemon *d)
 {
 	daemon_serve_fini(d);
+	daemon_keep_close(d);
 	daemon_upgrade_close(d);
 	sock_close(&d->sock);
 	stats_close(&d->stats);

@@ -14,6 +14,7 @@
 
 #include "host/clock.h"
 #include "host/daemon_connect.h"
+#include "host/daemon_keep.h"
 #include "host/daemon_upgrade.h"
 #include "host/guard.h"
 #include "host/log.h"
@@ -604,6 +605,7 @@ static int inherit(struct daemon *d)
 int daemon_serve_start(struct daemon *d)
 {
 	unsigned i;
+	bool front;
 	int fd;
 
 	for (i = 0; i < d->dev->nr_queues; i++)
@@ -617,8 +619,12 @@ int daemon_serve_start(struct daemon *d)
 		d->sock.fd = -1;	/* the server's from now on */
 		return daemon_serve_attach(d, fd);
 	}
+	front = daemon_keep_take(d);
+	if (front && watch_front(d))
+		front = false;
 	d->listen_fd = (struct loop_fd){ d->sock.fd, on_listen, d };
-	return loop_fd_add(&d->main->loop, &d->listen_fd, EPOLLIN);
+	return loop_fd_add(&d->main->loop, &d->listen_fd,
+			   front ? 0 : EPOLLIN);
 }
 
 /* What is queued to be called refers to the queue. */
@@ -635,6 +641,11 @@ void daemon_serve_stop(struct daemon *d)
 	unsigned i;
 
 	daemon_connect_stop(d);
+	if (d->process->ending && d->conn_fd.fd >= 0 &&
+	    !atomic_load(&d->stuck) && daemon_keep_leave(d)) {
+		loop_fd_del(&d->main->loop, &d->conn_fd);
+		d->conn_fd.fd = -1;
+	}
 	if (d->conn_fd.fd >= 0)
 		part(d);
 	else if (d->server)

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "host/log.h"
+#include "host/service.h"
 
 /* sun_path ends with a zero byte, for portability of the name. */
 #define SOCK_PATH_MAX (sizeof(((struct sockaddr_un *)0)->sun_path) - 1)
@@ -166,6 +167,9 @@ int sock_listen(struct sock *s, const char *path,
 	size_t len = strlen(path);
 	int rc;
 
+	rc = service_socket(path);
+	if (rc >= 0)	/* a service manager made it */
+		return sock_inherit(s, rc);
 	memset(s, 0, sizeof(*s));
 	s->fd = -1;
 	s->dir_fd = -1;

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A session outlives its program: where a service manager keeps descriptors,
+ * a program that is told to end writes its session into a socket, as to a
+ * successor, and leaves the other end with the manager. The next program
+ * finds it there; the front end waits meanwhile.
+ */
+#include "host/daemon_keep.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "host/log.h"
+#include "host/service.h"
+
+/* The name by which the manager knows it. */
+static const char *keep_name(const struct daemon *d, char name[64])
+{
+	snprintf(name, 64, d->name ? "vireo-session-%s" : "vireo-session",
+		 d->name);
+	return name;
+}
+
+int daemon_keep_open(struct daemon *d)
+{
+	if (!service_is_there() || !d->type->heritable)
+		return 0;
+	return socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK,
+			  0, d->keep) ? -errno : 0;
+}
+
+bool daemon_keep_take(struct daemon *d)
+{
+	char name[64];
+	int fd, rc;
+
+	fd = service_kept(keep_name(d, name));
+	if (fd < 0)
+		return false;
+	rc = vhu_server_take_over(d->server, fd);
+	/* It is read; the next one must not find it again. */
+	service_forget(name);
+	if (rc)
+		log_warn("what the program before this one left is of no use: %s",
+			 strerror(-rc));
+	else
+		log_info("took a session over");
+	return !rc;
+}
+
+bool daemon_keep_leave(struct daemon *d)
+{
+	char name[64];
+	int rc;
+
+	if (d->keep[0] < 0)
+		return false;
+	rc = vhu_server_deposit(d->server, d->keep[0]);
+	if (rc) {
+		log_warn("the session cannot be left to the next program: %s",
+			 strerror(-rc));
+		return false;
+	}
+	service_keep(keep_name(d, name), d->keep[1]);
+	log_info("the session waits for the next program");
+	return true;
+}
+
+void daemon_keep_close(struct daemon *d)
+{
+	for (unsigned i = 0; i < 2; i++)
+		if (d->keep[i] >= 0)
+			close(d->keep[i]);
+	d->keep[0] = d->keep[1] = -1;
+}
