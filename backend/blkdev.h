@@ -86,11 +86,11 @@ int blkdev_file_open(struct blkdev **d, const struct blkdev_file_conf *conf);
  */
 int blkdev_null_open(struct blkdev **d, uint64_t size);
 
-/* A disk in memory, zeroes at first, gone with the process. */
 /*
  * The longest that a drain waits, for all disks of the process. Storage that
  * hangs must not keep a program for ever; what is in flight after that, stays
- * so. Once a drain gave up, none waits any more. 30 s if never set.
+ * so. Once a drain of a disk gave up, none of that disk waits any more, until
+ * there is another limit. 30 s if never set.
  */
 void blkdev_drain_limit(unsigned seconds);
 
@@ -100,6 +100,7 @@ void blkdev_drain_limit(unsigned seconds);
  */
 int blkdev_file_lock(struct blkdev *d, const char *path);
 
+/* A disk in memory, zeroes at first, gone with the process. */
 int blkdev_mem_open(struct blkdev **d, uint64_t size, bool read_only);
 
 struct blkdev_zoned_conf {
@@ -109,6 +110,9 @@ struct blkdev_zoned_conf {
 	uint32_t conventional;	/* the first so many zones */
 	uint32_t max_open, max_active;	/* 0: no limit */
 	const char *store_path;	/* where the states are; NULL: nowhere */
+	/* Another program still changes the states, but will not when the
+	 * first request comes: they are read then. */
+	bool inherited;
 	unsigned num_queues;
 	unsigned queue_size;	/* requests in flight on one queue, at most */
 };
@@ -119,6 +123,9 @@ struct blkdev_zoned_conf {
  */
 int blkdev_zoned_open(struct blkdev **d, struct blkdev *below,
 		      const struct blkdev_zoned_conf *conf);
+
+/* Another program has the zones now: close shall not store their states. */
+void blkdev_zoned_leave(struct blkdev *d);
 
 /* A second; 0: no limit. */
 struct blkdev_limits {

@@ -130,22 +130,11 @@ static void file_commit(void *backend, unsigned queue)
 		file_uring_commit(&f->queues[queue]);
 }
 
-static atomic_uint drain_seconds = 30;
-static atomic_bool gave_up;
-
-void blkdev_drain_limit(unsigned seconds)
-{
-	atomic_store(&drain_seconds, seconds);
-	atomic_store(&gave_up, false);
-}
-
 static void file_drain(void *backend, unsigned queue)
 {
 	struct file *f = vio_container_of(backend, struct file, dev);
 	struct file_queue *q = &f->queues[queue];
-	unsigned seconds = atomic_load(&gave_up) ? 0 :
-		atomic_load(&drain_seconds);
-	uint64_t end = clock_ns() + seconds * NS_PER_S;
+	uint64_t end = blkdev_drain_end(&f->patience);
 
 	/* done() may submit again. */
 	do {
@@ -155,9 +144,8 @@ static void file_drain(void *backend, unsigned queue)
 		if (!q->ring_inflight && !q->pool_inflight)
 			return;
 	} while (clock_ns() < end);
-	if (!atomic_exchange(&gave_up, true))
-		log_err("the storage does not finish %u requests within %u s: giving up waiting for it",
-			q->ring_inflight + q->pool_inflight, seconds);
+	blkdev_drain_failed(&f->patience,
+			    q->ring_inflight + q->pool_inflight);
 }
 
 static void on_pool(void *ctx)
@@ -182,6 +170,7 @@ static void file_detach(struct blkdev *d, unsigned queue)
 
 	if (q->has_ring)
 		file_uring_detach(q);
+	loop_call_cancel(q->loop, &q->call);
 }
 
 static void file_close(struct blkdev *d)

@@ -19,6 +19,7 @@
 #include <sys/uio.h>
 
 #include "backend/blkdev.h"
+#include "backend/drain.h"
 #include "host/log.h"
 
 /* The system calls of the synchronous paths; tests put their own here. */
@@ -123,6 +124,7 @@ struct file {
 	atomic_bool no_zero_range;	/* the kernel said: not supported */
 	atomic_bool no_punch;
 	atomic_int unsynced;	/* errno of a sync that failed, or 0 */
+	struct blkdev_patience patience;
 	unsigned queue_count;
 	struct file_queue *queues;
 	struct file_pool pool;

@@ -19,7 +19,9 @@
 #include <string.h>
 
 #include "backend/blkdev.h"
+#include "backend/drain.h"
 #include "backend/zones_store.h"
+#include "host/clock.h"
 #include "host/log.h"
 
 #define APPEND_MAX_SECTORS	2048u
@@ -64,6 +66,10 @@ struct zoned {
 	int broken;			/* errno of a store that failed */
 	pthread_cond_t work, done;
 	pthread_t keeper;
+	struct blkdev_patience patience;
+	atomic_bool inherited;		/* the states are still to be read */
+	bool lost;			/* and could not be */
+	bool left;			/* others have them now */
 };
 
 static struct zoned *zoned_of(void *backend)
@@ -221,14 +227,21 @@ static void store(struct zio *zio, int result)
 	pthread_mutex_unlock(&z->lock);
 }
 
-static struct zio *take_finished(struct zoned_queue *q, bool wait)
+/* @end: wait for one until then, by clock_ns(); 0: do not wait. */
+static struct zio *take_finished(struct zoned_queue *q, uint64_t end)
 {
+	const struct timespec t = {
+		.tv_sec = (time_t)(end / NS_PER_S),
+		.tv_nsec = (long)(end % NS_PER_S),
+	};
 	struct zoned *z = q->zoned;
 	struct zio *list;
 
 	pthread_mutex_lock(&z->lock);
-	while (wait && !q->finished)
-		pthread_cond_wait(&z->done, &z->lock);
+	while (end && !q->finished &&
+	       !pthread_cond_clockwait(&z->done, &z->lock, CLOCK_MONOTONIC,
+				       &t))
+		;
 	list = q->finished;
 	q->finished = NULL;
 	pthread_mutex_unlock(&z->lock);
@@ -255,7 +268,7 @@ static void on_stored(void *ctx)
 	pthread_mutex_unlock(&q->zoned->lock);
 	if (b->begin)
 		b->begin(b->ctx, q->index);
-	run_finished(take_finished(q, false));
+	run_finished(take_finished(q, 0));
 	q->zoned->below->ops->io.commit(q->zoned->below, q->index);
 	if (b->end)
 		b->end(b->ctx, q->index);
@@ -421,12 +434,28 @@ static void do_erase(struct zoned *z, struct zio *zio)
 		pass_on(zio, then_store);
 }
 
+/*
+ * The first request after an upgrade: the predecessor has stopped, and what it
+ * left in the store counts from now on.
+ */
+static void catch_up(struct zoned *z)
+{
+	pthread_mutex_lock(&z->lock);
+	if (atomic_load(&z->inherited) && z->store)
+		z->lost = zones_store_begin(z->store) != 0;
+	atomic_store(&z->inherited, false);
+	pthread_mutex_unlock(&z->lock);
+}
+
 static void zoned_submit(void *backend, struct vio_blk_io *up)
 {
 	struct zoned *z = zoned_of(backend);
 	struct zio *zio = borrow(&z->queues[up->queue], up);
 
-	if (!zio || up->offset > z->zones.conf.disk * 512 ||
+	if (vio_unlikely(atomic_load_explicit(&z->inherited,
+					      memory_order_acquire)))
+		catch_up(z);
+	if (!zio || z->lost || up->offset > z->zones.conf.disk * 512 ||
 	    up->len > z->zones.conf.disk * 512 - up->offset ||
 	    (z->dev.conf.read_only && up->op != VIO_BLK_READ &&
 	     up->op != VIO_BLK_FLUSH)) {
@@ -461,6 +490,7 @@ static void zoned_drain(void *backend, unsigned queue)
 {
 	struct zoned *z = zoned_of(backend);
 	struct zoned_queue *q = &z->queues[queue];
+	uint64_t end = blkdev_drain_end(&z->patience);
 
 	while (q->busy) {
 		zoned_commit(backend, queue);
@@ -468,7 +498,11 @@ static void zoned_drain(void *backend, unsigned queue)
 			z->below->ops->io.drain(z->below, queue);
 		/* What is left waits for the keeper. */
 		if (q->busy)
-			run_finished(take_finished(q, true));
+			run_finished(take_finished(q, end));
+		if (q->busy && clock_ns() >= end) {
+			blkdev_drain_failed(&z->patience, q->busy);
+			return;
+		}
 	}
 }
 
@@ -478,6 +512,8 @@ static unsigned zoned_report(void *backend, uint64_t sector,
 	struct zoned *z = zoned_of(backend);
 	unsigned n;
 
+	if (atomic_load(&z->inherited))
+		catch_up(z);
 	pthread_mutex_lock(&z->lock);
 	n = zones_report(&z->zones, sector, out, max);
 	pthread_mutex_unlock(&z->lock);
@@ -532,6 +568,7 @@ static void zoned_detach(struct blkdev *d, unsigned queue)
 
 	if (z->below->ops->detach)
 		z->below->ops->detach(z->below, queue);
+	loop_call_cancel(z->queues[queue].loop, &z->queues[queue].call);
 }
 
 static void stop_keeper(struct zoned *z)
@@ -550,7 +587,8 @@ static void save_all(struct zoned *z)
 {
 	uint32_t n = take_dirty(z);
 
-	if (n && !z->broken && !z->dev.conf.read_only)
+	if (n && !z->broken && !z->left && !z->lost &&
+	    !atomic_load(&z->inherited) && !z->dev.conf.read_only)
 		zones_store_save(z->store, z->records, n);
 }
 
@@ -683,8 +721,14 @@ static int open_zones(struct zoned *z, const struct blkdev_zoned_conf *conf)
 		rc = -ENOMEM;
 	if (!rc && conf->store_path)
 		rc = zones_store_open(&z->store, conf->store_path, &z->zones,
-				      z->dev.conf.read_only);
+				      z->dev.conf.read_only, conf->inherited);
+	atomic_store(&z->inherited, conf->inherited && z->store);
 	return rc;
+}
+
+void blkdev_zoned_leave(struct blkdev *d)
+{
+	zoned_of(d)->left = true;
 }
 
 int blkdev_zoned_open(struct blkdev **d, struct blkdev *below,

@@ -45,6 +45,8 @@ struct zones_store {
 	size_t mapped;
 	uint64_t durable_at;	/* in the file */
 	atomic_bool lost;	/* the file was truncated */
+	char boot[40];		/* this machine's */
+	bool read_only;
 };
 
 static const char magic[8] = "VIREOZN";
@@ -272,10 +274,25 @@ static void take_over(struct zones_store *s, const char boot[40])
 	s->zones->changed_ctx = s;
 }
 
-static int load(struct zones_store *s, const char *path, uint64_t size,
-		bool read_only)
+static int begin(struct zones_store *s, const char *path)
 {
-	char boot[40];
+	int rc = s->boot[0] && !memcmp(s->boot, s->head->boot,
+				       sizeof(s->boot)) ?
+		load_live(s, path) : load_durable(s, path);
+
+	if (!rc && !s->read_only)
+		take_over(s, s->boot);
+	return rc;
+}
+
+int zones_store_begin(struct zones_store *s)
+{
+	return begin(s, "the file");
+}
+
+static int load(struct zones_store *s, const char *path, uint64_t size,
+		bool later)
+{
 	int rc;
 
 	s->fd = open(path, O_RDWR | O_CLOEXEC);
@@ -292,16 +309,12 @@ static int load(struct zones_store *s, const char *path, uint64_t size,
 		rc = check_head(s, path, size);
 	if (rc)
 		return rc;
-	read_boot(boot);
-	rc = boot[0] && !memcmp(boot, s->head->boot, sizeof(boot)) ?
-		load_live(s, path) : load_durable(s, path);
-	if (!rc && !read_only)
-		take_over(s, boot);
-	return rc;
+	read_boot(s->boot);
+	return later ? 0 : begin(s, path);
 }
 
 int zones_store_open(struct zones_store **out, const char *path,
-		     struct zones *z, bool read_only)
+		     struct zones *z, bool read_only, bool later)
 {
 	struct zones_store *s = calloc(1, sizeof(*s));
 	uint64_t size;
@@ -314,7 +327,8 @@ int zones_store_open(struct zones_store **out, const char *path,
 	s->mapped = PAGE + table_size(z, sizeof(struct live));
 	s->durable_at = s->mapped;
 	size = s->durable_at + table_size(z, sizeof(struct durable));
-	rc = load(s, path, size, read_only);
+	s->read_only = read_only;
+	rc = load(s, path, size, later);
 	if (rc) {
 		if (rc != -EINVAL && rc != -EBADMSG)
 			log_err("%s, where the states of the zones are kept: %s",

@@ -27,10 +27,12 @@ struct zones_record {
 
 /*
  * Open @path for the zones in @z, or make it, and bring them into the states
- * that it holds. 0, or -errno after an error line.
+ * that it holds. @later: only in zones_store_begin(), as another program still
+ * has it. 0, or -errno after an error line.
  */
 int zones_store_open(struct zones_store **s, const char *path,
-		     struct zones *z, bool read_only);
+		     struct zones *z, bool read_only, bool later);
+int zones_store_begin(struct zones_store *s);
 void zones_store_close(struct zones_store *s);
 
 /* What save() shall store of zone @index as it is now. */

@@ -111,8 +111,9 @@ const struct opt disk_options[] = {
 
 int disk_check_options(const struct disk_opt *o, bool inherits)
 {
-	if (inherits && o->zoned) {
-		log_err("--inherit: the zones of a disk cannot be handed over while it is in use; restart the program instead");
+	if (inherits && (o->kind == KIND_MEM ||
+			 (o->kind != KIND_FILE && o->zoned))) {
+		log_err("--inherit: what is in the memory of a program ends with it; use a file in /dev/shm");
 		return -EINVAL;
 	}
 	if (o->kind == KIND_FILE && !o->file) {
@@ -184,7 +185,8 @@ static int open_plain(struct blkdev **disk, const struct disk_opt *o,
 	return rc;
 }
 
-static int add_zones(struct blkdev **disk, const struct disk_opt *o)
+static int add_zones(struct blkdev **disk, const struct disk_opt *o,
+		     bool inherited)
 {
 	struct blkdev_zoned_conf conf = {
 		.host_aware = o->zoned == ZONED_HA,
@@ -203,6 +205,7 @@ static int add_zones(struct blkdev **disk, const struct disk_opt *o)
 		    (int)sizeof(path))
 			return -ENAMETOOLONG;
 		conf.store_path = path;
+		conf.inherited = inherited;
 	}
 	return blkdev_zoned_open(disk, *disk, &conf);
 }
@@ -222,7 +225,9 @@ int disk_open(struct disk *disk, const struct disk_opt *o, bool may_change,
 
 	disk->bottom = disk->top;
 	if (!rc && o->zoned)
-		rc = add_zones(&disk->top, o);
+		rc = add_zones(&disk->top, o, shared);
+	if (!rc && o->zoned)
+		disk->zoned = disk->top;
 	if (!rc && (may_change || l->ops || l->bytes || l->queue_ops ||
 		    l->queue_bytes))
 		rc = blkdev_throttle_open(&disk->top, disk->top,

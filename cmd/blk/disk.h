@@ -28,6 +28,7 @@ int disk_check_options(const struct disk_opt *o, bool inherits);
 /* A disk, and what lies at its bottom; whoever is on top of it owns it. */
 struct disk {
 	struct blkdev *top, *bottom;
+	struct blkdev *zoned;	/* between them, or NULL */
 };
 
 /*

@@ -112,6 +112,8 @@ static void blk_close(struct daemon *d)
 {
 	struct blk *b = d->ctx;
 
+	if (b->storage.zoned && d->handed_over)
+		blkdev_zoned_leave(b->storage.zoned);
 	if (b->disk)
 		blkdev_close(b->disk);
 	daemon_queues_free(b->queues);

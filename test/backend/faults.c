@@ -331,3 +331,35 @@ TEST("storage that hangs is not waited for without end", "")
 	end();
 	loop_fini(&loop);
 }
+
+TEST("zones on storage that hangs are not waited for without end", "")
+{
+	const struct blkdev_zoned_conf conf = {
+		.zone_sectors = 256, .num_queues = 1, .queue_size = 4,
+	};
+	struct blkdev *zones;
+	struct request r;
+	struct loop loop;
+
+	begin_with(0, BLKDEV_AIO_THREADS);
+	CHECK_EQ(blkdev_zoned_open(&zones, d, &conf), 0);
+	CHECK_EQ(loop_init(&loop), 0);
+	CHECK_EQ(zones->ops->attach(zones, 0, &loop), 0);
+	CHECK_EQ(run(zones, VIO_BLK_WRITE, 0, 4096, in), VIO_OK);
+	blkdev_drain_limit(1);
+	atomic_store(&fault.hang, true);
+	request_init(&r, VIO_BLK_READ, 0, 4096, in);
+	zones->ops->io.submit(zones, &r.io);
+	zones->ops->io.commit(zones, 0);
+	for (unsigned i = 0; i < 100; i++)
+		zones->ops->io.drain(zones, 0);
+	CHECK_EQ(r.done, 0);
+	atomic_store(&fault.hang, false);
+	blkdev_drain_limit(30);
+	zones->ops->io.drain(zones, 0);
+	CHECK_EQ(r.done, 1);
+	zones->ops->detach(zones, 0);
+	d = zones;
+	end();
+	loop_fini(&loop);
+}

@@ -342,14 +342,14 @@ static void look(struct zones *z, struct zones_store **s, bool other_boot)
 	};
 
 	CHECK_EQ(zones_init(z, &c), 0);
-	CHECK_EQ(zones_store_open(s, store, z, true), 0);
+	CHECK_EQ(zones_store_open(s, store, z, true, false), 0);
 	if (!other_boot)
 		return;
 	zones_store_forget_boot(*s);
 	zones_store_close(*s);
 	zones_fini(z);
 	CHECK_EQ(zones_init(z, &c), 0);
-	CHECK_EQ(zones_store_open(s, store, z, true), 0);
+	CHECK_EQ(zones_store_open(s, store, z, true, false), 0);
 }
 
 static void unlook(struct zones *z, struct zones_store *s)
@@ -482,6 +482,41 @@ TEST("zones: with a loop, requests wait for the keeper, not the queue", "")
 	disk->ops->detach(disk, 0);
 	loop_fini(&loop);
 	blkdev_close(disk);
+	unlink(store);
+}
+
+TEST("zones: a successor finds them as its predecessor leaves them", "")
+{
+	struct blkdev_zoned_conf conf = {
+		.zone_sectors = ZONE, .zone_capacity = CAP,
+		.conventional = CONV, .max_open = 2, .max_active = 3,
+		.num_queues = 1, .queue_size = 64, .store_path = store,
+		.inherited = true,
+	};
+	struct blkdev *mem, *next;
+	struct vio_blk_zone zone;
+	struct zones_store *s;
+	struct zones z;
+
+	start_stored();
+	CHECK_EQ(run(disk, VIO_BLK_WRITE, ZONE * 512, 4096, data), VIO_OK);
+	CHECK_EQ(blkdev_mem_open(&mem, DISK * 512, false), 0);
+	CHECK_EQ(blkdev_zoned_open(&next, mem, &conf), 0);
+	/* After the successor looked at its options, before it has a guest. */
+	CHECK_EQ(run(disk, VIO_BLK_WRITE, ZONE * 512 + 4096, 4096, data),
+		 VIO_OK);
+	CHECK_EQ(next->ops->io.zone_report(next, ZONE, &zone, 1), 1);
+	CHECK_EQ(zone.wp, ZONE + 16);
+	CHECK_EQ(run(next, VIO_BLK_WRITE, ZONE * 512 + 8192, 4096, data),
+		 VIO_OK);
+	CHECK_EQ(run(next, VIO_BLK_FLUSH, 0, 0, NULL), VIO_OK);
+	/* The old one ends later, and must not store what it knew. */
+	blkdev_zoned_leave(disk);
+	blkdev_close(disk);
+	look(&z, &s, true);
+	CHECK_EQ(z.zone[1].wp, ZONE + 24);
+	unlook(&z, s);
+	blkdev_close(next);
 	unlink(store);
 }
 
