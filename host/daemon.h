@@ -128,6 +128,7 @@ struct daemon_options {
 	bool connect;			/* to the socket, not listen on it */
 	unsigned poll_us;
 	bool iommu;
+	bool poll_always;
 	bool verbose;
 	const char *config;
 	struct opt_list live;

@@ -39,7 +39,10 @@ static const struct opt device_options[] = {
 	  .arg = "GROUP", .help = "Group of the socket." },
 	{ .name = "poll-us", .type = OPT_UINT, .to = &o.poll_us,
 	  .arg = "TIME", .max = 1000000,
-	  .help = "Look for requests at most so many microseconds before sleeping; 0 never does. Default 32. An idle device sleeps whatever it is set to.",
+	  .help = "Look for requests at most so many microseconds before sleeping; 0 never does. Default 32. An idle device sleeps whatever it is set to, but for --poll-always.",
+	},
+	{ .name = "poll-always", .type = OPT_FLAG, .to = &o.poll_always,
+	  .help = "Never sleep while a driver uses the device: a processor for each thread, for the shortest answers.",
 	},
 	{ .name = "iommu", .type = OPT_FLAG, .to = &o.iommu,
 	  .help = "Offer ACCESS_PLATFORM: the guest has an IOMMU before the device, and the front end translates.",
@@ -134,6 +137,8 @@ static int check_many(void)
 		return -1;
 	if (o.fd_given || o.socket_path)
 		return refuse("--config: each section says its own socket-path, and --fd is for one device");
+	if (o.inherit || o.upgrade_path)
+		return refuse("--config: a program with many devices hands none over; leave out --inherit and --upgrade-path");
 	if (o.exit_on_disconnect)
 		return refuse("--config, --exit-on-disconnect: there are several front ends; leave one out");
 	return -1;
@@ -141,6 +146,8 @@ static int check_many(void)
 
 static int check(const struct daemon_type *type)
 {
+	if (o.poll_always && !o.poll_us)
+		return refuse("--poll-always, --poll-us=0: leave one out");
 	o.fd_given = o.fd != NOT_GIVEN;
 	if (o.fd_given == (o.socket_path != NULL) && !o.inherit && !o.config) {
 		log_err("give either --socket-path=PATH or --fd=NUMBER; see %s --help",

@@ -53,6 +53,12 @@ static unsigned budget(const struct daemon_queue *q)
 	return n ? n : SERVE_BUDGET;
 }
 
+/* poll-always in a section overrides a program's poll-us=0. */
+static bool polls(const struct daemon *d)
+{
+	return d->opt.poll_us || d->opt.poll_always;
+}
+
 static struct loop *queue_loop(const struct daemon_queue *q)
 {
 	return &q->worker->loop;
@@ -167,7 +173,7 @@ static void queue_kick(void *ctx, uint32_t events)
 		unkicked_start(q);
 	}
 	/* A poller keeps kicks off, until it goes to sleep. */
-	if (q->daemon->opt.poll_us)
+	if (polls(q->daemon))
 		queue_poll(q);
 	else
 		queue_serve(q);
@@ -211,8 +217,10 @@ static int env_watch_kick(void *env, unsigned queue, int kick_fd)
 		return rc;
 	}
 	q->watched = true;
-	if (d->opt.poll_us)
+	if (polls(d))
 		loop_poller_add(queue_loop(q), &q->poller);
+	if (d->opt.poll_always)
+		loop_poll_always(queue_loop(q), true);
 	return 0;
 }
 
@@ -228,8 +236,10 @@ static void env_unwatch_kick(void *env, unsigned queue)
 	if (q->timed)
 		loop_timer_cancel(queue_loop(q), &q->timer);
 	q->timed = false;
-	if (d->opt.poll_us)
+	if (polls(d))
 		loop_poller_del(queue_loop(q), &q->poller);
+	if (d->opt.poll_always)
+		loop_poll_always(queue_loop(q), false);
 }
 
 static void env_run_on_queue(void *env, unsigned queue,

@@ -203,6 +203,11 @@ void loop_poll_limit(struct loop *l, uint64_t max_ns)
 	vio_poll_limit(&l->poll, max_ns);
 }
 
+void loop_poll_always(struct loop *l, bool on)
+{
+	l->sleepless += on ? 1u : -1u;
+}
+
 /* Move what other threads posted behind this thread's own calls. */
 static void take_posted(struct loop *l)
 {
@@ -351,7 +356,7 @@ static uint64_t poll_busily(struct loop *l, bool *idle)
 		l->worked_ns = last;
 		if (has_duty(l))
 			return last;
-		if (!vio_poll_more(&l->poll, now - last)) {
+		if (!l->sleepless && !vio_poll_more(&l->poll, now - last)) {
 			l->worked_ns = 0;
 			*idle = true;
 			return last;

@@ -89,6 +89,7 @@ struct loop {
 	struct loop_call **posted_tail;
 
 	struct vio_poll poll;		/* in nanoseconds */
+	unsigned sleepless;		/* as loop_poll_always() was called */
 	uint64_t worked_ns;		/* a window under way: last work */
 	uint64_t slept_ns;		/* time in epoll with pollers, total */
 
@@ -131,5 +132,7 @@ void loop_poller_add(struct loop *l, struct loop_poller *p);
 void loop_poller_del(struct loop *l, struct loop_poller *p);
 /* The longest time to poll before sleeping; 0 turns polling off. */
 void loop_poll_limit(struct loop *l, uint64_t max_ns);
+/* Somebody wants it never to sleep while there are pollers; or no more. */
+void loop_poll_always(struct loop *l, bool on);
 
 #endif

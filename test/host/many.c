@@ -293,3 +293,182 @@ TEST("one of several disks grows", "")
 	disk_close(&d);
 	end();
 }
+
+/* -- what disks cost, and how they share a thread --------------------------- */
+
+/* Of /proc/PID/status, in KiB. */
+static unsigned long resident(void)
+{
+	unsigned long kib = 0;
+	char line[256];
+	FILE *f;
+
+	snprintf(line, sizeof(line), "/proc/%d/status", p.pid);
+	f = fopen(line, "r");
+	CHECK(f != NULL);
+	while (fgets(line, sizeof(line), f))
+		if (sscanf(line, "VmRSS: %lu", &kib) == 1)
+			break;
+	fclose(f);
+	return kib;
+}
+
+TEST("fifty idle disks cost less than 8 MiB each", "")
+{
+	enum { DISKS = 50 };
+	unsigned long kib;
+	char name[16];
+	FILE *f;
+
+	begin();
+	f = fopen(config, "w");
+	for (unsigned i = 0; i < DISKS; i++) {
+		snprintf(name, sizeof(name), "d%u", i);
+		make_image(name);
+		fprintf(f, "[%s]\nblk-file = %s/%s\naio = io_uring\n"
+			"socket-path = %s/%s.sock\n", name, p.dir, name,
+			p.dir, name);
+	}
+	fclose(f);
+	start(NULL, NULL);
+	HAS(ask("status"), "\"devices\":50,");
+	exercise("d49", 0, 1);
+	kib = resident();
+	vtest_note("%lu KiB for %d disks: %lu each", kib, DISKS, kib / DISKS);
+	if (!PEER_SANITIZED)
+		CHECK_LT(kib / DISKS, 8192ul);
+	end();
+}
+
+/* Requests that one client keeps under way on two disks. */
+struct load {
+	struct front_disk disk;
+	struct vio_seg seg[32];
+	struct vio_blkdrv_req req[32];
+	unsigned nr;
+	unsigned long done;
+};
+
+static void load_begin(struct load *l, const char *name, unsigned nr,
+		       size_t len)
+{
+	char socket[128];
+
+	snprintf(socket, sizeof(socket), "%s/%s.sock", p.dir, name);
+	memset(l, 0, sizeof(*l));
+	disk_open(&l->disk, socket, 1);
+	l->nr = nr;
+	for (unsigned i = 0; i < nr; i++) {
+		l->seg[i] = (struct vio_seg){
+			front_data(&l->disk.front, len), len
+		};
+		l->req[i] = (struct vio_blkdrv_req){
+			.type = VIRTIO_BLK_T_IN, .seg = &l->seg[i],
+			.nr_seg = 1,
+		};
+		CHECK_EQ(vio_blkdrv_submit(&l->disk.blk, 0, &l->req[i]),
+			 VIO_OK);
+	}
+	vio_blkdrv_commit(&l->disk.blk, 0);
+}
+
+static void load_go_on(struct load *l)
+{
+	struct vio_blkdrv_req *r;
+	unsigned n = 0;
+
+	while (n < l->nr && (r = vio_blkdrv_poll(&l->disk.blk, 0))) {
+		CHECK_EQ(vio_blkdrv_submit(&l->disk.blk, 0, r), VIO_OK);
+		n++;
+	}
+	if (n)
+		vio_blkdrv_commit(&l->disk.blk, 0);
+	l->done += n;
+}
+
+static void run_two(struct load *a, struct load *b, unsigned long rounds)
+{
+	while (a->done < rounds) {
+		load_go_on(a);
+		load_go_on(b);
+	}
+	disk_close(&a->disk);
+	disk_close(&b->disk);
+}
+
+static void share(const char *poll)
+{
+	static struct load a, b;
+
+	begin();
+	write_config("[a]\nbackend=mem\nsize=1M\nsocket-path=%s/a.sock\n"
+		     "[b]\nbackend=mem\nsize=1M\nsocket-path=%s/b.sock\n",
+		     p.dir, p.dir);
+	start("--threads=1", poll);
+	load_begin(&a, "a", 32, 4096);
+	load_begin(&b, "b", 32, 4096);
+	run_two(&a, &b, 20000);
+	vtest_note("%s, both flood: %lu and %lu", poll, a.done, b.done);
+	CHECK_GT(b.done, a.done * 6 / 10);
+	CHECK_LT(b.done, a.done * 16 / 10);
+	/* Each time that the flooding one had its turn, so has the other. */
+	load_begin(&a, "a", 32, 16384);
+	load_begin(&b, "b", 1, 4096);
+	run_two(&a, &b, 20000);
+	vtest_note("%s, one of 32 and one of 1: %lu and %lu", poll, a.done,
+		   b.done);
+	CHECK_GT(b.done, a.done / 64);
+	end();
+}
+
+TEST("disks on one thread share it", "")
+{
+	share("--poll-us=0");
+	share("--poll-us=32");
+	share("--poll-always");
+}
+
+/* Milliseconds of processor time so far. */
+static unsigned long busy_ms(void)
+{
+	unsigned long user, sys;
+	char line[512], *at;
+	FILE *f;
+
+	snprintf(line, sizeof(line), "/proc/%d/stat", p.pid);
+	f = fopen(line, "r");
+	CHECK(f && fgets(line, sizeof(line), f));
+	fclose(f);
+	at = strrchr(line, ')');
+	CHECK(at && sscanf(at + 2, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u "
+			   "%*u %lu %lu", &user, &sys) == 2);
+	return (user + sys) * 1000 / (unsigned long)sysconf(_SC_CLK_TCK);
+}
+
+TEST("a disk that always polls does so while it is used, another sleeps", "")
+{
+	unsigned long before, polling, idle;
+	char path[128];
+
+	begin();
+	write_config("[a]\nbackend=null\nsize=1M\nsocket-path=%s/a.sock\n"
+		     "poll-always\n[b]\nbackend=null\nsize=1M\n"
+		     "socket-path=%s/b.sock\n", p.dir, p.dir);
+	start("--threads=1", NULL);
+	file_of(path, "b.sock");
+	disk_open(&d, path, 1);
+	before = busy_ms();
+	usleep(300000);
+	idle = busy_ms() - before;
+	disk_close(&d);
+	file_of(path, "a.sock");
+	disk_open(&d, path, 1);
+	before = busy_ms();
+	usleep(300000);
+	polling = busy_ms() - before;
+	vtest_note("in 300 ms: %lu ms idle, %lu ms polling", idle, polling);
+	/* However busy the machine is otherwise. */
+	CHECK_GT(polling, idle + 20);
+	disk_close(&d);
+	end();
+}
