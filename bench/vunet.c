@@ -2,7 +2,8 @@
 /*
  * vunet - sends packets round and round through a vhost-user network back
  * end, anyone's that sends back what it gets, from one busy-polling thread;
- * says what came of it as one line of JSON. A packet that came is sent again
+ * says what came of it as one line of JSON. Or one packet at a time, at a
+ * rate, and how long each took; or none. A packet that came is sent again
  * from where it lies. Knows nothing of who runs it and compares nothing.
  */
 #define _GNU_SOURCE
@@ -30,6 +31,7 @@ struct options {
 	unsigned ring;
 	double warmup, seconds;
 	int core;
+	int rate;		/* packets a second, one at a time; -1: all */
 	bool packed, in_order, merge;
 };
 
@@ -222,6 +224,85 @@ static void fill(struct load *l)
 	vio_netdrv_commit(&l->net, 0);
 }
 
+/* -- one at a time -------------------------------------------------------- */
+
+#define LOST_NS	1000000000u	/* what did not come back by then will not */
+
+/* There and back, nanoseconds; 0: it was lost. */
+static uint64_t round_trip(struct load *l, const struct vio_seg *seg)
+{
+	uint64_t from = now_ns(), took;
+
+	l->way[0].nr = 0;
+	if (vio_netdrv_send(&l->net, 0, seg, 1, NULL, &l->way[0]))
+		return 0;
+	vio_netdrv_commit(&l->net, 0);
+	while (!vio_netdrv_receive(&l->net, 0, &l->way[1]))
+		if (now_ns() - from > LOST_NS)
+			return 0;
+	took = now_ns() - from;
+	vio_netdrv_recycle(&l->net, 0, &l->way[1]);
+	while (!vio_netdrv_sent(&l->net, 0))
+		if (now_ns() - from > LOST_NS)
+			return 0;
+	vio_netdrv_commit(&l->net, 0);
+	return took;
+}
+
+static int by_size(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* Round trips at the rate that was asked for, sorted; lost ones left out. */
+static unsigned measure_trips(struct load *l, uint64_t *ns, unsigned nr)
+{
+	struct vio_seg seg = { l->data + VIO_NETDRV_HEADROOM, l->opt->len };
+	uint64_t gap = 1000000000u / (unsigned)l->opt->rate, next = now_ns();
+	unsigned n = 0, i;
+
+	memset(seg.base, 2, seg.len);
+	for (i = 0; i < nr; i++) {
+		while (now_ns() < next)
+			;
+		ns[n] = round_trip(l, &seg);
+		if (ns[n])
+			n++;
+		else
+			l->lost++;
+		next += gap;
+	}
+	qsort(ns, n, sizeof(*ns), by_size);
+	return n;
+}
+
+static void latency(struct load *l)
+{
+	unsigned nr = (unsigned)(l->opt->rate * l->opt->seconds), n = 0;
+	static const struct { const char *name; double at; } points[] = {
+		{ "p50", .5 }, { "p90", .9 }, { "p99", .99 },
+		{ "p999", .999 },
+	};
+	uint64_t *ns = calloc(nr + 1, sizeof(*ns));
+
+	l->way = calloc(2, sizeof(*l->way));
+	if (!ns || !l->way)
+		die("memory", -ENOMEM);
+	if (nr)
+		n = measure_trips(l, ns, nr);
+	else
+		usleep((useconds_t)(l->opt->seconds * 1e6));
+	printf("{\"rate\": %d, \"packets\": %u, \"lost\": %" PRIu64,
+	       l->opt->rate, n, l->lost);
+	for (unsigned i = 0; n && i < sizeof(points) / sizeof(*points); i++)
+		printf(", \"%s\": %" PRIu64, points[i].name,
+		       ns[(unsigned)(points[i].at * (n - 1))]);
+	printf("}\n");
+	free(ns);
+}
+
 static void report(const struct load *l, uint64_t ns)
 {
 	printf("{\"len\": %u, \"window\": %u, \"packets\": %" PRIu64
@@ -232,6 +313,18 @@ static void report(const struct load *l, uint64_t ns)
 	       (l->bytes != l->received * l->opt->len),
 	       (double)ns / 1e9, (double)l->received * 1e9 / (double)ns,
 	       l->net.drv.features.w[0]);
+}
+
+static void throughput(struct load *l)
+{
+	uint64_t from;
+
+	fill(l);
+	run(l, now_ns() + (uint64_t)(l->opt->warmup * 1e9));
+	l->received = l->bytes = 0;
+	from = now_ns();
+	run(l, from + (uint64_t)(l->opt->seconds * 1e9));
+	report(l, now_ns() - from);
 }
 
 static int usage(void)
@@ -245,6 +338,8 @@ static int usage(void)
 	       "  --seconds S   how long to measure (1)\n"
 	       "  --warmup S    and how long not to, before (0.2)\n"
 	       "  --core N      run on this processor\n"
+	       "  --rate N      one packet at a time, N a second: how long "
+	       "each took; 0: none\n"
 	       "  --packed, --in-order, --merge   use these where offered\n");
 	return 0;
 }
@@ -259,6 +354,7 @@ static bool parse(struct options *o, int argc, char **argv)
 		{ "seconds", required_argument, NULL, 't' },
 		{ "warmup", required_argument, NULL, 'w' },
 		{ "core", required_argument, NULL, 'c' },
+		{ "rate", required_argument, NULL, 'a' },
 		{ "packed", no_argument, NULL, 'p' },
 		{ "in-order", no_argument, NULL, 'o' },
 		{ "merge", no_argument, NULL, 'm' },
@@ -276,6 +372,7 @@ static bool parse(struct options *o, int argc, char **argv)
 		case 't': o->seconds = atof(optarg); break;
 		case 'w': o->warmup = atof(optarg); break;
 		case 'c': o->core = atoi(optarg); break;
+		case 'a': o->rate = atoi(optarg); break;
 		case 'p': o->packed = true; break;
 		case 'o': o->in_order = true; break;
 		case 'm': o->merge = true; break;
@@ -286,18 +383,17 @@ static bool parse(struct options *o, int argc, char **argv)
 	return optind == argc && o->socket && o->len >= 60 &&
 	       o->len <= 1514 && o->window && o->window <= o->ring / 2 &&
 	       o->ring <= 1024 && !(o->ring & (o->ring - 1)) &&
-	       o->seconds > 0 && o->warmup >= 0;
+	       o->seconds > 0 && o->warmup >= 0 && o->rate <= 1000000;
 }
 
 int main(int argc, char **argv)
 {
 	struct options o = {
 		.len = 64, .window = 256, .ring = 1024, .warmup = 0.2,
-		.seconds = 1, .core = -1,
+		.seconds = 1, .core = -1, .rate = -1,
 	};
 	static struct load l;
 	cpu_set_t set;
-	uint64_t from;
 
 	if (!parse(&o, argc, argv)) {
 		fprintf(stderr, "vunet: bad arguments; see vunet --help\n");
@@ -310,12 +406,10 @@ int main(int argc, char **argv)
 		die("cannot run on that core", -errno);
 	l.opt = &o;
 	start(&l);
-	fill(&l);
-	run(&l, now_ns() + (uint64_t)(o.warmup * 1e9));
-	l.received = l.bytes = 0;
-	from = now_ns();
-	run(&l, from + (uint64_t)(o.seconds * 1e9));
-	report(&l, now_ns() - from);
+	if (o.rate >= 0)
+		latency(&l);
+	else
+		throughput(&l);
 	vio_netdrv_reset(&l.net);
 	vhu_client_close(l.client);
 	return l.net.pair[0].bad || l.lost ? 1 : 0;

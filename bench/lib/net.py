@@ -13,16 +13,20 @@ import time
 from statistics import median
 
 import machine
+import packets
 
 WINDOW = 256            # packets under way
-# name, length, features of the ring, the ratio that we aim at
-CASES = (
-    ("64 B, split", 64, (), 2.0),
-    ("64 B, packed, in order", 64, ("packed", "in-order"), 1.3),
-    ("64 B, packed, mergeable", 64, ("packed", "merge"), 1.3),
-    ("1500 B, split", 1500, (), 1.5),
-    ("1500 B, packed, in order", 1500, ("packed", "in-order"), 1.5),
+RATE = 1000             # a second, where latency is measured
+# name, length, features of the ring, the ratio that we aim at, short name
+TABLE = (
+    ("64 B, split", 64, (), 2.0, "64-split"),
+    ("64 B, packed, in order", 64, ("packed", "in-order"), 1.3, "64-packed"),
+    ("64 B, packed, mergeable", 64, ("packed", "merge"), 1.3, "64-merge"),
+    ("1500 B, split", 1500, (), 1.5, "1500-split"),
+    ("1500 B, packed, in order", 1500, ("packed", "in-order"), 1.5,
+     "1500-packed"),
 )
+CASES = {case[-1]: case[:-1] for case in TABLE}
 # device, driver; the first is what the others are measured by
 PAIRS = (("dpdk", "dpdk"), ("vireo", "dpdk"), ("vireo", "vireo"),
          ("dpdk", "vireo"))
@@ -77,15 +81,15 @@ def words(path):
         return f.read()
 
 
-def device(args, kind, work, length):
+def device(args, kind, work, length, poll=True):
     sock, log = os.path.join(work, "sock"), os.path.join(work, "device")
     if os.path.exists(sock):
         os.unlink(sock)
     core = machine.pair()[1]
     if kind == "vireo":
         child = Child([os.path.join(args.build, "bin", "vireo-net"),
-                       "--socket-path=" + sock, "--backend=echo",
-                       "--poll-us=1000000"], open(log, "w"), core)
+                       "--socket-path=" + sock, "--backend=echo"] +
+                      ["--poll-us=1000000"] * poll, open(log, "w"), core)
     else:
         child = Child(testpmd(
             "vireo-bench-dev", "0@%d,1@%d" % (machine.pair()[0], core),
@@ -97,16 +101,19 @@ def device(args, kind, work, length):
     return child, sock
 
 
-def vireo_driver(args, sock, work, length, ring):
+def vunet(args, sock, *more):
     done = subprocess.run(
         [os.path.join(args.build, "bench", "vunet"), "--socket", sock,
-         "--len", str(length), "--window", str(WINDOW), "--seconds",
-         str(args.seconds), "--core", str(machine.pair()[0])] +
-        ["--" + word for word in ring],
-        stdout=subprocess.PIPE, timeout=60 + args.seconds)
+         "--seconds", str(args.seconds), "--core", str(machine.pair()[0])] +
+        list(more), stdout=subprocess.PIPE, timeout=60 + args.seconds)
     if not done.stdout:
         sys.exit("bench: vunet failed")
-    return json.loads(done.stdout)["pps"]
+    return json.loads(done.stdout)
+
+
+def vireo_driver(args, sock, work, length, ring):
+    return vunet(args, sock, "--len", str(length), "--window", str(WINDOW),
+                 *["--" + word for word in ring])["pps"]
 
 
 def dpdk_driver(args, sock, work, length, ring):
@@ -149,6 +156,35 @@ def measure(args, work, case, pair):
         return DRIVERS[pair[1]](args, sock, work, length, ring)
 
 
+def processor_time(pid):
+    """Seconds, of all threads."""
+    with open("/proc/%d/stat" % pid) as f:
+        fields = f.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def share(process, measured):
+    """What @measured() returns, and the device's share of a processor."""
+    before, at = processor_time(process.pid), time.monotonic()
+    got = measured()
+    return got, ((processor_time(process.pid) - before) /
+                 (time.monotonic() - at))
+
+
+def trips(args, work, kind):
+    """One packet at a time, to a device that may sleep if it can; then none
+    at all."""
+    child, sock = device(args, kind.split()[0], work, 64,
+                         kind.endswith("polls"))
+    with child:
+        sample, busy = share(child.process, lambda: vunet(
+            args, sock, "--rate", str(RATE)))
+        _, idle = share(child.process, lambda: vunet(args, sock, "--rate",
+                                                     "0"))
+    sample.update(busy=busy, idle=idle)
+    return sample
+
+
 def show(case, pairs, got, rounds):
     name, _, _, goal = case
     print("\n%s: million packets a second, each way; device under driver; "
@@ -167,20 +203,36 @@ def show(case, pairs, got, rounds):
         print(line, flush=True)
 
 
+def rounds(args, kinds, measured):
+    """Of each kind a sample each round, alternating."""
+    got = {kind: [] for kind in kinds}
+    for turn in range(args.rounds):
+        for kind in kinds if turn % 2 == 0 else kinds[::-1]:
+            got[kind].append(measured(kind))
+    return got
+
+
 def run(args, work):
     """Returns the results; prints them on the way."""
-    pairs = PAIRS if shutil.which(TESTPMD) else (("vireo", "vireo"),)
-    if len(pairs) == 1:
+    pairs = PAIRS
+    if args.alone or not shutil.which(TESTPMD):
+        pairs = (("vireo", "vireo"),)
+    if not args.alone and len(pairs) == 1:
         print("bench: %s is not installed: no comparison with it; "
               "scripts/setup bench installs it" % TESTPMD)
     results = []
-    for case in CASES:
-        got = {pair: [] for pair in pairs}
-        for turn in range(args.rounds):
-            for pair in pairs if turn % 2 == 0 else pairs[::-1]:
-                got[pair].append(measure(args, work, case, pair))
+    for short in args.case or CASES:
+        case = CASES[short]
+        got = rounds(args, pairs,
+                     lambda pair: measure(args, work, case, pair))
         show(case, pairs, got, args.rounds)
         results.append({"name": case[0], "goal": case[3],
                         "pps": {"%s under %s" % p: v
                                 for p, v in got.items()}})
-    return results
+    kinds = ["vireo", "vireo polls"] + ["dpdk"] * (len(pairs) > 1)
+    latency = rounds(args, kinds, lambda kind: trips(args, work, kind))
+    section = {"cases": results, "latency_rate": RATE, "latency": latency}
+    head, rows = packets.latency_table(section)
+    print(packets.text("\none packet at a time, %d a second, microseconds; "
+                       "and the device's processor time" % RATE, head, rows))
+    return section

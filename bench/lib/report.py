@@ -4,6 +4,7 @@ import html
 import os
 from statistics import median
 
+import packets
 import plot
 
 METRICS = (
@@ -93,10 +94,12 @@ def text(whole):
 
 
 def markdown(whole):
-    out = ["# Benchmark report", "", method(whole), "",
-           "The machine's limits, before and after:", ""]
-    out += ["- " + line for line in limit_lines(whole)] + [""]
-    for case in whole["cases"]:
+    out = ["# Benchmark report", ""]
+    if whole.get("cases"):
+        out += [method(whole), "",
+                "The machine's limits, before and after:", ""]
+        out += ["- " + line for line in limit_lines(whole)] + [""]
+    for case in whole.get("cases", ()):
         out += ["## " + case["title"], ""]
         for metric, title, scale, form in METRICS:
             table = list(rows(case, metric, scale, form))
@@ -105,7 +108,7 @@ def markdown(whole):
             out += ["| " + " | ".join(r) + " |" for r in table[1:]]
             out.append("")
         out += [verdict(case), ""]
-    return "\n".join(out)
+    return "\n".join(out + packets.markdown(whole))
 
 
 def method(whole):
@@ -125,12 +128,13 @@ def page(whole):
            "report</title><style>body{font:15px sans-serif;max-width:52em;"
            "margin:2em auto}table{border-collapse:collapse;margin:1em 0}"
            "td,th{border:1px solid #ccc;padding:.3em .7em;"
-           "text-align:right}</style><h1>Benchmark report</h1>",
-           "<p>%s</p>" % html.escape(method(whole)),
-           "<p>The machine's limits, before and after:</p><ul>"]
-    out += ["<li>%s" % html.escape(line) for line in limit_lines(whole)]
-    out.append("</ul>")
-    for case in whole["cases"]:
+           "text-align:right}</style><h1>Benchmark report</h1>"]
+    if whole.get("cases"):
+        out += ["<p>%s</p>" % html.escape(method(whole)),
+                "<p>The machine's limits, before and after:</p><ul>"]
+        out += ["<li>%s" % html.escape(line)
+                for line in limit_lines(whole)] + ["</ul>"]
+    for case in whole.get("cases", ()):
         out.append("<h2>%s</h2>" % html.escape(case["title"]))
         for metric, title, scale, form in METRICS:
             series = {p: [[v * scale for v in values(case, p, d, metric)]
@@ -145,7 +149,7 @@ def page(whole):
                     "<td>%s</td>" % html.escape(c) for c in row))
             out.append("</table>")
         out.append("<p>%s</p>" % html.escape(verdict(case)))
-    return "\n".join(out)
+    return "\n".join(out + packets.page(whole))
 
 
 def write(whole, folder):

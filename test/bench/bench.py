@@ -71,6 +71,30 @@ def report(out):
         check("report.html", word in page, word)
 
 
+def packets_too(out):
+    """Into the same report, which keeps what it had."""
+    bench = start("--net", "--quick", "--alone", "--out", out, "64-packed")
+    text = bench.communicate(timeout=60)[0]
+    check("exit code", bench.returncode == 0, text)
+    check_gone(bench.pid)
+    with open(os.path.join(out, "results.json")) as f:
+        whole = json.load(f)
+    check("disks", [c["name"] for c in whole["cases"]] == ["null", "tmpfs"])
+    case, = whole["net"]["cases"]
+    check("packets", len(case["pps"]["vireo under vireo"]) == 2 and
+          min(case["pps"]["vireo under vireo"]) > 0, case)
+    for sample in whole["net"]["latency"]["vireo"]:
+        check("latency", 0 < sample["p50"] <= sample["p99"] and
+              not sample["lost"], sample)
+        check("idle", sample["idle"] < 0.1, sample)
+    with open(os.path.join(out, "report.html")) as f:
+        page = f.read()
+    check("plots", page.count("<svg") == 5, page)
+    check("html", "64 B, packed, in order" in page and "99.9 %" in page, page)
+    with open(os.path.join(out, "report.md")) as f:
+        check("report.md", "vireo under vireo" in f.read())
+
+
 def interrupted():
     """Ends at once, with all that it started."""
     bench = start("--quick", "tmpfs")
@@ -97,7 +121,8 @@ def wrong_words():
 def main():
     bad = 0
     with tempfile.TemporaryDirectory() as out:
-        cases = ((quick_run, (out,)), (report, (out,)), (interrupted, ()),
+        cases = ((quick_run, (out,)), (report, (out,)),
+                 (packets_too, (out,)), (interrupted, ()),
                  (wrong_words, ()))
         if len(os.sched_getaffinity(0)) < 2:
             print("1..0 # SKIP needs two processors")
