@@ -14,6 +14,10 @@
 #include "core/base/shared64.h"
 #include "core/mem/access.h"
 
+/* Flags that ask for something. */
+#define ASKS		(VIRTIO_NET_HDR_F_NEEDS_CSUM |	\
+			 VIRTIO_NET_HDR_F_UDP_TUNNEL_CSUM)
+#define TUNNEL_LEN	(VIRTIO_NET_HDR_LEN_TUNNEL - VIRTIO_NET_HDR_LEN_HASH)
 #define BATCH		32	/* packets handed on at a time */
 
 const uint16_t vio_net_ctx_size = 0;
@@ -33,25 +37,15 @@ static bool parse(const struct vio_net *net, struct vio_req *req,
 		  struct vio_net_packet *pkt)
 {
 	uint32_t hdr_len = net->hdr_len, len = req->read_len - hdr_len;
-	struct vio_seg *seg = req->seg;
-	struct virtio_net_hdr hdr = { .num_buffers = { 0 } };
+	struct vio_cursor c = vio_req_reader(req);
+	struct virtio_net_hdr hdr = { .flags = 0 };
 	unsigned nr;
 
 	if (vio_unlikely(req->read_len < hdr_len + VIO_NET_PACKET_MIN ||
 			 len > VIO_NET_PACKET_MAX))
 		return false;
-	if (vio_likely(seg->len > hdr_len)) {
-		vio_copy_in(&hdr, seg->base, VIRTIO_NET_HDR_LEN_LEGACY);
-		seg->base = (unsigned char *)seg->base + hdr_len;
-		seg->len -= hdr_len;
-		pkt->seg = seg;
-		nr = req->nr_read;
-	} else {
-		struct vio_cursor c = vio_req_reader(req);
-
-		vio_cursor_read(&c, &hdr, VIRTIO_NET_HDR_LEN_LEGACY);
-		pkt->seg = vio_req_payload(req, false, hdr_len, len, &nr);
-	}
+	vio_cursor_read(&c, &hdr, hdr_len);
+	pkt->seg = vio_req_payload(req, false, hdr_len, len, &nr);
 	if (vio_unlikely(vio_dev_big_endian(&net->dev)))
 		vio_net_hdr_mirror(&hdr);
 	pkt->nr_seg = (uint16_t)nr;
@@ -89,9 +83,18 @@ static bool takes(const struct vio_net *net, const struct vio_net_meta *m)
 
 	if (vio_likely(!m->flags))
 		return true;
-	switch (m->gso_type & ~VIRTIO_NET_HDR_GSO_ECN) {
+	if (vio_unlikely(m->gso_type & VIRTIO_NET_HDR_GSO_UDP_TUNNEL) &&
+	    (!(f & VIO_NET_OFFLOAD_TUNNEL) ||
+	     (m->flags & VIRTIO_NET_HDR_F_UDP_TUNNEL_CSUM &&
+	      !(f & VIO_NET_OFFLOAD_TUNNEL_CSUM))))
+		return false;
+	switch (m->gso_type & ~(VIRTIO_NET_HDR_GSO_ECN |
+				VIRTIO_NET_HDR_GSO_UDP_TUNNEL)) {
 	case VIRTIO_NET_HDR_GSO_NONE:
 		need = VIRTIO_NET_F_CSUM;
+		break;
+	case VIRTIO_NET_HDR_GSO_UDP:
+		need = VIRTIO_NET_F_HOST_UFO;
 		break;
 	case VIRTIO_NET_HDR_GSO_TCPV4:
 		need = VIRTIO_NET_F_HOST_TSO4;
@@ -213,7 +216,7 @@ static inline bool parse_piece(const struct vio_net *net,
 			       struct vio_net_packet *pkt)
 {
 	uint32_t hdr_len = net->hdr_len, len = b->len - hdr_len;
-	struct virtio_net_hdr hdr;
+	struct virtio_net_hdr hdr = { .num_buffers = { 0 } };
 
 	if (vio_unlikely(b->len < hdr_len + VIO_NET_PACKET_MIN ||
 			 len > VIO_NET_PACKET_MAX))
@@ -225,12 +228,17 @@ static inline bool parse_piece(const struct vio_net *net,
 	pkt->len = len;
 	/* Where these two ask for nothing, what follows says nothing. */
 	vio_copy_in(&hdr, b->base, 2);
-	if (vio_likely(!(hdr.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) &&
+	if (vio_likely(!(hdr.flags & ASKS) &&
 		       hdr.gso_type == VIRTIO_NET_HDR_GSO_NONE)) {
 		pkt->meta = (struct vio_net_meta){ .flags = 0 };
 		return true;
 	}
 	vio_copy_in(&hdr.hdr_len, b->base + 2, VIRTIO_NET_HDR_LEN_LEGACY - 2);
+	if (vio_unlikely(hdr_len == VIRTIO_NET_HDR_LEN_TUNNEL))
+		vio_copy_in(&hdr.outer_th_offset,
+			    b->base + VIRTIO_NET_HDR_LEN_HASH, TUNNEL_LEN);
+	if (vio_unlikely(vio_dev_big_endian(&net->dev)))
+		vio_net_hdr_mirror(&hdr);
 	return vio_net_hdr_check(&hdr, len, &net->dev.driver, &pkt->meta);
 }
 
@@ -350,6 +358,28 @@ static int net_check_features(struct vio_dev *dev,
 		{ VIRTIO_NET_F_HOST_ECN, VIRTIO_NET_F_HOST_TSO4,
 		  VIRTIO_NET_F_HOST_TSO6 },
 		{ VIRTIO_NET_F_HOST_USO, VIRTIO_NET_F_CSUM, 0xff },
+		{ VIRTIO_NET_F_HOST_UFO, VIRTIO_NET_F_CSUM, 0xff },
+		{ VIRTIO_NET_F_GUEST_UFO, VIRTIO_NET_F_GUEST_CSUM, 0xff },
+		{ VIRTIO_NET_F_RSC_EXT, VIRTIO_NET_F_HOST_TSO4,
+		  VIRTIO_NET_F_HOST_TSO6 },
+		{ VIRTIO_NET_F_HOST_UDP_TUNNEL_GSO, VIRTIO_NET_F_HOST_TSO4,
+		  0xff },
+		{ VIRTIO_NET_F_HOST_UDP_TUNNEL_GSO, VIRTIO_NET_F_HOST_TSO6,
+		  0xff },
+		{ VIRTIO_NET_F_HOST_UDP_TUNNEL_GSO, VIRTIO_NET_F_HOST_USO,
+		  0xff },
+		{ VIRTIO_NET_F_HOST_UDP_TUNNEL_GSO_CSUM,
+		  VIRTIO_NET_F_HOST_UDP_TUNNEL_GSO, 0xff },
+		{ VIRTIO_NET_F_GUEST_UDP_TUNNEL_GSO, VIRTIO_NET_F_GUEST_TSO4,
+		  0xff },
+		{ VIRTIO_NET_F_GUEST_UDP_TUNNEL_GSO, VIRTIO_NET_F_GUEST_TSO6,
+		  0xff },
+		{ VIRTIO_NET_F_GUEST_UDP_TUNNEL_GSO, VIRTIO_NET_F_GUEST_USO4,
+		  0xff },
+		{ VIRTIO_NET_F_GUEST_UDP_TUNNEL_GSO, VIRTIO_NET_F_GUEST_USO6,
+		  0xff },
+		{ VIRTIO_NET_F_GUEST_UDP_TUNNEL_GSO_CSUM,
+		  VIRTIO_NET_F_GUEST_UDP_TUNNEL_GSO, 0xff },
 	};
 
 	(void)dev;
@@ -367,6 +397,7 @@ static void net_features_ok(struct vio_dev *dev)
 	net->hdr_len = vio_net_hdr_len(&dev->driver);
 	net->mergeable = vio_dev_has(dev, VIRTIO_NET_F_MRG_RXBUF);
 	net->reports = vio_dev_has(dev, VIRTIO_NET_F_HASH_REPORT);
+	net->merges = vio_dev_has(dev, VIRTIO_NET_F_RSC_EXT);
 	vio_net_ctrl_reset(net);
 }
 
@@ -444,6 +475,15 @@ static struct vio_features features_of(const struct vio_net_conf *conf)
 		  soft || can >> VIRTIO_NET_F_HOST_ECN & 1 },
 		{ VIRTIO_NET_F_HOST_USO,
 		  soft || can >> VIRTIO_NET_F_HOST_USO & 1 },
+		{ VIRTIO_NET_F_HOST_UFO,
+		  soft || can >> VIRTIO_NET_F_HOST_UFO & 1 },
+		{ VIRTIO_NET_F_HOST_UDP_TUNNEL_GSO, soft },
+		{ VIRTIO_NET_F_HOST_UDP_TUNNEL_GSO_CSUM, soft },
+		{ VIRTIO_NET_F_GUEST_HDRLEN, true },
+		{ VIRTIO_NET_F_GUEST_UFO, soft },
+		{ VIRTIO_NET_F_GUEST_UDP_TUNNEL_GSO, soft },
+		{ VIRTIO_NET_F_GUEST_UDP_TUNNEL_GSO_CSUM, soft },
+		{ VIRTIO_NET_F_RSC_EXT, soft },
 		{ VIRTIO_NET_F_GUEST_CSUM, soft },
 		{ VIRTIO_NET_F_GUEST_TSO4, soft },
 		{ VIRTIO_NET_F_GUEST_TSO6, soft },

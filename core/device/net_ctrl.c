@@ -147,7 +147,13 @@ static uint64_t switchable(const struct vio_net *net)
 
 	for (unsigned i = 0; i < VIO_ARRAY_LEN(bits); i++)
 		mask |= (uint64_t)1 << bits[i];
-	return mask & net->dev.driver.w[0];
+	mask &= net->dev.driver.w[0];
+	/* These have other places in the mask than among the features. */
+	if (vio_dev_has(&net->dev, VIRTIO_NET_F_GUEST_UDP_TUNNEL_GSO))
+		mask |= VIO_NET_OFFLOAD_TUNNEL;
+	if (vio_dev_has(&net->dev, VIRTIO_NET_F_GUEST_UDP_TUNNEL_GSO_CSUM))
+		mask |= VIO_NET_OFFLOAD_TUNNEL_CSUM;
+	return mask;
 }
 
 static bool set_offloads(struct vio_net *net, uint8_t command,
@@ -215,7 +221,8 @@ static void command(struct vio_net *net, struct vio_req *req)
 	vio_shared64_add(&net->ctrl_commands, 1);
 	/* Without room for an answer nothing is carried out. A result comes
 	 * behind it, so that it is written, and again when it is known. */
-	if (vio_req_put(req, 0, &ack, 1) && vio_cursor_read(&c, &hdr, HDR_LEN) &&
+	if (vio_req_put(req, 0, &ack, 1) &&
+	    vio_cursor_read(&c, &hdr, HDR_LEN) &&
 	    carry_out(net, hdr, &c))
 		ack = VIRTIO_NET_OK;
 	if (ack != VIRTIO_NET_OK)

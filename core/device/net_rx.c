@@ -6,6 +6,7 @@
 #include "core/device/net_gso.h"
 #include "core/device/net_hdr.h"
 #include "core/device/net_int.h"
+#include "core/device/net_rsc.h"
 #include "core/device/net_steer.h"
 #include "core/base/shared64.h"
 #include "core/mem/access.h"
@@ -156,6 +157,54 @@ static void describe(struct virtio_net_hdr *hdr,
 	hdr->gso_size = vio_to_le16(m->gso_size);
 	hdr->csum_start = vio_to_le16(m->csum_start);
 	hdr->csum_offset = vio_to_le16(m->csum_offset);
+	hdr->outer_th_offset = vio_to_le16(m->outer_th);
+	hdr->inner_nh_offset = vio_to_le16(m->inner_nh);
+}
+
+/*
+ * A large packet's headers, up to the payload, by what they say themselves:
+ * net.device.processing-incoming-packets.25
+ */
+static uint16_t headers_of(const struct vio_net_packet *pkt)
+{
+	const struct vio_net_meta *m = &pkt->meta;
+	unsigned char head[VIO_NET_GSO_HDR_MAX];
+	uint32_t at = m->csum_start + 12u;
+	unsigned l4 = 8;
+
+	if ((m->gso_type & 7) != VIRTIO_NET_HDR_GSO_UDP_L4 &&
+	    (m->gso_type & 7) != VIRTIO_NET_HDR_GSO_UDP) {
+		if (at >= sizeof(head) || at >= pkt->len)
+			return m->hdr_len;
+		vio_net_peek(pkt, head, at + 1);
+		l4 = (head[at] >> 4) * 4u;
+	}
+	return (uint16_t)(m->csum_start + l4);
+}
+
+/*
+ * What is said of large packets. With RSC_EXT, of how many they were made,
+ * in the place of the checksum: net.device.processing-incoming-packets.22
+ */
+static void describe_large(const struct vio_net *net,
+			   struct virtio_net_hdr *hdr,
+			   const struct vio_net_packet *pkt)
+{
+	const struct vio_net_meta *m = &pkt->meta;
+	uint32_t merged = m->merged, len = headers_of(pkt), left, size;
+
+	hdr->hdr_len = vio_to_le16((uint16_t)len);
+	if (!net->merges)
+		return;
+	size = m->gso_size ? m->gso_size : 1;
+	/* Counted, as the core does not divide. */
+	for (left = pkt->len > len ? pkt->len - len : 0;
+	     !m->merged && left && merged < UINT16_MAX;
+	     left -= left < size ? left : size)
+		merged++;
+	hdr->flags |= VIRTIO_NET_HDR_F_RSC_INFO;
+	hdr->csum_start = vio_to_le16((uint16_t)merged);
+	hdr->csum_offset = vio_to_le16(m->dup_acks);
 }
 
 static void report_hash(const struct vio_net *net,
@@ -194,6 +243,8 @@ static void put_header(const struct vio_net *net, struct vio_net_stats *st,
 		describe(&hdr, &pkt->meta);
 		count_described(st, pkt);
 	}
+	if (vio_unlikely(pkt->meta.gso_type))
+		describe_large(net, &hdr, pkt);
 	if (vio_unlikely(net->reports))
 		report_hash(net, pkt, &hdr);
 	hdr.num_buffers = vio_to_le16((uint16_t)nr);
@@ -336,9 +387,17 @@ static bool bears(const struct vio_net *net, const struct vio_net_meta *m)
 
 	if (!(f >> VIRTIO_NET_F_GUEST_CSUM & 1))
 		return !m->flags && !m->gso_type;
-	switch (m->gso_type & ~VIRTIO_NET_HDR_GSO_ECN) {
+	if (m->gso_type & VIRTIO_NET_HDR_GSO_UDP_TUNNEL &&
+	    (!(f & VIO_NET_OFFLOAD_TUNNEL) ||
+	     (m->flags & VIRTIO_NET_HDR_F_UDP_TUNNEL_CSUM &&
+	      !(f & VIO_NET_OFFLOAD_TUNNEL_CSUM))))
+		return false;
+	switch (m->gso_type & ~(VIRTIO_NET_HDR_GSO_ECN |
+				VIRTIO_NET_HDR_GSO_UDP_TUNNEL)) {
 	case VIRTIO_NET_HDR_GSO_NONE:
 		return true;
+	case VIRTIO_NET_HDR_GSO_UDP:
+		return f >> VIRTIO_NET_F_GUEST_UFO & 1;
 	case VIRTIO_NET_HDR_GSO_TCPV4:
 		gso = VIRTIO_NET_F_GUEST_TSO4;
 		break;
@@ -418,15 +477,18 @@ static enum fits put_one(struct vio_net *net, struct buffers *b,
  * The header of nearly all packets stands in a buffer already that went
  * round: left alone, its line need not come back from the driver's cache.
  */
-static inline void put_header_in(unsigned char *to,
-				 const struct vio_net_meta *m)
+static inline void put_header_in(const struct vio_net *net,
+				 unsigned char *to,
+				 const struct vio_net_packet *pkt)
 {
 	struct virtio_net_hdr hdr = { .flags = 0 };
 	uint64_t a, b;
 	uint32_t c, d;
 
-	if (vio_unlikely(m->flags))
-		describe(&hdr, m);
+	if (vio_unlikely(pkt->meta.flags))
+		describe(&hdr, &pkt->meta);
+	if (vio_unlikely(pkt->meta.gso_type))
+		describe_large(net, &hdr, pkt);
 	hdr.num_buffers = vio_to_le16(1);
 	memcpy(&a, &hdr, sizeof(a));
 	memcpy(&c, (unsigned char *)&hdr + sizeof(a), sizeof(c));
@@ -475,7 +537,8 @@ static unsigned receive_pieces(struct vio_net *net, unsigned pair,
 	unsigned n = 0, done, used = 0;
 	uint64_t bytes = 0;
 
-	if (vio_likely(net->hdr_len == VIRTIO_NET_HDR_LEN))
+	if (vio_likely(net->hdr_len == VIRTIO_NET_HDR_LEN &&
+		       !vio_dev_big_endian(&net->dev)))
 		n = vio_queue_peek(q, true, b, nr);
 	prefetch_pieces(b, n);
 	for (done = 0; done < nr && used < n; done++) {
@@ -493,7 +556,7 @@ static unsigned receive_pieces(struct vio_net *net, unsigned pair,
 			count_received(st, &p->meta);
 			count_described(st, p);
 		}
-		put_header_in(b[used].base, &p->meta);
+		put_header_in(net, b[used].base, p);
 		copy_bytes(b[used].base + VIRTIO_NET_HDR_LEN, p->seg->base,
 			   p->len);
 		b[used].len = VIRTIO_NET_HDR_LEN + p->len;
@@ -506,22 +569,12 @@ static unsigned receive_pieces(struct vio_net *net, unsigned pair,
 	return done;
 }
 
-unsigned vio_net_receive(struct vio_net *net, unsigned pair,
-			 const struct vio_net_packet *pkt, unsigned nr)
-{
-	return vio_unlikely(net->steers) ?
-		vio_net_steer(net, pair, pkt, nr) :
-		vio_net_receive_here(net, pair, pkt, nr);
-}
-
-unsigned vio_net_receive_here(struct vio_net *net, unsigned pair,
-			      const struct vio_net_packet *pkt, unsigned nr)
+static unsigned receive_run(struct vio_net *net, unsigned pair,
+			    const struct vio_net_packet *pkt, unsigned nr)
 {
 	struct buffers b = { vio_net_rxq(net, pair), &net->pair[pair], 0 };
 	unsigned done = 0, got;
 
-	if (!vio_net_can_receive(net, pair) || !here(net, pair))
-		return 0;
 	vio_queue_hold(b.q);
 	if (vio_unlikely(b.p->nr_held))
 		vio_net_drain(net, pair);
@@ -538,6 +591,49 @@ unsigned vio_net_receive_here(struct vio_net *net, unsigned pair,
 	}
 	vio_queue_release(b.q);
 	return done;
+}
+
+/* Those that can be made one are; a packet that finds no room stays. */
+static unsigned receive_merged(struct vio_net *net, unsigned pair,
+			       const struct vio_net_packet *pkt, unsigned nr)
+{
+	struct vio_net_stats *st = &net->pair[pair].stats;
+	struct vio_net_rsc rsc;
+	unsigned done = 0, n;
+
+	vio_queue_hold(vio_net_rxq(net, pair));
+	while (done < nr) {
+		n = vio_net_rsc(&rsc, pkt + done, nr - done,
+				net->guest_offloads);
+		vio_shared64_add(&st->rx_csum_bad, rsc.bad);
+		if (!receive_run(net, pair, n ? &rsc.pkt : pkt + done, 1))
+			break;
+		if (n) {
+			vio_shared64_add(&st->rx_merged, 1);
+			vio_shared64_add(&st->rx_merged_bytes, rsc.pkt.len);
+		}
+		done += n ? n : 1;
+	}
+	vio_queue_release(vio_net_rxq(net, pair));
+	return done;
+}
+
+unsigned vio_net_receive_here(struct vio_net *net, unsigned pair,
+			      const struct vio_net_packet *pkt, unsigned nr)
+{
+	if (!vio_net_can_receive(net, pair) || !here(net, pair))
+		return 0;
+	return vio_unlikely(net->merges) ?
+		receive_merged(net, pair, pkt, nr) :
+		receive_run(net, pair, pkt, nr);
+}
+
+unsigned vio_net_receive(struct vio_net *net, unsigned pair,
+			 const struct vio_net_packet *pkt, unsigned nr)
+{
+	return vio_unlikely(net->steers) ?
+		vio_net_steer(net, pair, pkt, nr) :
+		vio_net_receive_here(net, pair, pkt, nr);
 }
 
 void vio_net_gave_up(struct vio_net *net, unsigned pair, unsigned nr)

@@ -37,7 +37,11 @@ struct vio_net_meta {
 	uint16_t gso_size;
 	uint16_t csum_start;
 	uint16_t csum_offset;
+	/* Of a packet in a UDP tunnel (VIRTIO_NET_HDR_GSO_UDP_TUNNEL_*). */
+	uint16_t outer_th;	/* offset of the outer UDP header */
+	uint16_t inner_nh;	/* offset of the inner IP header */
 	/* Set by the device itself, on the way to the driver. */
+	uint16_t merged, dup_acks;	/* TCP segments in one; RSC_EXT */
 	uint16_t hash_report;	/* VIRTIO_NET_HASH_REPORT_* */
 	bool hashed;		/* the two around are valid */
 	uint32_t hash;
@@ -82,7 +86,7 @@ struct vio_net_conf {
 	 * here, on the way, in @scratch. Without that only those are offered,
 	 * and none for packets to the driver.
 	 */
-	uint64_t offloads;
+	uint64_t offloads;	/* and VIO_NET_OFFLOAD_* */
 	unsigned char *scratch;	/* VIO_NET_PACKET_MAX bytes, or NULL; with
 				 * threads as many for each pair */
 	/*
@@ -107,6 +111,12 @@ struct vio_net_conf {
 struct vio_net_timer_ops {
 	void (*arm)(void *timer, unsigned queue, uint32_t usecs);
 };
+
+/* Offloads whose feature bits lie beyond 63; as in the driver's command. */
+#define VIO_NET_OFFLOAD_TUNNEL						\
+	(1ull << VIRTIO_NET_OFFLOAD_GUEST_UDP_TUNNEL_GSO)
+#define VIO_NET_OFFLOAD_TUNNEL_CSUM					\
+	(1ull << VIRTIO_NET_OFFLOAD_GUEST_UDP_TUNNEL_GSO_CSUM)
 
 #define VIO_NET_MAIL_MIN	((2 * (VIO_NET_PACKET_MAX + 64u)) & ~7u)
 
@@ -218,6 +228,7 @@ struct vio_net {
 	struct vio_net_steering steering;
 	bool steers, reports;		/* there are pairs to choose from;
 					 * HASH_REPORT */
+	bool merges;			/* RSC_EXT */
 	bool learns;			/* flows; atomic */
 	bool knows;			/* what the driver wants; atomic */
 	uint8_t flow[VIO_NET_FLOWS];	/* pair + 1; atomic */

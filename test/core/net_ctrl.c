@@ -41,6 +41,9 @@ static void start_without(unsigned off)
 	f = *vio_dev_offered(&net.dev);
 	vio_feature_clear(&f, VIRTIO_F_EVENT_IDX);
 	vio_feature_clear(&f, off);
+	/* These need most of the others. */
+	vio_feature_clear(&f, VIRTIO_NET_F_GUEST_UDP_TUNNEL_GSO);
+	vio_feature_clear(&f, VIRTIO_NET_F_GUEST_UDP_TUNNEL_GSO_CSUM);
 	rig_start(&r, &net.dev, &f);
 	vio_queue_stop(&queue[0]);
 	CHECK_EQ(vio_queue_start(&queue[CTRL], &r.mem, &r.layout, 0, 0),

@@ -342,12 +342,15 @@ TEST("net: the table decides, by the hash, which is reported too",
      "net.device.rss-processing.1 net.device.rss-processing.2 "
      "net.device.device-configuration-layout.7 "
      "net.device.device-configuration-layout.8 "
+     "net.device.device-configuration-layout.13 "
      "net.other.hash-calculation-incoming-packets.2")
 {
 	unsigned char c[8], rss[128];
 	struct virtio_net_hdr *h;
 
 	start();
+	CHECK(vio_has(vio_dev_offered(&n.net.dev), VIRTIO_NET_F_HASH_REPORT));
+	CHECK(vio_has(vio_dev_offered(&n.net.dev), VIRTIO_NET_F_CTRL_VQ));
 	vio_dev_config_read(&n.net.dev, 17, c, 7);
 	CHECK_EQ(c[0], 40);
 	CHECK_EQ(c[1] | c[2] << 8, 128);
@@ -438,6 +441,12 @@ TEST("net: hashes are reported without a table too, and only when told",
      "net.other.hash-calculation-incoming-packets.1 "
      "net.other.hash-calculation-incoming-packets.3")
 {
+	static const unsigned short_hdr[] = {
+		VIRTIO_NET_F_HASH_REPORT, VIRTIO_NET_F_HOST_UDP_TUNNEL_GSO,
+		VIRTIO_NET_F_HOST_UDP_TUNNEL_GSO_CSUM,
+		VIRTIO_NET_F_GUEST_UDP_TUNNEL_GSO,
+		VIRTIO_NET_F_GUEST_UDP_TUNNEL_GSO_CSUM,
+	};
 	unsigned char conf[64] = { T(UDPv4) };
 	struct virtio_net_hdr *h;
 
@@ -461,7 +470,7 @@ TEST("net: hashes are reported without a table too, and only when told",
 	for (unsigned i = 0; i < 53; i++)
 		CHECK_EQ(mq(VIRTIO_NET_CTRL_MQ_HASH_CONFIG, conf, i),
 			 VIRTIO_NET_ERR);
-	netrig_start(&n, (const unsigned[]){ VIRTIO_NET_F_HASH_REPORT }, 1);
+	netrig_start(&n, short_hdr, VIO_ARRAY_LEN(short_hdr));
 	CHECK_EQ(mq(VIRTIO_NET_CTRL_MQ_HASH_CONFIG, conf, 53),
 		 VIRTIO_NET_ERR);
 	CHECK_EQ(n.net.hdr_len, VIRTIO_NET_HDR_LEN);

@@ -91,6 +91,8 @@ VIO_STATIC_ASSERT(sizeof(struct virtio_net_config) == 28, "5.1.4");
 #define VIRTIO_NET_HDR_GSO_UDP_TUNNEL_IPV4 0x20
 #define VIRTIO_NET_HDR_GSO_UDP_TUNNEL_IPV6 0x40
 #define VIRTIO_NET_HDR_GSO_ECN		0x80
+/* Either of the two. */
+#define VIRTIO_NET_HDR_GSO_UDP_TUNNEL	0x60
 
 struct virtio_net_hdr {
 	uint8_t flags;
