@@ -233,12 +233,18 @@ static int start_workers(struct daemon_process *p,
 	return s.rc;
 }
 
+/*
+ * From here on all runs on the main thread. Their memory stays until the
+ * devices are closed, whose queues know them.
+ */
 static void stop_workers(struct daemon_process *p)
 {
-	unsigned i;
-
-	for (i = 0; i < p->num_workers; i++)
+	for (unsigned i = 0; i < p->num_workers; i++)
 		worker_stop(&p->workers[i]);
+}
+
+static void free_workers(struct daemon_process *p)
+{
 	p->num_workers = 0;
 	free(p->workers);
 	p->workers = NULL;
@@ -331,6 +337,8 @@ static void close_all(struct daemon_process *p)
 		stop_workers(p);
 	for (d = p->devices; d; d = d->next)
 		daemon_device_close(d);
+	if (!stuck)
+		free_workers(p);
 	if (p->many && !stuck)
 		daemon_many_close(p);
 }
