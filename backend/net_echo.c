@@ -38,6 +38,7 @@ int netdev_echo_open(struct netdev **d, const struct netdev_conf *conf)
 		return -ENOMEM;
 	n->ops = &echo_ops;
 	n->engine = "echo";
+	n->threads = true;
 	/* It comes back as it went: the driver is asked what it asked. */
 	n->offloads = NETDEV_OFFLOADS;
 	*d = n;

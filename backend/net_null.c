@@ -33,6 +33,7 @@ int netdev_null_open(struct netdev **d, const struct netdev_conf *conf)
 		return -ENOMEM;
 	n->ops = &null_ops;
 	n->engine = "null";
+	n->threads = true;
 	n->offloads = NETDEV_OFFLOADS;
 	*d = n;
 	return 0;

@@ -307,6 +307,12 @@ static int join(struct switch_ *s)
 	return connect_all(s);
 }
 
+/* In a sandbox, EACCES comes even for one that is there. */
+static bool make_folder(const char *path)
+{
+	return !mkdir(path, 0700) || errno == EEXIST || errno == EACCES;
+}
+
 /* A folder of this user's alone, for all switches of that name. */
 static int open_folder(struct switch_ *s, const char *name)
 {
@@ -324,12 +330,12 @@ static int open_folder(struct switch_ *s, const char *name)
 	snprintf(base, sizeof(base), "%s/vireo-switch-%u", run,
 		 (unsigned)getuid());
 	snprintf(s->dir, sizeof(s->dir), "%s/%s", base, name);
-	if ((mkdir(base, 0700) && errno != EEXIST) || lstat(base, &st))
+	if (!make_folder(base) || lstat(base, &st))
 		return -errno;
 	/* In a folder that all may write to, somebody else may be first. */
 	if (!S_ISDIR(st.st_mode) || st.st_uid != getuid() || st.st_mode & 077)
 		return -EPERM;
-	if (mkdir(s->dir, 0700) && errno != EEXIST)
+	if (!make_folder(s->dir))
 		return -errno;
 	s->dir_fd = open(s->dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW |
 			 O_CLOEXEC);
@@ -338,11 +344,13 @@ static int open_folder(struct switch_ *s, const char *name)
 
 static int set_up(struct switch_ *s, const char *name)
 {
+	static unsigned nr;
 	int rc = open_folder(s, name);
 
 	if (rc)
 		return rc;
-	snprintf(s->name, sizeof(s->name), "%ld", (long)getpid());
+	/* Several ports of one process are ports like any other. */
+	snprintf(s->name, sizeof(s->name), "%ld.%u", (long)getpid(), nr++);
 	if (flock(s->dir_fd, LOCK_EX))
 		return -errno;
 	rc = join(s);

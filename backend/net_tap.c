@@ -25,35 +25,42 @@
 #define TUN_F_USO6 0x40
 #endif
 
-struct tap {
-	struct netdev dev;
-	int fd;
+/* A queue of the interface: for a pair, on its thread. */
+struct tap_queue {
+	struct tap *tap;
+	unsigned pair;
 	struct loop *loop;
-	struct loop_fd watch;
+	struct loop_fd watch;	/* fd -1: not open */
 	bool watching;
 	size_t pending;		/* bytes of a packet that found no room */
 	unsigned char buf[WIRE_HDR + VIO_NET_PACKET_MAX];
+};
+
+struct tap {
+	struct netdev dev;
+	unsigned nr;
+	struct tap_queue queue[];
 };
 
 static unsigned tap_send(void *backend, unsigned pair,
 			 const struct vio_net_packet *pkt, unsigned nr)
 {
 	struct tap *t = backend;
+	int fd = t->queue[pair].watch.fd;
 	struct virtio_net_hdr hdr;
 	struct iovec iov[WIRE_IOVS];
 	unsigned i, n, sent = 0;
 
-	(void)pair;
 	for (i = 0; i < nr; i++) {
 		n = wire_iov(&pkt[i], &hdr, iov);
 		/* What the kernel does not take now is lost, as on a wire. */
-		if (n && writev(t->fd, iov, (int)n) >= 0)
+		if (n && writev(fd, iov, (int)n) >= 0)
 			sent++;
 	}
 	return sent;
 }
 
-static void watch(struct tap *t, bool on)
+static void watch(struct tap_queue *t, bool on)
 {
 	if (on == t->watching)
 		return;
@@ -65,15 +72,15 @@ static void watch(struct tap *t, bool on)
 }
 
 /* Hand on what is in the buffer. False: there is no room for it. */
-static bool deliver(struct tap *t)
+static bool deliver(struct tap_queue *t)
 {
 	struct vio_net_packet p;
 	struct vio_seg seg;
 
 	if (wire_packet(t->buf, t->pending, &seg, &p) &&
-	    !netdev_receive(&t->dev, 0, &p, 1)) {
+	    !netdev_receive(&t->tap->dev, t->pair, &p, 1)) {
 		watch(t, false);
-		vio_net_want_room(t->dev.net, 0);
+		vio_net_want_room(t->tap->dev.net, t->pair);
 		return false;
 	}
 	t->pending = 0;
@@ -82,13 +89,13 @@ static bool deliver(struct tap *t)
 
 static void on_readable(void *ctx, uint32_t events)
 {
-	struct tap *t = ctx;
+	struct tap_queue *t = ctx;
 	unsigned i;
 	ssize_t n;
 
 	(void)events;
 	for (i = 0; i < BURST; i++) {
-		n = read(t->fd, t->buf, sizeof(t->buf));
+		n = read(t->watch.fd, t->buf, sizeof(t->buf));
 		if (n <= 0) {
 			/* Down, or gone: nothing can come any more. */
 			if (n == 0 || (errno != EAGAIN && errno != EINTR))
@@ -103,36 +110,34 @@ static void on_readable(void *ctx, uint32_t events)
 
 static void tap_room(void *backend, unsigned pair)
 {
-	struct tap *t = backend;
+	struct tap *tap = backend;
+	struct tap_queue *t = &tap->queue[pair];
 
-	(void)pair;
 	if (!t->pending || deliver(t))
 		watch(t, true);
 }
 
 static int tap_attach(struct netdev *d, unsigned pair, struct loop *loop)
 {
-	struct tap *t = (struct tap *)d;
+	struct tap_queue *t = &((struct tap *)d)->queue[pair];
 
-	(void)pair;
 	t->loop = loop;
-	t->watch = (struct loop_fd){ t->fd, on_readable, t };
 	watch(t, true);
 	return t->watching ? 0 : -EIO;
 }
 
 static void tap_detach(struct netdev *d, unsigned pair)
 {
-	(void)pair;
-	watch((struct tap *)d, false);
+	watch(&((struct tap *)d)->queue[pair], false);
 }
 
 static void tap_close(struct netdev *d)
 {
 	struct tap *t = (struct tap *)d;
 
-	if (t->fd >= 0)
-		close(t->fd);
+	for (unsigned i = 0; i < t->nr; i++)
+		if (t->queue[i].watch.fd >= 0)
+			close(t->queue[i].watch.fd);
 	free(t);
 }
 
@@ -153,37 +158,56 @@ static const char *cure(int err)
 	case EBUSY:
 		return "; another program uses it";
 	case EINVAL:
-		return "; it is no tap interface, or has several queues";
+		return "; it is no tap interface, or was made for one queue "
+		       "and shall have several (--queue-pairs; ip tuntap add "
+		       "... multi_queue), or the opposite";
 	default:
 		return "";
 	}
 }
 
-/* What it carries: offloads, as many as this kernel knows, and the MTU. */
-static void ask(struct tap *t, struct ifreq *ifr)
+/* What it carries: offloads, as many as this kernel knows. */
+static uint64_t ask_offloads(int fd)
 {
 	const unsigned plain = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 |
 			       TUN_F_TSO_ECN;
-	int s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
-	t->dev.offloads = NETDEV_OFFLOADS;
-	if (ioctl(t->fd, TUNSETOFFLOAD, plain | TUN_F_USO4 | TUN_F_USO6)) {
-		t->dev.offloads &= ~(1ull << VIRTIO_NET_F_HOST_USO);
-		if (ioctl(t->fd, TUNSETOFFLOAD, plain))
-			t->dev.offloads = 0;
-	}
+	if (!ioctl(fd, TUNSETOFFLOAD, plain | TUN_F_USO4 | TUN_F_USO6))
+		return NETDEV_OFFLOADS;
+	return ioctl(fd, TUNSETOFFLOAD, plain) ? 0 :
+	       NETDEV_OFFLOADS & ~(1ull << VIRTIO_NET_F_HOST_USO);
+}
+
+/* The MTU that its administrator gave it. */
+static uint16_t ask_mtu(struct ifreq *ifr)
+{
+	int s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	uint16_t mtu = 0;
+
 	if (s >= 0 && !ioctl(s, SIOCGIFMTU, ifr) &&
 	    ifr->ifr_mtu >= VIRTIO_NET_MTU_MIN && ifr->ifr_mtu <= UINT16_MAX)
-		t->dev.mtu = (uint16_t)ifr->ifr_mtu;
+		mtu = (uint16_t)ifr->ifr_mtu;
 	if (s >= 0)
 		close(s);
+	return mtu;
+}
+
+static int open_queue(struct tap_queue *t, struct ifreq *ifr)
+{
+	int len = WIRE_HDR, on = 1, fd;
+
+	fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+	t->watch = (struct loop_fd){ fd, on_readable, t };
+	return fd < 0 || ioctl(fd, TUNSETIFF, ifr) ||
+	       ioctl(fd, TUNSETVNETHDRSZ, &len) ||
+	       ioctl(fd, TUNSETVNETLE, &on) ? -errno : 0;
 }
 
 static int set_up(struct tap *t, const char *name)
 {
 	struct ifreq ifr = { .ifr_flags = IFF_TAP | IFF_NO_PI |
 					  IFF_VNET_HDR };
-	int len = WIRE_HDR, on = 1;
+	int rc = 0;
 
 	if (strlen(name) >= IFNAMSIZ) {
 		log_err("--backend=tap=%s: a name has at most %d letters",
@@ -191,30 +215,35 @@ static int set_up(struct tap *t, const char *name)
 		return -EINVAL;
 	}
 	memcpy(ifr.ifr_name, name, strlen(name) + 1);
-	t->fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
-	if (t->fd < 0 || ioctl(t->fd, TUNSETIFF, &ifr) ||
-	    ioctl(t->fd, TUNSETVNETHDRSZ, &len) ||
-	    ioctl(t->fd, TUNSETVNETLE, &on)) {
-		int err = errno;
-
-		log_err("--backend=tap=%s: %s%s", name, strerror(err),
-			cure(err));
-		return -err;
+	if (t->nr > 1)
+		ifr.ifr_flags |= IFF_MULTI_QUEUE;
+	for (unsigned i = 0; i < t->nr && !rc; i++)
+		rc = open_queue(&t->queue[i], &ifr);
+	if (rc) {
+		log_err("--backend=tap=%s: %s%s", name, strerror(-rc),
+			cure(-rc));
+		return rc;
 	}
-	ask(t, &ifr);
+	t->dev.offloads = ask_offloads(t->queue[0].watch.fd);
+	t->dev.mtu = ask_mtu(&ifr);
 	return 0;
 }
 
 int netdev_tap_open(struct netdev **d, const struct netdev_conf *conf)
 {
-	struct tap *t = calloc(1, sizeof(*t));
+	unsigned nr = conf->pairs ? conf->pairs : 1;
+	struct tap *t = calloc(1, sizeof(*t) + nr * sizeof(t->queue[0]));
 	int rc;
 
 	if (!t)
 		return -ENOMEM;
 	t->dev.ops = &tap_ops;
 	t->dev.engine = "tap";
-	t->fd = -1;
+	t->dev.threads = true;
+	t->nr = nr;
+	for (unsigned i = 0; i < nr; i++)
+		t->queue[i] = (struct tap_queue){ .tap = t, .pair = i,
+						  .watch = { .fd = -1 } };
 	rc = set_up(t, conf->argument);
 	if (rc) {
 		tap_close(&t->dev);

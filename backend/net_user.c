@@ -325,6 +325,8 @@ static void work(void *ctx)
 	struct user *u = ctx;
 	uint32_t timeout_ms = UINT32_MAX;
 
+	if (!u->loop)
+		return;
 	slirp_pollfds_poll(u->slirp, 0, get_revents, u);
 	u->events = false;
 	u->nr_asked = 0;
@@ -353,16 +355,19 @@ static void user_detach(struct netdev *d, unsigned pair)
 	struct user *u = (struct user *)d;
 
 	(void)pair;
+	/* The loop may go on: nothing of ours stays on it. */
+	slirp_cleanup(u->slirp);
+	u->slirp = NULL;
 	loop_timer_cancel(u->loop, &u->timeout);
 	for (unsigned fd = 0; fd < u->max_fd; fd++)
 		forget(u, (int)fd);
+	u->loop = NULL;
 }
 
 static void user_close(struct netdev *d)
 {
 	struct user *u = (struct user *)d;
 
-	u->loop = NULL;
 	if (u->slirp)
 		slirp_cleanup(u->slirp);
 	for (unsigned fd = 0; u->of_fd && fd < u->max_fd; fd++)

@@ -35,6 +35,8 @@ struct netdev {
 	const char *engine;	/* "slirp": for the log */
 	uint16_t mtu;		/* that it carries; 0: it does not care */
 	uint64_t offloads;	/* as of struct vio_net_conf */
+	bool threads;		/* each pair may have its own; else all are
+				 * served, and attached, on one */
 
 	/* What the sandbox must leave it; lists end with NULL and 0. */
 	const char *const *syscalls;
@@ -53,6 +55,7 @@ struct netdev {
 struct netdev_conf {
 	const char *kind;	/* "user", "tap=NAME" */
 	const char *argument;	/* netdev_open() sets this: NAME */
+	unsigned pairs;
 	unsigned mtu;		/* 0: its own */
 	const char *record;	/* a file for all packets; or NULL */
 	const char *filter;	/* of what is recorded, or replayed; or NULL */

@@ -4,30 +4,33 @@
  * wiring: options, what the wire is, device.
  */
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+#include <sys/ioctl.h>
 #include <vireo/net.h>
 
-#include "backend/netdev.h"
+#include "cmd/net/options.h"
+#include "cmd/net/rarp.h"
 #include "host/clock.h"
 #include "host/daemon.h"
 #include "host/log.h"
-#include "rarp.h"
 
 /* Packets taken at a time: as many as drivers hand over at once. */
 #define BUDGET 64u
 /* Segments of one packet: 64 KiB in pages, cut at regions, and some more. */
 #define SEG_MAX 64u
+/* Bytes of packets that wait for another pair's thread. */
+#define MAIL_LEN (1u << 20)
 
 struct net {
 	struct vio_net dev;
+	struct net_opt opt;
 	struct daemon *daemon;
 	struct netdev *wire;
 	struct vio_queue *queues;
 	struct net_timer *timers;	/* one for each queue */
-	unsigned char *scratch;	/* for packets that are cut here */
+	unsigned char *scratch;	/* for packets that are cut here, by pair */
+	unsigned char *mail;	/* from pair to pair */
 	unsigned attached;	/* pairs */
 	struct loop *attach_loop;	/* arguments of attach() */
 	unsigned attach_pair;
@@ -41,60 +44,6 @@ struct net_timer {
 	struct loop_timer timer;
 	struct net *net;
 	unsigned queue;
-};
-
-static struct {
-	const char *backend, *mac, *hostfwd;
-	unsigned mtu, queue_size;
-	const char *record, *filter;
-	bool host_loopback, restricted, standby, fast;
-	unsigned speed;
-} o = { .queue_size = 1024 };
-
-static const struct opt options[] = {
-	{ .name = "backend", .type = OPT_STRING, .to = &o.backend,
-	  .arg = "user|tap=NAME|switch=NAME|stream=SOCKET|pcap=FILE|null|echo",
-	  .help = "What the wire is: a network of the user's own, which needs no privilege; a tap interface; all guests of this user on the switch of that name; the socket of passt; packets from a file; nothing, or a mirror, both for measurements.",
-	},
-	{ .name = "record", .type = OPT_STRING, .to = &o.record, .arg = "FILE",
-	  .help = "Write all packets, both ways, to this file, for Wireshark or tcpdump.",
-	},
-	{ .name = "filter", .type = OPT_STRING, .to = &o.filter,
-	  .arg = "EXPRESSION",
-	  .help = "With --record or pcap: only packets that match, such as 'tcp port 80'.",
-	},
-	{ .name = "replay-fast", .type = OPT_FLAG, .to = &o.fast,
-	  .help = "With pcap: as fast as the guest takes them, not as far apart as they were.",
-	},
-	{ .name = "hostfwd", .type = OPT_STRING, .to = &o.hostfwd,
-	  .arg = "tcp:[ADDRESS]:PORT-[ADDRESS]:PORT,...",
-	  .help = "With user: what connects to the first address and port, on this host, reaches the second, in the guest. Also udp.",
-	},
-	{ .name = "host-loopback", .type = OPT_FLAG, .to = &o.host_loopback,
-	  .help = "With user: let the guest reach services on this host's 127.0.0.1, at 10.0.2.2.",
-	},
-	{ .name = "restrict", .type = OPT_FLAG, .to = &o.restricted,
-	  .help = "With user: the guest reaches nothing; only forwarded ports reach it.",
-	},
-	{ .name = "mac", .type = OPT_STRING, .to = &o.mac,
-	  .arg = "xx:xx:xx:xx:xx:xx",
-	  .help = "The guest's Ethernet address. By default one is made from the process number.",
-	},
-	{ .name = "mtu", .type = OPT_UINT, .to = &o.mtu, .arg = "BYTES",
-	  .min = VIRTIO_NET_MTU_MIN, .max = 65535,
-	  .help = "Largest packet without its Ethernet header; the guest is told. By default what the back end says.",
-	},
-	{ .name = "speed", .type = OPT_UINT, .to = &o.speed,
-	  .arg = "MBIT", .max = INT32_MAX,
-	  .help = "Speed that the guest is told, full duplex; by default none.",
-	},
-	{ .name = "standby", .type = OPT_FLAG, .to = &o.standby,
-	  .help = "Tell the guest to use another card with the same address first.",
-	},
-	{ .name = "queue-size", .type = OPT_UINT, .to = &o.queue_size,
-	  .arg = "NUMBER", .min = 2, .max = 32768,
-	  .help = "Largest ring that a front end may choose. Default 1024." },
-	{ 0 }
 };
 
 static const char *const capabilities[] = { NULL };
@@ -118,72 +67,18 @@ static const struct daemon_feature features[] = {
 
 static const char *const syscalls[] = { NULL };
 
-static bool parse_mac(const char *text, uint8_t *mac)
+/* To open any wire that needs no privilege. */
+static const char *const live_syscalls[] = {
+	"socket", "connect", "bind", "listen", "accept", "setsockopt",
+	"getsockname", "getpeername", "clock_gettime", "getppid", "mkdir",
+	"flock", "getuid", "newfstatat", "lstat", "getdents64", "accept4",
+	"writev", NULL
+};
+static const unsigned long live_ioctls[] = { FIONREAD, FIONBIO, 0 };
+
+static bool has_threads(const struct net *n)
 {
-	unsigned v[VIRTIO_NET_MAC_LEN], i;
-	char end;
-
-	if (sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%c", &v[0], &v[1], &v[2],
-		   &v[3], &v[4], &v[5], &end) != VIRTIO_NET_MAC_LEN)
-		return false;
-	for (i = 0; i < VIRTIO_NET_MAC_LEN; i++)
-		mac[i] = (uint8_t)v[i];
-	/* One host's address, and not nobody's. */
-	return !(mac[0] & 1) && (mac[0] | mac[1] | mac[2] | mac[3] | mac[4] |
-				 mac[5]);
-}
-
-static int check_options(struct vio_net_conf *conf)
-{
-	uint32_t pid = (uint32_t)getpid();
-
-	if (!o.backend) {
-		log_err("what is the wire? Give --backend=user, for one");
-		return -EINVAL;
-	}
-	if (o.queue_size & (o.queue_size - 1)) {
-		log_err("--queue-size: %u is no power of two", o.queue_size);
-		return -EINVAL;
-	}
-	if (o.mac && !parse_mac(o.mac, conf->mac)) {
-		log_err("--mac: '%s' is no address of one host, such as 02:00:00:00:00:01",
-			o.mac);
-		return -EINVAL;
-	}
-	if (!o.mac) {
-		conf->mac[0] = 0x52;	/* locally administered */
-		conf->mac[1] = 0x56;
-		for (unsigned i = 0; i < 4; i++)
-			conf->mac[5 - i] = (uint8_t)(pid >> 8 * i);
-	}
-	conf->mtu = (uint16_t)o.mtu;
-	return 0;
-}
-
-static int open_wire(struct net *n)
-{
-	const struct netdev_conf conf = {
-		.kind = o.backend, .mtu = o.mtu, .hostfwd = o.hostfwd,
-		.host_loopback = o.host_loopback,
-		.restricted = o.restricted, .record = o.record,
-		.filter = o.filter, .fast = o.fast,
-	};
-	bool pcap = !strncmp(o.backend, "pcap", 4);
-
-	if (strcmp(o.backend, "user") &&
-	    (o.hostfwd || o.host_loopback || o.restricted)) {
-		log_err("--hostfwd, --host-loopback and --restrict are for --backend=user");
-		return -EINVAL;
-	}
-	if (o.fast && !pcap) {
-		log_err("--replay-fast is for --backend=pcap=FILE");
-		return -EINVAL;
-	}
-	if (o.filter && !o.record && !pcap) {
-		log_err("--filter is for --record=FILE and --backend=pcap=FILE");
-		return -EINVAL;
-	}
-	return netdev_open(&n->wire, &conf);
+	return n->opt.pairs > 1 && n->wire->threads;
 }
 
 static void timer_fired(void *ctx)
@@ -219,23 +114,35 @@ static int make_timers(struct net *n, unsigned queues)
 	return 0;
 }
 
+/* Memory for packets on their way. */
+static int make_room(struct net *n, struct vio_net_conf *conf)
+{
+	conf->threads = has_threads(n);
+	n->scratch = calloc(conf->threads ? conf->pairs : 1,
+			    VIO_NET_PACKET_MAX);
+	if (conf->threads)
+		n->mail = calloc(conf->pairs, MAIL_LEN);
+	conf->scratch = n->scratch;
+	conf->mail = n->mail;
+	conf->mail_len = MAIL_LEN;
+	return n->scratch && (n->mail || !conf->threads) ? 0 : -ENOMEM;
+}
+
 static int make_device(struct net *n, struct vio_net_conf *conf)
 {
 	const struct vio_queue_limits limits = {
-		.size_max = (uint16_t)o.queue_size, .seg_max = SEG_MAX,
+		.size_max = (uint16_t)n->opt.queue_size, .seg_max = SEG_MAX,
 		.ctx_size = vio_net_ctx_size,
 	};
 	unsigned queues;
 	int rc;
 
-	conf->pairs = 1;
-	n->scratch = malloc(VIO_NET_PACKET_MAX);
-	if (!n->scratch)
-		return -ENOMEM;
-	conf->scratch = n->scratch;
+	rc = make_room(n, conf);
+	if (rc)
+		return rc;
 	conf->offloads = n->wire->offloads;
-	conf->speed = o.speed;
-	conf->standby = o.standby;
+	conf->speed = n->opt.speed;
+	conf->standby = n->opt.standby;
 	if (!conf->mtu)
 		conf->mtu = n->wire->mtu;
 	conf->timer = &timer_ops;
@@ -265,6 +172,23 @@ static void net_close(struct daemon *d)
 	daemon_queues_free(n->queues);
 	free(n->timers);
 	free(n->scratch);
+	free(n->mail);
+}
+
+/*
+ * One pair needs no thread beside the main one, where other devices do not
+ * need that. A wire that belongs to one thread has all pairs there.
+ */
+static void place_queues(struct daemon *d)
+{
+	struct net *n = d->ctx;
+
+	d->queues_together = vio_net_queues((uint16_t)n->opt.pairs);
+	d->num_workers = d->name ? 1 : 0;
+	if (has_threads(n)) {
+		d->queues_together = 2;
+		d->num_workers = n->opt.pairs;
+	}
 }
 
 static int net_open(struct daemon *d)
@@ -274,9 +198,10 @@ static int net_open(struct daemon *d)
 	int rc;
 
 	n->daemon = d;
-	rc = check_options(&conf);
+	n->opt = net_opt;
+	rc = net_check_options(&n->opt, &conf);
 	if (!rc)
-		rc = open_wire(n);
+		rc = net_open_wire(&n->opt, &n->wire);
 	if (!rc)
 		rc = make_device(n, &conf);
 	if (rc) {
@@ -284,7 +209,7 @@ static int net_open(struct daemon *d)
 		return rc;
 	}
 	d->dev = &n->dev.dev;
-	d->queues_together = 2;
+	place_queues(d);
 	d->more_syscalls = n->wire->syscalls;
 	d->more_ioctls = n->wire->ioctls;
 	d->network = n->wire->network;
@@ -310,6 +235,15 @@ static void detach(void *arg)
 	n->wire->ops->detach(n->wire, n->attach_pair);
 }
 
+/* By then, whatever the wire put off to later has been called, too. */
+static void cancel_timer(void *arg)
+{
+	struct net_timer *t = arg;
+
+	loop_timer_cancel(daemon_queue_loop(t->net->daemon, t->queue),
+			  &t->timer);
+}
+
 static void net_stop(struct daemon *d)
 {
 	struct net *n = d->ctx;
@@ -318,15 +252,19 @@ static void net_stop(struct daemon *d)
 		n->attach_pair = --n->attached;
 		daemon_queue_run(d, 2 * n->attach_pair, detach, n);
 	}
+	for (unsigned i = 0; i < vio_net_queues(n->dev.conf.pairs); i++)
+		daemon_queue_run(d, i, cancel_timer, &n->timers[i]);
 }
 
 static int net_start(struct daemon *d)
 {
 	struct net *n = d->ctx;
 
+	unsigned nr = has_threads(n) ? n->opt.pairs : 1;
+
 	if (!n->wire->ops->attach)
 		return 0;
-	for (; n->attached < n->dev.conf.pairs; n->attached++) {
+	for (; n->attached < nr; n->attached++) {
 		n->attach_pair = n->attached;
 		n->attach_loop = daemon_queue_loop(d, 2 * n->attached);
 		daemon_queue_run(d, 2 * n->attached, attach, n);
@@ -451,9 +389,15 @@ static const struct daemon_type net_type = {
 	.summary = "Serve a virtio network device.",
 	.device = "net",
 	.capabilities = capabilities,
-	.opts = options,
+	.opts = net_options,
+	.opt_data = &net_opt,
+	.opt_size = sizeof(net_opt),
+	.ctx_size = sizeof(struct net),
+	.threaded = true,
 	.features = features,
 	.syscalls = syscalls,
+	.live_syscalls = live_syscalls,
+	.live_ioctls = live_ioctls,
 	.budget = BUDGET,
 	.open = net_open,
 	.start = net_start,

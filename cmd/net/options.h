@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+/* vireo-net's card and wire: from the command line to a back end. */
+#ifndef CMD_NET_OPTIONS_H
+#define CMD_NET_OPTIONS_H
+
+#include "backend/netdev.h"
+#include "host/opt.h"
+
+/* Of one card. */
+struct net_opt {
+	const char *backend, *mac, *hostfwd, *record, *filter;
+	unsigned mtu, queue_size, speed, pairs;
+	bool host_loopback, restricted, standby, fast;
+};
+
+extern struct net_opt net_opt;	/* what net_options write to */
+extern const struct opt net_options[];
+
+/* What they say of the device. 0, or -EINVAL after an error line. */
+int net_check_options(const struct net_opt *o, struct vio_net_conf *conf);
+
+/* 0, or -errno after an error line. */
+int net_open_wire(const struct net_opt *o, struct netdev **wire);
+
+#endif
