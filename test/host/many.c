@@ -294,7 +294,7 @@ TEST("one of several disks grows", "")
 	end();
 }
 
-/* -- what disks cost, and how they share a thread --------------------------- */
+/* -- what disks cost, and how they share a thread -------------------------- */
 
 /* Of /proc/PID/status, in KiB. */
 static unsigned long resident(void)
