@@ -304,6 +304,8 @@ static int serve(struct daemon_process *p, const struct daemon_options *o)
 	rc = enter_sandbox(p, o);
 	if (!rc)
 		rc = start_workers(p, o);
+	if (!rc)
+		rc = calls_start(&p->calls);
 	for (d = p->devices; d && !rc; d = d->next) {
 		log_about(d->name);
 		rc = daemon_device_start(d);
@@ -337,6 +339,7 @@ static void close_all(struct daemon_process *p)
 		stop_workers(p);
 	for (d = p->devices; d; d = d->next)
 		daemon_device_close(d);
+	calls_stop(&p->calls);
 	if (!stuck)
 		free_workers(p);
 	if (p->many && !stuck)

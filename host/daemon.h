@@ -12,6 +12,7 @@
 #include <vireo/dev.h>
 #include <vireo/vhu.h>
 
+#include "host/calls.h"
 #include "host/config.h"
 #include "host/control.h"
 #include "host/loop.h"
@@ -140,6 +141,7 @@ struct daemon_options {
 struct daemon_process {
 	const struct daemon_type *type;
 	struct worker main;		/* no thread of its own */
+	struct calls calls;		/* looks at all devices' calls */
 	struct worker *workers;
 	unsigned num_workers;		/* 0: all queues on the main loop */
 	unsigned next_worker;		/* where the next device's begin */

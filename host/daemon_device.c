@@ -85,6 +85,8 @@ int daemon_device_start(struct daemon *d)
 	int rc = 0;
 
 	choose_workers(d);
+	if (calls_add(&d->process->calls, d->server))
+		log_warn("too many devices to look whether their calls block");
 	if (d->type->start)
 		rc = d->type->start(d);
 	if (rc)

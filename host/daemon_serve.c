@@ -272,6 +272,13 @@ static void env_queue_wake(void *env, unsigned queue)
 		loop_post(queue_loop(q), &q->wake);
 }
 
+static void env_watch_calls(void *env)
+{
+	struct daemon *d = env;
+
+	calls_wake(&d->process->calls);
+}
+
 static void env_map_guard(void *env, void *ptr, size_t len, bool add)
 {
 	struct daemon *d = env;
@@ -328,6 +335,7 @@ static const struct vhu_env_ops env_ops = {
 	.drain = env_drain,
 	.queue_wake = env_queue_wake,
 	.map_guard = env_map_guard,
+	.watch_calls = env_watch_calls,
 	.config_later = env_config_later,
 };
 
@@ -670,6 +678,8 @@ void daemon_serve_stop(struct daemon *d)
 
 void daemon_serve_fini(struct daemon *d)
 {
+	if (d->server)
+		calls_del(&d->process->calls, d->server);
 	/* What is in flight refers to all this. */
 	if (atomic_load(&d->stuck))
 		return;

@@ -3,12 +3,14 @@
  * vhost/notify.c - what goes from the device to the front end unasked: calls,
  * errors, changes of configuration; by descriptor or by message.
  */
+#define _GNU_SOURCE	/* preadv2 */
 #include "server.h"
 #include "trace.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 /* A call would have to meet each of them. */
@@ -120,10 +122,15 @@ void vhu_call(struct vhu_ring *r)
 {
 	VHU_TRACE1(notify, r->index);
 	vhu_log_signal(r->s);
-	if (r->call_fd >= 0)
-		signal_fd(r->call_fd, r->call_may_block);
-	else
+	if (r->call_fd < 0) {
 		call_by_message(r);
+		return;
+	}
+	if (__atomic_load_n(&r->call_dead, __ATOMIC_RELAXED))
+		return;
+	vhu_call_begins(r);
+	signal_fd(r->call_fd, r->call_may_block);
+	vhu_call_ends(r);
 }
 
 void vhu_notify_broken(struct vhu_ring *r)
@@ -131,7 +138,9 @@ void vhu_notify_broken(struct vhu_ring *r)
 	struct vhu_server *s = r->s;
 
 	if (r->err_fd >= 0) {
+		vhu_call_begins(r);
 		signal_fd(r->err_fd, true);
+		vhu_call_ends(r);
 		return;
 	}
 	pthread_mutex_lock(&s->back_lock);
@@ -205,18 +214,35 @@ const struct vio_transport_ops vhu_transport_ops = {
 
 /* -- the other way: kicks -------------------------------------------------- */
 
+/*
+ * What another reader took meanwhile must not be waited for, whether the
+ * descriptor says O_NONBLOCK or not: its flags are the front end's, too. Old
+ * kernels cannot say so of a pipe.
+ */
+static ssize_t take_kick(struct vhu_ring *r)
+{
+	uint64_t n;
+	struct iovec iov = { &n, sizeof(n) };
+	ssize_t got = preadv2(r->kick_fd, &iov, 1, -1, RWF_NOWAIT);
+
+	if (got >= 0 || (errno != EOPNOTSUPP && errno != ENOSYS))
+		return got;
+	if (r->kick_may_block && !ready(r->kick_fd, POLLIN | POLLHUP)) {
+		errno = EAGAIN;
+		return -1;
+	}
+	return read(r->kick_fd, &n, sizeof(n));
+}
+
 bool vhu_queue_kicked(struct vhu_server *s, unsigned queue)
 {
 	struct vhu_ring *r = &s->ring[queue];
-	uint64_t n;
 	ssize_t got;
 
 	if (r->kick_fd < 0)
 		return false;
-	if (r->kick_may_block && !ready(r->kick_fd, POLLIN | POLLHUP))
-		return true;
 	do {
-		got = read(r->kick_fd, &n, sizeof(n));
+		got = take_kick(r);
 	} while (got < 0 && errno == EINTR);
 	vhu_iotlb_kicked(r);
 	if (got > 0 || (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)))

@@ -75,6 +75,7 @@ void vhu_ring_init(struct vhu_server *s, uint16_t index)
 	r->index = index;
 	r->state = VHU_RING_STOPPED;
 	r->kick_fd = r->call_fd = r->err_fd = -1;
+	r->watch_fd[VHU_WATCHED_CALL] = r->watch_fd[VHU_WATCHED_ERR] = -1;
 }
 
 /* -- on the queue's thread ------------------------------------------------ */
@@ -276,6 +277,7 @@ static int set_call(struct vhu_ring *r, void *arg)
 		close(r->call_fd);
 	r->call_fd = fd;
 	r->call_may_block = fd >= 0 && vhu_fd_may_block(fd);
+	vhu_watch_fd(r, VHU_WATCHED_CALL, fd);
 	if (fd >= 0 && r->live)
 		call_again(r);
 	return 0;
@@ -286,6 +288,7 @@ static int set_err(struct vhu_ring *r, void *arg)
 	if (r->err_fd >= 0)
 		close(r->err_fd);
 	r->err_fd = *(int *)arg;
+	vhu_watch_fd(r, VHU_WATCHED_ERR, r->err_fd);
 	return 0;
 }
 

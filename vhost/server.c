@@ -231,6 +231,7 @@ int vhu_server_create(struct vhu_server **server, const struct vhu_conf *conf)
 	vhu_sock_init(&s->sock, -1);
 	pthread_mutex_init(&s->back_lock, NULL);
 	pthread_mutex_init(&s->back_ask, NULL);
+	pthread_mutex_init(&s->calls_lock, NULL);
 	s->nr_rings = nr;
 	for (unsigned i = 0; i < nr; i++)
 		vhu_ring_init(s, (uint16_t)i);
@@ -243,10 +244,13 @@ void vhu_server_destroy(struct vhu_server *s)
 {
 	if (!s)
 		return;
-	vhu_server_detach(s);
+	/* Without a front end the queues' threads may be gone already. */
+	if (s->sock.fd >= 0)
+		vhu_server_detach(s);
 	/* Requests that never ended refer to maps, and those to us. */
 	if (s->maps)
 		return;
+	pthread_mutex_destroy(&s->calls_lock);
 	pthread_mutex_destroy(&s->back_ask);
 	pthread_mutex_destroy(&s->back_lock);
 	pthread_mutex_destroy(&s->maps_lock);

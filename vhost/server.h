@@ -44,6 +44,9 @@ struct vhu_miss {
 	uint16_t avail_next, done;
 };
 
+/* What a queue's thread signals, and somebody watches (unblock.c). */
+enum vhu_watched { VHU_WATCHED_CALL, VHU_WATCHED_ERR, VHU_WATCHED };
+
 struct vhu_ring {
 	struct vhu_server *s;
 	uint16_t index;
@@ -72,6 +75,12 @@ struct vhu_ring {
 	int call_fd;
 	int err_fd;
 	struct vhu_miss miss;
+	uint32_t calls;			/* odd: in one; atomic */
+	bool call_dead;			/* it blocked; atomic */
+
+	/* Under calls_lock. */
+	uint32_t calls_seen;
+	int watch_fd[VHU_WATCHED];	/* -1: none, or no eventfd */
 };
 
 struct vhu_map;
@@ -117,6 +126,9 @@ struct vhu_server {
 	unsigned back_again;		/* CONFIG_CHANGE_MSG to be repeated */
 	pthread_mutex_t back_ask;	/* one at a time waits for an answer */
 
+	pthread_mutex_t calls_lock;
+	bool calls_watched;		/* atomic */
+
 	unsigned nr_rings;
 	struct vhu_ring ring[];
 };
@@ -157,7 +169,7 @@ static inline uint64_t vhu_offered_protocol(const struct vhu_server *s)
 	return VHU_PROTOCOL_OFFERED & ~off;
 }
 
-/* -- handlers: 0 done, VHU_REPLIED, or -errno (logged): refused ------------ */
+/* -- handlers: 0 done, VHU_REPLIED, or -errno (logged): refused ----------- */
 
 #define VHU_REPLIED	1
 
@@ -283,7 +295,7 @@ void vhu_iotlb_kicked(struct vhu_ring *r);
  */
 void vhu_iotlb_flush(struct vhu_server *s);
 
-/* -- log.c ----------------------------------------------------------------- */
+/* -- log.c ---------------------------------------------------------------- */
 
 vio_dirty_fn vhu_log_dirty;
 bool vhu_log_is_on(const struct vhu_server *s);
@@ -307,7 +319,15 @@ void vhu_signal_fd(int fd);
 void vhu_notify_broken(struct vhu_ring *r);
 void vhu_call(struct vhu_ring *r);
 
-/* -- back.c ---------------------------------------------------------------- */
+/* -- unblock.c ------------------------------------------------------------ */
+
+/* Around whatever may block in a descriptor of the front end's. */
+void vhu_call_begins(struct vhu_ring *r);
+void vhu_call_ends(struct vhu_ring *r);
+/* The ring has another descriptor, or none. Queue's thread. */
+void vhu_watch_fd(struct vhu_ring *r, enum vhu_watched what, int fd);
+
+/* -- back.c --------------------------------------------------------------- */
 
 /*
  * Send a request that has no answer, if that needs no waiting. 0, -ENOTCONN,

@@ -92,6 +92,14 @@ struct vhu_env_ops {
 	void (*map_guard)(void *env, void *ptr, size_t len, bool add);
 
 	/*
+	 * Calls are made: call vhu_server_unblock() ten times a second, on a
+	 * thread that serves no queue and no front end, until it says false.
+	 * Any thread. NULL: a front end can have its queue's thread wait for
+	 * it, and whatever else runs there.
+	 */
+	void (*watch_calls)(void *env);
+
+	/*
 	 * The front end was told of a changed configuration in a way in which
 	 * it may miss it (doc/vhost-user.md: User Mode Linux): call
 	 * vhu_server_config_again() some ten milliseconds from now. Any
@@ -191,6 +199,12 @@ int vhu_server_deposit(struct vhu_server *s, int fd);
  * vhu_server_attach(). -ENOTCONN: there was none. Blocks.
  */
 int vhu_server_take_over(struct vhu_server *s, int fd);
+
+/*
+ * vhu_server_unblock() - end calls that hang since the last time: see
+ * watch_calls. Returns whether to look again. Any thread.
+ */
+bool vhu_server_unblock(struct vhu_server *s);
 
 /* What was agreed upon with the present front end, for reports. */
 struct vhu_info {

@@ -102,7 +102,7 @@ TEST("every message, kick, call and buffer is in the record, with its age", "")
 	}
 	disk_close(&d);
 	CHECK_EQ(peer_end(&tap, SIGTERM), 0);
-	expect_message(VHOST_USER_SET_MEM_TABLE, 1);
+	expect_message(VHOST_USER_ADD_MEM_REG, 1);
 	expect_message(VHOST_USER_SET_VRING_KICK, 1);
 	expect_message(VHOST_USER_SET_VRING_CALL, 1);
 	CHECK_EQ(count(TAP_USED, NULL), 40);

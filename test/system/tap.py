@@ -89,7 +89,7 @@ def wireshark_reads_it(t):
     out = tool("tshark", "-X", "lua_script:" + lua, "-r", record, "-T",
                "fields", "-e", "vireo.kind", "-e", "vireo.name", "-e",
                "vireo.queue")
-    expect("1\tSET_MEM_TABLE\t65535" in out, out[-2000:])
+    expect("1\tADD_MEM_REG\t65535" in out, out[-2000:])
     expect(re.search(r"^3\t\t0$", out, re.M), "no used buffer", out[-2000:])
 
 

@@ -12,6 +12,7 @@
 #include "vtest.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -184,6 +185,48 @@ TEST("client: a back end that is killed ends the wait with an error", "")
 	CHECK_EQ(waitpid(f.program.pid, &status, 0), f.program.pid);
 	f.program.pid = 0;
 	CHECK_EQ(vio_blkdrv_sync(&f.blk, 0, &req), VIO_E_IO);
+	teardown(&f);
+}
+
+/* Full, and whoever signals it waits: our descriptor is the back end's. */
+static void spoil(int call)
+{
+	uint64_t n = UINT64_MAX - 1;
+
+	while (read(call, &n, sizeof(n)) == sizeof(n))
+		;
+	n = UINT64_MAX - 1;
+	CHECK_EQ(write(call, &n, sizeof(n)), sizeof(n));
+	CHECK_EQ(fcntl(call, F_SETFL, fcntl(call, F_GETFL) & ~O_NONBLOCK), 0);
+}
+
+TEST("client: a call descriptor that blocks does not keep a daemon", "")
+{
+	struct vio_blkdrv_req req = { .type = VIRTIO_BLK_T_IN, .nr_seg = 1 };
+	struct vio_seg seg;
+	struct fixture f;
+	uint16_t avail;
+
+	setup(&f);
+	for (unsigned queue = 0; queue < 2; queue++) {
+		start_driver(&f, 0);
+		seg = (struct vio_seg){ f.program.data, 4096 };
+		req.seg = &seg;
+		CHECK_EQ(vio_blkdrv_sync(&f.blk, queue, &req), VIO_OK);
+		spoil(vhu_client_call_fd(f.program.client, (uint16_t)queue));
+		CHECK_EQ(vio_blkdrv_submit(&f.blk, queue, &req), VIO_OK);
+		vio_blkdrv_commit(&f.blk, queue);
+		while (!vio_blkdrv_poll(&f.blk, queue))
+			usleep(100);
+		/* Answered by the thread that waits, or was let go. */
+		CHECK_EQ(vhu_client_stop_queue(f.program.client,
+					       (uint16_t)queue, &avail), 0);
+		CHECK_EQ(avail, 2);
+		CHECK_EQ(vio_blkdrv_reset(&f.blk, NULL, NULL), VIO_OK);
+	}
+	/* Another one is served as if nothing had been. */
+	vhu_client_close(f.program.client);
+	f.program.client = NULL;
 	teardown(&f);
 }
 

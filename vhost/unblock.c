@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vhost/unblock.c - calls that block. An eventfd's flags are the front end's as
+ * much as ours: it can fill the counter, take O_NONBLOCK away, and have the
+ * queue's thread wait for ever in the write that should wake a guest. Nothing
+ * that comes before the write prevents that, and all of it costs a system call
+ * a time. So the write is made as always, and somebody else looks ten times a
+ * second, while there are calls, whether one hangs: it reads the counter,
+ * which ends the write, and the descriptor is not signalled any more.
+ */
+#define _GNU_SOURCE	/* preadv2 */
+#include "server.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+/*
+ * All in one order: who sees that nobody watches has been seen to call, or
+ * tells.
+ */
+void vhu_call_begins(struct vhu_ring *r)
+{
+	struct vhu_server *s = r->s;
+
+	if (!s->conf.env->watch_calls)
+		return;
+	__atomic_store_n(&r->calls, r->calls + 1, __ATOMIC_SEQ_CST);
+	if (!__atomic_load_n(&s->calls_watched, __ATOMIC_SEQ_CST) &&
+	    !__atomic_exchange_n(&s->calls_watched, true, __ATOMIC_SEQ_CST))
+		s->conf.env->watch_calls(s->conf.env_ctx);
+}
+
+void vhu_call_ends(struct vhu_ring *r)
+{
+	if (r->s->conf.env->watch_calls)
+		__atomic_store_n(&r->calls, r->calls + 1, __ATOMIC_RELEASE);
+}
+
+/* Pipes and sockets cannot be emptied from this end. */
+static bool is_eventfd(int fd)
+{
+	struct stat st;
+
+	return !fstat(fd, &st) && !S_ISFIFO(st.st_mode) &&
+		!S_ISSOCK(st.st_mode) && !S_ISCHR(st.st_mode);
+}
+
+/* A descriptor of its own, so that it is the same file while we read. */
+void vhu_watch_fd(struct vhu_ring *r, enum vhu_watched what, int fd)
+{
+	struct vhu_server *s = r->s;
+	int own = -1;
+
+	if (!s->conf.env->watch_calls)
+		return;
+	if (fd >= 0 && is_eventfd(fd))
+		own = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	pthread_mutex_lock(&s->calls_lock);
+	if (r->watch_fd[what] >= 0)
+		close(r->watch_fd[what]);
+	r->watch_fd[what] = own;
+	__atomic_store_n(&r->call_dead, false, __ATOMIC_RELAXED);
+	pthread_mutex_unlock(&s->calls_lock);
+}
+
+/* Never waits, whatever the descriptor's flags are. */
+static void empty(int fd)
+{
+	uint64_t n;
+	struct iovec iov = { &n, sizeof(n) };
+
+	if (fd >= 0)
+		(void)!preadv2(fd, &iov, 1, -1, RWF_NOWAIT);
+}
+
+/* Under the lock: has it called since the last time, or does it hang? */
+static bool look(struct vhu_ring *r)
+{
+	uint32_t now = __atomic_load_n(&r->calls, __ATOMIC_SEQ_CST);
+
+	if (now != r->calls_seen) {
+		r->calls_seen = now;
+		return true;
+	}
+	if (!(now & 1))
+		return false;
+	if (!r->call_dead)
+		vhu_say(r->s, VIO_LOG_ERROR,
+			"front end had a call block: its descriptor is full and not O_NONBLOCK, and is not signalled any more",
+			{ "queue", r->index });
+	__atomic_store_n(&r->call_dead, true, __ATOMIC_RELAXED);
+	for (unsigned i = 0; i < VHU_WATCHED; i++)
+		empty(r->watch_fd[i]);
+	return true;
+}
+
+static bool look_at_all(struct vhu_server *s)
+{
+	bool some = false;
+
+	for (unsigned i = 0; i < s->nr_rings; i++)
+		some |= look(&s->ring[i]);
+	return some;
+}
+
+bool vhu_server_unblock(struct vhu_server *s)
+{
+	bool some;
+
+	pthread_mutex_lock(&s->calls_lock);
+	some = look_at_all(s);
+	if (!some) {
+		__atomic_store_n(&s->calls_watched, false, __ATOMIC_SEQ_CST);
+		/* One that began meanwhile did not tell. */
+		some = look_at_all(s);
+		if (some)
+			__atomic_store_n(&s->calls_watched, true,
+					 __ATOMIC_SEQ_CST);
+	}
+	pthread_mutex_unlock(&s->calls_lock);
+	return some;
+}
