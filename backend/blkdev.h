@@ -66,7 +66,9 @@ struct blkdev_file_conf {
 	bool secure_erase;	/* offer it: overwrite, or tell the device */
 	const char *lifetime;	/* folder with life_time, pre_eol_info */
 	bool no_lock;		/* others may write to the file, too */
+	bool impatient;		/* do not wait for another to let go of it */
 	bool direct;		/* bypass the page cache */
+	bool buffered;		/* do not, even of a block device */
 	enum blkdev_aio aio;
 	unsigned num_queues;
 	unsigned queue_size;	/* requests in flight on one queue, at most */
@@ -102,6 +104,26 @@ int blkdev_file_lock(struct blkdev *d, const char *path);
 
 /* A disk in memory, zeroes at first, gone with the process. */
 int blkdev_mem_open(struct blkdev **d, uint64_t size, bool read_only);
+/* The same in huge pages of the system's usual size, all of them now. */
+int blkdev_mem_open_huge(struct blkdev **d, uint64_t size, bool read_only);
+
+struct blkdev_nbd_conf {
+	/* Strings must outlive the disk. */
+	const char *uri;		/* nbd:, nbds:, nbd+unix: ... */
+	const char *tls_certificates;	/* folder; NULL: none */
+	const char *tls_psk;		/* file; likewise */
+	bool read_only;
+	unsigned num_queues;		/* as many connections */
+	unsigned reconnect_s;		/* how long requests wait for one */
+};
+
+/*
+ * A disk that an NBD server has. 0, -EOPNOTSUPP in a build without libnbd, or
+ * -errno after an error line.
+ */
+int blkdev_nbd_open(struct blkdev **d, const struct blkdev_nbd_conf *conf);
+/* What it needs of a sandbox, ended by NULL. */
+const char *const *blkdev_nbd_syscalls(void);
 
 struct blkdev_zoned_conf {
 	bool host_aware;	/* else host-managed */

@@ -195,8 +195,11 @@ static void file_close(struct blkdev *d)
 	free(f);
 }
 
+/* Half a millisecond each. */
+#define LOCK_TRIES	6000u
+
 /* Two writers of one image would destroy it. */
-static int lock_file(const struct file *f, const char *path)
+static int lock_file(const struct file *f, const char *path, unsigned most)
 {
 	int op = (f->read_only ? LOCK_SH : LOCK_EX) | LOCK_NB;
 	unsigned tries;
@@ -204,7 +207,7 @@ static int lock_file(const struct file *f, const char *path)
 	/* A killed program's last requests may be under way, and keep the
 	 * file and its lock: a few milliseconds, more than a second on a
 	 * machine that is very busy. */
-	for (tries = 0; tries < 6000; tries++) {
+	for (tries = 0; tries < most; tries++) {
 		/* EOPNOTSUPP and the like: a file system without locks. */
 		if (!flock(f->buffered_fd, op) || errno != EWOULDBLOCK)
 			return 0;
@@ -218,7 +221,8 @@ static int lock_file(const struct file *f, const char *path)
 
 int blkdev_file_lock(struct blkdev *d, const char *path)
 {
-	return lock_file(vio_container_of(d, struct file, dev), path);
+	return lock_file(vio_container_of(d, struct file, dev), path,
+			 LOCK_TRIES);
 }
 
 static int open_direct(struct file *f, const char *path, int flags)
@@ -232,6 +236,21 @@ static int open_direct(struct file *f, const char *path, int flags)
 	log_err("--direct: %s: %s; this file system has no direct I/O, leave --direct out",
 		path, strerror(err));
 	return -err;
+}
+
+/* A block device is not cached twice, by guest and host, where it can be. */
+static void prefer_direct(struct file *f, const char *path, int flags)
+{
+	struct stat st;
+	int fd;
+
+	if (fstat(f->buffered_fd, &st) || !S_ISBLK(st.st_mode))
+		return;
+	fd = open(path, flags | O_DIRECT);
+	if (fd < 0)
+		return;
+	f->fd = fd;
+	f->direct = true;
 }
 
 static int open_path(struct file *f, const struct blkdev_file_conf *conf)
@@ -254,10 +273,14 @@ static int open_path(struct file *f, const struct blkdev_file_conf *conf)
 	if (fcntl(f->buffered_fd, F_SETFL, 0))
 		rc = -errno;
 	if (!rc && !conf->no_lock)
-		rc = lock_file(f, conf->path);
+		rc = lock_file(f, conf->path, conf->impatient ? 1 :
+			       LOCK_TRIES);
 	f->fd = f->buffered_fd;
+	f->direct = conf->direct;
 	if (!rc && conf->direct)
 		rc = open_direct(f, conf->path, flags);
+	else if (!rc && !conf->buffered)
+		prefer_direct(f, conf->path, flags);
 	if (rc)
 		close(f->buffered_fd);
 	return rc;
@@ -562,7 +585,7 @@ int blkdev_file_open(struct blkdev **d, const struct blkdev_file_conf *conf)
 	if (!rc)
 		rc = find_size(f, conf->path, &st);
 	if (!rc) {
-		find_geometry(f, &st, conf->direct);
+		find_geometry(f, &st, f->direct);
 		find_abilities(f, &st);
 		if (conf->secure_erase && !f->read_only)
 			offer_erase(f);

@@ -111,6 +111,7 @@ struct file {
 	/* Bytes, as last looked at; queues read it. */
 	_Atomic uint64_t size;
 	bool block_device;
+	bool direct;		/* fd is */
 	bool read_only;
 	enum blkdev_aio aio;	/* never AUTO */
 	unsigned mem_align;	/* direct: of memory; else 1 */

@@ -166,6 +166,7 @@ struct daemon {
 	const struct config_item *item;	/* with --config: what it was made of */
 	size_t nr_items;
 	struct config own;		/* where that is, of one added live */
+	bool live;			/* opened while others are served */
 	bool started;			/* type->start was called */
 
 	/* Set by type->open. */

@@ -164,6 +164,7 @@ static int add(struct daemon_process *p, struct config *c)
 		config_free(c);
 		return -ENOMEM;
 	}
+	d->live = true;
 	d->own = *c;
 	d->item = c->item + 1;
 	d->nr_items = c->nr - 1;

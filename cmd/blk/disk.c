@@ -9,15 +9,15 @@
 
 #include "host/log.h"
 
-enum { KIND_FILE, KIND_NULL, KIND_MEM };
+enum { KIND_FILE, KIND_NULL, KIND_MEM, KIND_NBD };
 enum { ZONED_NONE, ZONED_HM, ZONED_HA };
 
 struct disk_opt disk_opt = {
 	.num_queues = 16, .queue_size = 1024, .serial = "vireo",
-	.zone_size = 64 << 20, .drain_s = 30,
+	.zone_size = 64 << 20, .drain_s = 30, .reconnect_s = 60,
 };
 
-static const char *const kinds[] = { "file", "null", "mem", NULL };
+static const char *const kinds[] = { "file", "null", "mem", "nbd", NULL };
 static const char *const zoned[] = {
 	"none", "host-managed", "host-aware", NULL
 };
@@ -42,9 +42,27 @@ const struct opt disk_options[] = {
 	  .help = "How long to wait for storage that does not answer when a ring is to stop, before the program ends without it. Default 30.",
 	},
 	{ .name = "backend", .type = OPT_CHOICE, .to = &disk_opt.kind,
-	  .arg = "file|null|mem", .choices = kinds,
-	  .help = "What lies behind the disk: --blk-file (default); nothing, for measurements; memory, gone at exit.",
+	  .arg = "file|null|mem|nbd", .choices = kinds,
+	  .help = "What lies behind the disk: --blk-file (default); nothing, for measurements; memory, gone at exit; the NBD server of --nbd.",
 	},
+	{ .name = "nbd", .type = OPT_STRING, .to = &disk_opt.nbd,
+	  .arg = "URI",
+	  .help = "With --backend=nbd: the disk, such as nbd://192.0.2.1/name or nbd+unix:///name?socket=PATH; nbds for TLS.",
+	},
+	{ .name = "tls-certificates", .type = OPT_STRING,
+	  .to = &disk_opt.tls_certificates, .arg = "FOLDER",
+	  .help = "Speak TLS to the NBD server, with the certificates of this folder.",
+	},
+	{ .name = "tls-psk", .type = OPT_STRING, .to = &disk_opt.tls_psk,
+	  .arg = "FILE",
+	  .help = "Speak TLS to the NBD server, with a key that it shares, in this file.",
+	},
+	{ .name = "reconnect", .type = OPT_UINT, .to = &disk_opt.reconnect_s,
+	  .arg = "SECONDS", .max = 86400,
+	  .help = "How long requests wait for an NBD server that went away to come back, before they fail. Default 60.",
+	},
+	{ .name = "hugepages", .type = OPT_FLAG, .to = &disk_opt.hugepages,
+	  .help = "Have a mem disk in huge pages, all of it from the start." },
 	{ .name = "size", .type = OPT_SIZE, .to = &disk_opt.size, .arg = "BYTES",
 	  .min = 512, .help = "Size of a null or mem disk, such as 256M." },
 	{ .name = "num-queues", .type = OPT_UINT, .to = &disk_opt.num_queues,
@@ -61,7 +79,11 @@ const struct opt disk_options[] = {
 	  .help = "How to do I/O on the file. Default auto: on the queue's thread for files in memory (tmpfs), else io_uring, else threads.",
 	},
 	{ .name = "direct", .type = OPT_FLAG, .to = &disk_opt.direct,
-	  .help = "Bypass the host's page cache." },
+	  .help = "Bypass the host's page cache; of block devices by default.",
+	},
+	{ .name = "buffered", .type = OPT_FLAG, .to = &disk_opt.buffered,
+	  .help = "Go through the host's page cache, with block devices, too.",
+	},
 	{ .name = "in-order", .type = OPT_FLAG, .to = &disk_opt.in_order,
 	  .help = "Offer IN_ORDER: a slow request then holds up those behind it.",
 	},
@@ -109,6 +131,44 @@ const struct opt disk_options[] = {
 	{ 0 }
 };
 
+static int refuse(const char *why)
+{
+	log_err("%s", why);
+	return -EINVAL;
+}
+
+/* What goes with which kind of disk. */
+static int check_kind(const struct disk_opt *o)
+{
+	bool sized = o->kind == KIND_NULL || o->kind == KIND_MEM;
+
+	if (o->kind == KIND_FILE && !o->file)
+		return refuse("what is to be served? Give --blk-file=FILE, or --backend=null or mem with --size, or nbd with --nbd");
+	if (o->kind != KIND_FILE && o->file) {
+		log_err("--blk-file and --backend=%s exclude each other",
+			kinds[o->kind]);
+		return -EINVAL;
+	}
+	if (sized && !o->size) {
+		log_err("--backend=%s needs a size: --size=256M",
+			kinds[o->kind]);
+		return -EINVAL;
+	}
+	if (!sized && o->size)
+		return refuse("--size is for --backend=null and mem; a file and a server have their own size");
+	if ((o->kind == KIND_NBD) != (o->nbd != NULL))
+		return refuse("--backend=nbd and --nbd=URI belong together");
+	if (!o->nbd && (o->tls_certificates || o->tls_psk))
+		return refuse("--tls-certificates and --tls-psk are for --backend=nbd");
+	if (o->hugepages && o->kind != KIND_MEM)
+		return refuse("--hugepages is for --backend=mem");
+	if (o->direct && o->buffered)
+		return refuse("--direct and --buffered exclude each other");
+	if (o->kind == KIND_NBD && o->zoned)
+		return refuse("--zoned: there is no place beside an NBD disk for the states of its zones");
+	return 0;
+}
+
 int disk_check_options(const struct disk_opt *o, bool inherits)
 {
 	if (inherits && (o->kind == KIND_MEM ||
@@ -116,24 +176,8 @@ int disk_check_options(const struct disk_opt *o, bool inherits)
 		log_err("--inherit: what is in the memory of a program ends with it; use a file in /dev/shm");
 		return -EINVAL;
 	}
-	if (o->kind == KIND_FILE && !o->file) {
-		log_err("what is to be served? Give --blk-file=FILE, or --backend=null or mem with --size");
+	if (check_kind(o))
 		return -EINVAL;
-	}
-	if (o->kind != KIND_FILE && o->file) {
-		log_err("--blk-file and --backend=%s exclude each other",
-			kinds[o->kind]);
-		return -EINVAL;
-	}
-	if (o->kind != KIND_FILE && !o->size) {
-		log_err("--backend=%s needs a size: --size=256M",
-			kinds[o->kind]);
-		return -EINVAL;
-	}
-	if (o->kind == KIND_FILE && o->size) {
-		log_err("--size is for --backend=null and mem; a file has its own size");
-		return -EINVAL;
-	}
 	if (o->size % 512) {
 		log_err("--size: %llu is no multiple of the sector size 512",
 			(unsigned long long)o->size);
@@ -165,18 +209,29 @@ static int open_plain(struct blkdev **disk, const struct disk_opt *o,
 		.path = o->file,
 		.read_only = o->read_only,
 		.no_lock = o->no_lock || shared,
+		.impatient = o->live,
 		.direct = o->direct,
+		.buffered = o->buffered,
 		.secure_erase = o->secure_erase,
 		.lifetime = o->lifetime,
 		.aio = (enum blkdev_aio)o->aio,
 		.num_queues = o->num_queues,
 		.queue_size = o->queue_size,
 	};
+	const struct blkdev_nbd_conf nbd = {
+		.uri = o->nbd, .read_only = o->read_only,
+		.tls_certificates = o->tls_certificates,
+		.tls_psk = o->tls_psk, .num_queues = o->num_queues,
+		.reconnect_s = o->reconnect_s,
+	};
 	int rc;
 
+	if (o->kind == KIND_NBD)
+		return blkdev_nbd_open(disk, &nbd);
+	if (o->kind == KIND_MEM && o->hugepages)
+		return blkdev_mem_open_huge(disk, o->size, o->read_only);
 	if (o->kind == KIND_MEM)
-		return blkdev_mem_open(disk, o->size,
-				       o->read_only);
+		return blkdev_mem_open(disk, o->size, o->read_only);
 	if (o->kind == KIND_FILE)
 		return blkdev_file_open(disk, &conf);
 	rc = blkdev_null_open(disk, o->size);

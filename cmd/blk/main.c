@@ -126,6 +126,7 @@ static int blk_open(struct daemon *d)
 	int rc;
 
 	b->opt = disk_opt;
+	b->opt.live = d->live;
 	rc = disk_check_options(&b->opt, d->opt.inherit);
 	blkdev_drain_limit(b->opt.drain_s);
 	if (!rc)
@@ -141,6 +142,12 @@ static int blk_open(struct daemon *d)
 	b->disk->batch = (struct blkdev_batch){ batch_begin, batch_end, b };
 	d->dev = &b->dev.dev;
 	d->num_workers = b->opt.num_queues;
+	if (b->opt.nbd) {
+		d->more_syscalls = blkdev_nbd_syscalls();
+		d->network = true;
+		d->read_file = b->opt.tls_psk ? b->opt.tls_psk :
+			b->opt.tls_certificates;
+	}
 	log_debug("%llu sectors, I/O by %s",
 		  (unsigned long long)b->disk->conf.capacity_sectors,
 		  b->disk->engine);

@@ -7,6 +7,7 @@
 #include <sys/ioctl.h>
 #include <sys/wait.h>
 
+#include "backend/file.h"
 #include "test/backend/util.h"
 
 enum { SIZE = 8 << 20 };
@@ -71,9 +72,20 @@ static void clear_in_every_way(struct blkdev *d)
 	}
 }
 
+static bool is_direct(struct blkdev *d)
+{
+	const struct file *f = vio_container_of(d, struct file, dev);
+
+	return fcntl(f->fd, F_GETFL) & O_DIRECT;
+}
+
 TEST("a block device is served like a file", "")
 {
-	static const bool direct[] = { false, true };
+	/* As it is by default, and as it can be asked for. */
+	static const struct { bool direct, buffered, is; } ways[] = {
+		{ false, false, true }, { true, false, true },
+		{ false, true, false },
+	};
 	struct blkdev_file_conf conf = {
 		.num_queues = 1, .queue_size = 64,
 	};
@@ -83,12 +95,14 @@ TEST("a block device is served like a file", "")
 	unsigned i;
 	int fd;
 
-	for (i = 0; i < 2; i++) {
+	for (i = 0; i < VIO_ARRAY_LEN(ways); i++) {
 		make_image(path, "/tmp", SIZE);
 		fd = loop_attach(path, name);
 		conf.path = name;
-		conf.direct = direct[i];
+		conf.direct = ways[i].direct;
+		conf.buffered = ways[i].buffered;
 		CHECK_EQ(blkdev_file_open(&d, &conf), 0);
+		CHECK_EQ(is_direct(d), ways[i].is);
 		close(fd);
 		CHECK_EQ(d->conf.capacity_sectors, SIZE / 512);
 		CHECK_GT(d->conf.max_discard_sectors, 0);
@@ -100,6 +114,68 @@ TEST("a block device is served like a file", "")
 		blkdev_close(d);
 		unlink(path);
 	}
+}
+
+TEST("a block device grows", "")
+{
+	struct blkdev_file_conf conf = {
+		.num_queues = 1, .queue_size = 64,
+	};
+	static unsigned char data[4096] __attribute__((aligned(4096)));
+	char path[64], name[32];
+	struct blkdev *d;
+	uint64_t sectors;
+	struct loop loop;
+	int fd;
+
+	make_image(path, "/tmp", SIZE);
+	fd = loop_attach(path, name);
+	conf.path = name;
+	CHECK_EQ(blkdev_file_open(&d, &conf), 0);
+	CHECK_EQ(loop_init(&loop), 0);
+	CHECK_EQ(d->ops->attach(d, 0, &loop), 0);
+	CHECK_EQ(run(d, VIO_BLK_READ, SIZE, 4096, data), VIO_E_IO);
+	CHECK_EQ(truncate(path, 2 * SIZE), 0);
+	CHECK_EQ(ioctl(fd, LOOP_SET_CAPACITY, 0), 0);
+	CHECK_EQ(d->ops->resize(d, &sectors), 0);
+	CHECK_EQ(sectors, 2 * SIZE / 512);
+	CHECK_EQ(run(d, VIO_BLK_WRITE, 2 * SIZE - 4096, 4096, data), VIO_OK);
+	/* And shrinks again. */
+	CHECK_EQ(truncate(path, SIZE), 0);
+	CHECK_EQ(ioctl(fd, LOOP_SET_CAPACITY, 0), 0);
+	CHECK_EQ(d->ops->resize(d, &sectors), 0);
+	CHECK_EQ(sectors, SIZE / 512);
+	CHECK_EQ(run(d, VIO_BLK_READ, SIZE, 4096, data), VIO_E_IO);
+	d->ops->detach(d, 0);
+	loop_fini(&loop);
+	blkdev_close(d);
+	close(fd);
+	unlink(path);
+}
+
+TEST("a disk in huge pages, or the reason why not", "")
+{
+	static unsigned char data[8192], got[8192];
+	struct blkdev *d;
+	int rc = blkdev_mem_open_huge(&d, SIZE, false);
+
+	if (rc) {
+		CHECK(rc == -ENOMEM || rc == -EOPNOTSUPP);
+		SKIP("needs huge pages: sysctl vm.nr_hugepages=16");
+	}
+	memset(data, 7, sizeof(data));
+	CHECK_EQ(run(d, VIO_BLK_WRITE, SIZE - 8192, 8192, data), VIO_OK);
+	CHECK_EQ(run(d, VIO_BLK_READ, SIZE - 8192, 8192, got), VIO_OK);
+	CHECK_MEMEQ(got, data, 8192);
+	/* Less than a page is cleared, not given back. */
+	CHECK_EQ(run(d, VIO_BLK_DISCARD, SIZE - 4096, 4096, NULL), VIO_OK);
+	CHECK_EQ(run(d, VIO_BLK_READ, SIZE - 8192, 8192, got), VIO_OK);
+	CHECK_MEMEQ(got, data, 4096);
+	CHECK_EQ(got[4096], 0);
+	CHECK_EQ(run(d, VIO_BLK_DISCARD, 0, SIZE, NULL), VIO_OK);
+	CHECK_EQ(run(d, VIO_BLK_READ, SIZE - 8192, 8192, got), VIO_OK);
+	CHECK_EQ(got[0], 0);
+	blkdev_close(d);
 }
 
 /* In a child, for a filter stays. */

@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: MIT */
+/* vireo-blk in front of other people's NBD servers: qemu-nbd and nbdkit. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "test/host/peer.h"
+#include "vtest.h"
+
+enum { DATA = 8192 };
+
+static struct peer p;
+static struct front_disk d;
+static pid_t server;
+static char nbd[128], uri[256];
+
+static bool have(const char *program)
+{
+	char line[160];
+
+	snprintf(line, sizeof(line), "command -v %s >/dev/null 2>&1",
+		 program);
+	return !system(line);
+}
+
+static void serve(const char *const *args)
+{
+	struct stat st;
+
+	unlink(nbd);
+	server = fork();
+	CHECK_GE(server, 0);
+	if (!server) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		execvp(args[0], (char **)(uintptr_t)args);
+		_exit(127);
+	}
+	for (unsigned i = 0; i < 1000 && stat(nbd, &st); i++)
+		usleep(10000);
+	CHECK_EQ(stat(nbd, &st), 0);
+}
+
+#define SERVE(...) serve((const char *[]){ __VA_ARGS__, NULL })
+
+static void end_server(void)
+{
+	kill(server, SIGKILL);
+	waitpid(server, NULL, 0);
+}
+
+static void begin(void)
+{
+	peer_init(&p);
+	snprintf(nbd, sizeof(nbd), "%s/nbd", p.dir);
+	snprintf(uri, sizeof(uri), "--nbd=nbd+unix:///?socket=%s", nbd);
+}
+
+static void end(void)
+{
+	disk_close(&d);
+	CHECK_EQ(peer_end(&p, SIGTERM), 0);
+	end_server();
+	peer_fini(&p);
+}
+
+static void run_line(const char *fmt, const char *a, const char *b)
+{
+	char line[512];
+
+	snprintf(line, sizeof(line), fmt, a, b);
+	CHECK_EQ(system(line), 0);
+}
+
+static int put(unsigned queue, uint64_t sector, unsigned seed,
+	       unsigned char *buf)
+{
+	struct vtest_rand r = vtest_rand_init(seed);
+
+	vtest_fill(&r, buf, DATA);
+	return disk_run(&d, queue, VIRTIO_BLK_T_OUT, sector, buf, DATA);
+}
+
+static void expect(unsigned queue, uint64_t sector, unsigned seed,
+		   unsigned char *buf)
+{
+	struct vtest_rand r = vtest_rand_init(seed);
+	unsigned char want[DATA];
+
+	vtest_fill(&r, want, DATA);
+	CHECK_EQ(disk_run(&d, queue, VIRTIO_BLK_T_IN, sector, buf, DATA),
+		 VIO_OK);
+	CHECK_MEMEQ(buf, want, DATA);
+}
+
+static void serve_qcow2(const char *image)
+{
+	SERVE("qemu-nbd", "-f", "qcow2", "-k", nbd, "-t", "-e", "0",
+	      "--discard=unmap", image);
+}
+
+TEST("a qcow2 image is reached through qemu-nbd, which may come back", "")
+{
+	char image[128], raw[128];
+	unsigned char *buf, got[DATA], want[DATA];
+	struct vtest_rand r = vtest_rand_init(3);
+	int fd;
+
+	if (!have("qemu-nbd") || !have("qemu-img"))
+		SKIP("needs qemu-nbd and qemu-img");
+	begin();
+	snprintf(image, sizeof(image), "%s/image.qcow2", p.dir);
+	snprintf(raw, sizeof(raw), "%s/image.raw", p.dir);
+	run_line("qemu-img create -q -f qcow2 %s 64M%s", image, "");
+	serve_qcow2(image);
+	PEER_START(&p, "vireo-blk", "--backend=nbd", uri, "--num-queues=2");
+	if (peer_said(&p, "built without libnbd"))
+		SKIP("needs libnbd");
+	disk_open(&d, p.socket, 2);
+	CHECK_EQ(d.blk.capacity_sectors, 64 << 11);
+	buf = front_data(&d.front, DATA);
+	CHECK_EQ(put(0, 8, 1, buf), VIO_OK);
+	CHECK_EQ(put(1, 2048, 2, buf), VIO_OK);
+	expect(1, 8, 1, buf);
+	expect(0, 2048, 2, buf);
+	CHECK_EQ(disk_run(&d, 0, VIRTIO_BLK_T_FLUSH, 0, NULL, 0), VIO_OK);
+	/* The server dies and comes back: nobody notices. */
+	end_server();
+	serve_qcow2(image);
+	expect(0, 8, 1, buf);
+	expect(1, 2048, 2, buf);
+	CHECK_EQ(put(1, 2048, 3, buf), VIO_OK);
+	CHECK_EQ(disk_run(&d, 1, VIRTIO_BLK_T_FLUSH, 0, NULL, 0), VIO_OK);
+	CHECK(peer_said(&p, "is connected again"));
+	disk_close(&d);
+	CHECK_EQ(peer_end(&p, SIGTERM), 0);
+	end_server();
+	run_line("qemu-img convert -f qcow2 -O raw %s %s", image, raw);
+	vtest_fill(&r, want, DATA);
+	fd = open(raw, O_RDONLY);
+	CHECK_EQ(pread(fd, got, DATA, 2048 * 512), DATA);
+	close(fd);
+	CHECK_MEMEQ(got, want, DATA);
+	peer_fini(&p);
+}
+
+TEST("a server's errors reach the guest, and the queue goes on", "")
+{
+	unsigned char *buf;
+
+	if (!have("nbdkit"))
+		SKIP("needs nbdkit");
+	begin();
+	SERVE("nbdkit", "-f", "-U", nbd, "--filter=error", "memory", "1M",
+	      "error-pwrite=ENOSPC", "error-pwrite-rate=1");
+	PEER_START(&p, "vireo-blk", "--backend=nbd", uri, "--num-queues=2");
+	if (peer_said(&p, "built without libnbd"))
+		SKIP("needs libnbd");
+	disk_open(&d, p.socket, 2);
+	buf = front_data(&d.front, DATA);
+	for (unsigned i = 0; i < 20; i++) {
+		CHECK_EQ(put(i % 2, 8, i, buf), VIO_E_IO);
+		memset(buf, 1, DATA);
+		CHECK_EQ(disk_run(&d, i % 2, VIRTIO_BLK_T_IN, 8, buf, DATA),
+			 VIO_OK);
+		CHECK_EQ(buf[0], 0);
+	}
+	end();
+}
+
+TEST("a server that stays away: requests fail when their time is over", "")
+{
+	unsigned char *buf;
+
+	if (!have("nbdkit"))
+		SKIP("needs nbdkit");
+	begin();
+	SERVE("nbdkit", "-f", "-U", nbd, "memory", "1M");
+	PEER_START(&p, "vireo-blk", "--backend=nbd", uri, "--num-queues=1",
+		   "--reconnect=1");
+	if (peer_said(&p, "built without libnbd"))
+		SKIP("needs libnbd");
+	disk_open(&d, p.socket, 1);
+	buf = front_data(&d.front, DATA);
+	CHECK_EQ(put(0, 8, 1, buf), VIO_OK);
+	end_server();
+	CHECK_EQ(disk_run(&d, 0, VIRTIO_BLK_T_IN, 8, buf, DATA), VIO_E_IO);
+	CHECK_EQ(disk_run(&d, 0, VIRTIO_BLK_T_IN, 8, buf, DATA), VIO_E_IO);
+	/* And work again when it is back. */
+	SERVE("nbdkit", "-f", "-U", nbd, "memory", "1M");
+	for (unsigned i = 0; i < 100 && put(0, 8, 2, buf); i++)
+		usleep(100000);
+	expect(0, 8, 2, buf);
+	end();
+}
+
+TEST("TLS with a shared key, also after the connection broke", "")
+{
+	char key[128], uri_tls[256], psk[160];
+	unsigned char *buf;
+
+	if (!have("nbdkit") || !have("psktool"))
+		SKIP("needs nbdkit and psktool");
+	begin();
+	snprintf(key, sizeof(key), "%s/key", p.dir);
+	run_line("psktool -u disk -p %s >/dev/null 2>&1%s", key, "");
+	snprintf(psk, sizeof(psk), "--tls-psk=%s", key);
+	snprintf(uri_tls, sizeof(uri_tls),
+		 "--nbd=nbds+unix://disk@/?socket=%s", nbd);
+	SERVE("nbdkit", "-f", "-U", nbd, "--tls=require", psk, "memory",
+	      "1M");
+	PEER_START(&p, "vireo-blk", "--backend=nbd", uri_tls, psk,
+		   "--num-queues=1");
+	if (peer_said(&p, "built without libnbd"))
+		SKIP("needs libnbd");
+	disk_open(&d, p.socket, 1);
+	buf = front_data(&d.front, DATA);
+	CHECK_EQ(put(0, 8, 1, buf), VIO_OK);
+	expect(0, 8, 1, buf);
+	end_server();
+	SERVE("nbdkit", "-f", "-U", nbd, "--tls=require", psk, "memory",
+	      "1M");
+	CHECK_EQ(put(0, 8, 2, buf), VIO_OK);
+	expect(0, 8, 2, buf);
+	end();
+}
+
+TEST("a server that is not there is named, with the cure", "")
+{
+	begin();
+	PEER_START(&p, "vireo-blk", "--backend=nbd", uri);
+	CHECK_EQ(peer_wait(&p), 1);
+	CHECK(peer_said(&p, "is the server running") ||
+	      peer_said(&p, "built without libnbd"));
+	peer_fini(&p);
+}
