@@ -55,6 +55,7 @@ bench:
 	@$(MAKE) --no-print-directory all
 	bench/run $(ARGS)
 	bench/run --net
+	bench/run --guests --rounds 2
 	bench/run --rings
 	bench/instructions
 
@@ -75,7 +76,7 @@ help:
 	@echo "make cross     the core's tests on four other machines, emulated"
 	@echo "make size      the core's size in bytes, by what one uses of it"
 	@echo "make soak      kill vireo-blk under load, KILLS ($(KILLS)) times a case"
-	@echo "make bench     set up, run the benchmarks (about 5 minutes)"
+	@echo "make bench     set up, run the benchmarks (about 20 minutes)"
 	@echo "make fuzz      fuzz each target for FUZZ_SECONDS ($(FUZZ_SECONDS))"
 	@echo "make install   into PREFIX ($(PREFIX)); DESTDIR is honoured"
 	@echo "make clean     remove what was built"

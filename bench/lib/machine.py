@@ -18,6 +18,15 @@ def pair():
     return usable[-2], usable[-1]
 
 
+def has_kvm():
+    """Is there hardware help for guests, and may we use it?"""
+    try:
+        fd = os.open("/dev/kvm", os.O_RDWR)
+    except OSError:
+        return False
+    os.close(fd)
+    return True
+
 def own_session():
     """Goes on in a child with a session of its own, which the scheduler
     prefers to all others where it groups processes by session. The parent
