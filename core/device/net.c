@@ -210,13 +210,28 @@ static void send(struct vio_net *net, unsigned pair, struct vio_req **req,
 		vio_req_done(req[i]);
 }
 
+/* A header that asks for something, of which two bytes were read. */
+VIO_APART bool parse_asking(const struct vio_net *net,
+			    const struct vio_piece *b,
+			    struct virtio_net_hdr hdr,
+			    struct vio_net_packet *pkt)
+{
+	vio_copy_in(&hdr.hdr_len, b->base + 2, VIRTIO_NET_HDR_LEN_LEGACY - 2);
+	if (vio_unlikely(net->hdr_len == VIRTIO_NET_HDR_LEN_TUNNEL))
+		vio_copy_in(&hdr.outer_th_offset,
+			    b->base + VIRTIO_NET_HDR_LEN_HASH, TUNNEL_LEN);
+	if (vio_unlikely(vio_dev_big_endian(&net->dev)))
+		vio_net_hdr_mirror(&hdr);
+	return vio_net_hdr_check(&hdr, pkt->len, &net->dev.driver, &pkt->meta);
+}
+
 /* As parse(), where the packet lies in one piece with its header. */
 static inline bool parse_piece(const struct vio_net *net,
 			       const struct vio_piece *b, struct vio_seg *seg,
 			       struct vio_net_packet *pkt)
 {
 	uint32_t hdr_len = net->hdr_len, len = b->len - hdr_len;
-	struct virtio_net_hdr hdr = { .num_buffers = { 0 } };
+	struct { uint8_t flags, gso_type; } two;
 
 	if (vio_unlikely(b->len < hdr_len + VIO_NET_PACKET_MIN ||
 			 len > VIO_NET_PACKET_MAX))
@@ -227,19 +242,13 @@ static inline bool parse_piece(const struct vio_net *net,
 	pkt->nr_seg = 1;
 	pkt->len = len;
 	/* Where these two ask for nothing, what follows says nothing. */
-	vio_copy_in(&hdr, b->base, 2);
-	if (vio_likely(!(hdr.flags & ASKS) &&
-		       hdr.gso_type == VIRTIO_NET_HDR_GSO_NONE)) {
-		pkt->meta = (struct vio_net_meta){ .flags = 0 };
-		return true;
-	}
-	vio_copy_in(&hdr.hdr_len, b->base + 2, VIRTIO_NET_HDR_LEN_LEGACY - 2);
-	if (vio_unlikely(hdr_len == VIRTIO_NET_HDR_LEN_TUNNEL))
-		vio_copy_in(&hdr.outer_th_offset,
-			    b->base + VIRTIO_NET_HDR_LEN_HASH, TUNNEL_LEN);
-	if (vio_unlikely(vio_dev_big_endian(&net->dev)))
-		vio_net_hdr_mirror(&hdr);
-	return vio_net_hdr_check(&hdr, len, &net->dev.driver, &pkt->meta);
+	vio_copy_in(&two, b->base, sizeof(two));
+	if (vio_unlikely((two.flags & ASKS) ||
+			 two.gso_type != VIRTIO_NET_HDR_GSO_NONE))
+		return parse_asking(net, b, (struct virtio_net_hdr){
+			.flags = two.flags, .gso_type = two.gso_type }, pkt);
+	pkt->meta = (struct vio_net_meta){ .flags = 0 };
+	return true;
 }
 
 /*

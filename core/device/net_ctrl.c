@@ -291,7 +291,7 @@ static bool wanted_address(const struct vio_net_filter *f, const uint8_t *mac)
  * A front end may keep the control queue to itself, as QEMU does. Then this
  * device does not know what the driver wants, and passes everything on.
  */
-static bool knows(const struct vio_net *net)
+bool vio_net_is_picky(const struct vio_net *net)
 {
 	return __atomic_load_n(&net->knows, __ATOMIC_RELAXED);
 }
@@ -303,7 +303,7 @@ bool vio_net_wanted(const struct vio_net *net,
 	unsigned char head[VIO_NET_ETH_HDR + VIO_NET_VLAN_TAG];
 	unsigned id;
 
-	if (!knows(net) || pkt->len < sizeof(head))
+	if (!vio_net_is_picky(net) || pkt->len < sizeof(head))
 		return true;
 	vio_net_peek(pkt, head, sizeof(head));
 	if (vio_dev_has(&net->dev, VIRTIO_NET_F_CTRL_VLAN) &&

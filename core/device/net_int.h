@@ -70,6 +70,8 @@ bool vio_net_set_mq(struct vio_net *net, uint8_t command,
 void vio_net_steering_reset(struct vio_net *net);
 /* As after a reset. */
 void vio_net_ctrl_reset(struct vio_net *net);
+/* Did the driver say which packets it wants? */
+bool vio_net_is_picky(const struct vio_net *net);
 /* Does the driver want this packet? */
 bool vio_net_wanted(const struct vio_net *net,
 		    const struct vio_net_packet *pkt);

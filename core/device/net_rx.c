@@ -90,8 +90,8 @@ struct source {
 };
 
 /*
- * Short packets are most of them: in line, by 16 bytes, the last of which may
- * overlap those before.
+ * Short packets are most of them: in line, by 64 or 16 bytes, the last of
+ * which may overlap those before.
  */
 static inline void copy_bytes(unsigned char *to, const unsigned char *from,
 			      size_t n)
@@ -100,6 +100,13 @@ static inline void copy_bytes(unsigned char *to, const unsigned char *from,
 
 	if (n < 16 || n > SHORT) {
 		memcpy(to, from, n);
+		return;
+	}
+	if (n >= SHORT / 2) {
+		memcpy(to, from, SHORT / 2);
+		if (n > SHORT / 2)
+			memcpy(to + n - SHORT / 2, from + n - SHORT / 2,
+			       SHORT / 2);
 		return;
 	}
 	for (i = 0; i + 16 < n; i += 16)
@@ -481,17 +488,21 @@ static inline void put_header_in(const struct vio_net *net,
 				 unsigned char *to,
 				 const struct vio_net_packet *pkt)
 {
-	struct virtio_net_hdr hdr = { .flags = 0 };
-	uint64_t a, b;
+	/* csum_offset and num_buffers of a packet that asks for nothing */
+	const vio_le16 plain[2] = { vio_to_le16(0), vio_to_le16(1) };
+	uint64_t a = 0, b;
 	uint32_t c, d;
 
-	if (vio_unlikely(pkt->meta.flags))
+	memcpy(&c, plain, sizeof(c));
+	if (vio_unlikely(pkt->meta.flags | pkt->meta.gso_type)) {
+		struct virtio_net_hdr hdr = { .num_buffers = plain[1] };
+
 		describe(&hdr, &pkt->meta);
-	if (vio_unlikely(pkt->meta.gso_type))
-		describe_large(net, &hdr, pkt);
-	hdr.num_buffers = vio_to_le16(1);
-	memcpy(&a, &hdr, sizeof(a));
-	memcpy(&c, (unsigned char *)&hdr + sizeof(a), sizeof(c));
+		if (pkt->meta.gso_type)
+			describe_large(net, &hdr, pkt);
+		memcpy(&a, &hdr, sizeof(a));
+		memcpy(&c, (unsigned char *)&hdr + sizeof(a), sizeof(c));
+	}
 	memcpy(&b, to, sizeof(b));
 	memcpy(&d, to + sizeof(b), sizeof(d));
 	if (vio_unlikely(a != b))
@@ -517,9 +528,10 @@ static void prefetch_pieces(const struct vio_piece *b, unsigned n)
 
 /* Can the packet go as it is into a buffer of its own? */
 static inline bool is_plain(const struct vio_net *net,
-			    const struct vio_net_packet *pkt)
+			    const struct vio_net_packet *pkt, uint32_t most)
 {
-	return pkt->nr_seg == 1 && !beyond_mtu(net, pkt) &&
+	return pkt->nr_seg == 1 &&
+	       (vio_likely(pkt->len <= most) || !beyond_mtu(net, pkt)) &&
 	       ((!pkt->meta.flags && !pkt->meta.gso_type) ||
 		bears(net, &pkt->meta));
 }
@@ -533,6 +545,9 @@ static unsigned receive_pieces(struct vio_net *net, unsigned pair,
 {
 	struct vio_net_stats *st = &net->pair[pair].stats;
 	struct vio_queue *q = vio_net_rxq(net, pair);
+	const uint32_t most = vio_dev_has(&net->dev, VIRTIO_NET_F_MTU) ?
+		net->conf.mtu + VIO_NET_ETH_HDR : UINT32_MAX;
+	const bool picky = vio_net_is_picky(net);
 	struct vio_piece b[VIO_PEEK_MAX];
 	unsigned n = 0, done, used = 0;
 	uint64_t bytes = 0;
@@ -544,11 +559,11 @@ static unsigned receive_pieces(struct vio_net *net, unsigned pair,
 	for (done = 0; done < nr && used < n; done++) {
 		const struct vio_net_packet *p = &pkt[done];
 
-		if (vio_unlikely(!vio_net_wanted(net, p))) {
+		if (vio_unlikely(picky && !vio_net_wanted(net, p))) {
 			vio_shared64_add(&st->rx_unwanted, 1);
 			continue;
 		}
-		if (vio_unlikely(!is_plain(net, p) ||
+		if (vio_unlikely(!is_plain(net, p, most) ||
 				 b[used].len < VIRTIO_NET_HDR_LEN ||
 				 b[used].len - VIRTIO_NET_HDR_LEN < p->len))
 			break;
