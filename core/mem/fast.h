@@ -31,15 +31,33 @@ VIO_INLINE struct vio_view vio_view_of(const struct vio_mem *mem,
 	return v;
 }
 
-/* NULL where it takes more than a look at the view, and for a @len of 0. */
-VIO_INLINE void *vio_view_at(const struct vio_view *v, uint64_t addr,
-			     uint64_t len)
+/*
+ * Where @len bytes at @addr are; false where it takes more than a look at the
+ * view, and for a @len of 0.
+ */
+VIO_INLINE bool vio_view_has(const struct vio_view *v, uint64_t addr,
+			     uint64_t len, void **p)
 {
 	uint64_t off = addr - v->addr;
 
+#if defined(__x86_64__)
+	/* Or the compiler finds other ways to say this, with more numbers to
+	 * keep in registers that it does not have. */
+	__asm__("" : "+r"(off));
+#endif
 	if (vio_unlikely(off >= v->size || len - 1 >= v->size - off))
-		return NULL;
-	return v->host + off;
+		return false;
+	*p = v->host + off;
+	return true;
+}
+
+/* The same; NULL for false. */
+VIO_INLINE void *vio_view_at(const struct vio_view *v, uint64_t addr,
+			     uint64_t len)
+{
+	void *p;
+
+	return vio_view_has(v, addr, len, &p) ? p : NULL;
 }
 
 #endif

@@ -36,9 +36,10 @@ size_t vio_queue_storage_size(const struct vio_queue_limits *l)
 {
 	if (!limits_ok(l))
 		return 0;
-	return l->size_max * (slot_stride(l) +
-			      vio_ring_overflow(l) * sizeof(struct vio_seg)) +
-	       round_up(l->size_max * (2 * sizeof(uint16_t) + 1), LINE);
+	return (l->size_max + 1u) *
+	       (slot_stride(l) +
+		vio_ring_overflow(l) * sizeof(struct vio_seg)) +
+	       round_up(l->size_max * sizeof(uint16_t), LINE);
 }
 
 int vio_queue_init(struct vio_queue *q, struct vio_dev *dev, uint16_t index,
@@ -56,12 +57,11 @@ int vio_queue_init(struct vio_queue *q, struct vio_dev *dev, uint16_t index,
 		.slots = p, .slot_stride = slot_stride(l),
 		.state = VIO_QUEUE_STOPPED, .guest_big = VIO_MACHINE_BIG,
 	};
-	p += (size_t)l->size_max * q->slot_stride;
+	/* One slot more, for a list whose id is not known yet (packed.c). */
+	p += (l->size_max + (size_t)1) * q->slot_stride;
 	q->overflow = (struct vio_seg *)(void *)p;
-	p += l->size_max * vio_ring_overflow(l) * sizeof(struct vio_seg);
+	p += (l->size_max + 1u) * vio_ring_overflow(l) * sizeof(struct vio_seg);
 	q->order = (uint16_t *)(void *)p;
-	q->free = q->order + l->size_max;
-	q->id_busy = (uint8_t *)(q->free + l->size_max);
 	return VIO_OK;
 }
 
@@ -160,14 +160,11 @@ int vio_queue_start(struct vio_queue *q, struct vio_mem *mem,
 	q->kicks_off = false;
 	q->withheld = false;
 	q->order_out = 0;
-	q->nr_free = q->size;
 	/* Only now, and as many as the ring has: what is never used need
 	 * never be memory. */
-	for (unsigned i = 0; i < q->size; i++) {
+	for (unsigned i = 0; i < q->size; i++)
 		vio_ring_slot_init(q, (uint16_t)i);
-		q->free[i] = i;
-	}
-	memset(q->id_busy, 0, q->size);
+	vio_ring_slot_init(q, q->limits.size_max);
 	q->big_endian = q->guest_big &&
 			!vio_has(q->features, VIRTIO_F_VERSION_1);
 	q->event_idx = vio_has(q->features, VIRTIO_F_EVENT_IDX);
@@ -285,7 +282,7 @@ static struct vio_req *replay(struct vio_queue *q)
 
 	req = q->ring->replay(q, t->replay[t->nr_replay - q->replay_left]);
 	if (req) {
-		req->state = VIO_REQ_REPLAYED;
+		vio_req_set_state(req, VIO_REQ_REPLAYED);
 		q->replay_left--;
 	}
 	return req;
@@ -343,14 +340,12 @@ struct vio_req *vio_queue_pop(struct vio_queue *q)
 /* The request leaves the books without an entry in the ring. */
 static void forget(struct vio_queue *q, struct vio_req *req)
 {
-	if (q->ring->forget)
-		q->ring->forget(q, req);
 	vio_ring_forgotten(q, 1, vio_ring_forget(q, req));
 }
 
 void vio_queue_unpop(struct vio_queue *q, struct vio_req *req)
 {
-	if (vio_unlikely(req->state == VIO_REQ_REPLAYED))
+	if (vio_unlikely(vio_req_state(req) == VIO_REQ_REPLAYED))
 		q->replay_left++;
 	else
 		q->ring->unpop(q, req);
@@ -419,8 +414,8 @@ static void drop(struct vio_queue *q, struct vio_req *req)
 		forget(q, req);
 		return;
 	}
-	req->state = VIO_REQ_DONE;
-	while ((req = vio_ring_next_in_order(q, 0)))
+	vio_req_set_state(req, VIO_REQ_DONE);
+	while (vio_ring_turn(q, &req, 1))
 		forget(q, req);
 }
 

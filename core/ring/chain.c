@@ -33,7 +33,7 @@ static bool seg_room(struct vio_queue *q, struct vio_req *req, unsigned nr)
 		return false;
 	if (nr > VIO_REQ_INLINE - VIO_REQ_SPARE)
 		return true;
-	more = q->overflow + req->slot * vio_ring_overflow(&q->limits);
+	more = q->overflow + req->head * vio_ring_overflow(&q->limits);
 	if (req->seg != more)
 		memcpy(more, req->seg, nr * sizeof(*more));
 	req->seg = more;
@@ -47,6 +47,17 @@ void vio_ring_drop_map(struct vio_queue *q, unsigned i)
 	q->maps[i].mem = NULL;
 	if (mem)
 		vio_mem_unpin(mem);
+}
+
+unsigned vio_ring_forget(struct vio_queue *q, struct vio_req *req)
+{
+	req->state = VIO_REQ_FREE;
+	req->seg = vio_ring_inline(req);
+	if (req->map == q->map)
+		return 0;
+	if (--q->maps[req->map].busy == 0)
+		vio_ring_drop_map(q, req->map);
+	return 1;
 }
 
 static bool add_fault(struct vio_req *req, const char *text,

@@ -8,6 +8,7 @@
 #define CORE_RING_DRIVER_H
 
 #include <vireo/vq.h>
+#include "core/base/string.h"
 #include "core/ring/variant.h"
 
 /* What every buffer takes; see struct vio_ring_hot. */
@@ -44,6 +45,8 @@ struct vio_vq_ops {
 	void (*reset)(struct vio_vq *vq);
 	/* What every buffer takes, for a queue like this one. */
 	const struct vio_vq_hot *(*hot)(const struct vio_vq *vq);
+	/* The number of the next buffer's record, where the ring has room. */
+	uint16_t (*next_id)(const struct vio_vq *vq);
 	bool (*publish)(struct vio_vq *vq);
 	bool (*pending)(struct vio_vq *vq);
 	void (*quiet)(struct vio_vq *vq);
@@ -119,37 +122,78 @@ VIO_INLINE int vio_vq_check(const struct vio_vq *vq, const struct vio_buf *b,
 	return vio_likely(e->entries <= nr_free) ? VIO_OK : VIO_E_NOSPC;
 }
 
-/* The same of a buffer of one segment, @s. */
-VIO_INLINE int vio_vq_check_single(const struct vio_vq *vq,
-				   const struct vio_buf *b,
-				   const struct vio_seg *s)
+/* What all buffers of a batch are checked against. */
+struct vio_vq_bounds {
+	const unsigned char *host;
+	uint64_t addr, size;
+	uint32_t longest;	/* a segment may be */
+};
+
+VIO_INLINE struct vio_vq_bounds vio_vq_bounds(const struct vio_vq *vq)
 {
-	if (vio_unlikely(!b->token || s->len - 1 >= UINT32_MAX))
-		return VIO_E_INVAL;
-	return vio_likely(vq->nr_free) ? VIO_OK : VIO_E_NOSPC;
+	const struct vio_window *w = &vq->buffers;
+	struct vio_vq_bounds b = { w->host, w->addr.v, w->size,
+		w->size < UINT32_MAX ? (uint32_t)w->size : UINT32_MAX };
+
+	return b;
 }
 
-VIO_INLINE bool vio_vq_is_single(const struct vio_buf *b)
+/* nr_read and nr_write of a buffer of one segment, in one word. */
+#if VIO_MACHINE_BIG
+#define VIO_ONE_READ	0x10000u
+#define VIO_ONE_WRITE	1u
+#else
+#define VIO_ONE_READ	1u
+#define VIO_ONE_WRITE	0x10000u
+#endif
+
+/*
+ * Is it a buffer that is as most are: one segment, in the window? What else
+ * there is to say of one is vio_vq_check()'s.
+ */
+VIO_INLINE bool vio_vq_usual(const struct vio_vq_bounds *w,
+			     const struct vio_buf *b, uint64_t *addr,
+			     bool *writable)
 {
-	return (uint16_t)(b->nr_read + b->nr_write) == 1;
+	const struct vio_seg *s = b->seg;
+	uint64_t off;
+	uint32_t nr;
+
+	memcpy(&nr, (const char *)b + offsetof(struct vio_buf, nr_read),
+	       sizeof(nr));
+	*writable = nr == VIO_ONE_WRITE;
+	if (vio_unlikely((nr != VIO_ONE_WRITE && nr != VIO_ONE_READ) ||
+			 !b->token || s->len - 1 >= w->longest))
+		return false;
+	off = (uint64_t)((uintptr_t)s->base - (uintptr_t)w->host);
+	*addr = w->addr + off;
+	return vio_likely(off <= w->size - s->len);
+}
+
+/* Its record. */
+VIO_INLINE void vio_vq_keep(struct vio_vq_slot *slot, void *token,
+			    uint32_t room, unsigned entries)
+{
+	slot->token = token;
+	slot->room = room;
+	slot->nr = (uint16_t)entries;
 }
 
 /*
  * A buffer's token, its length clamped to what was offered; the record is
  * free of it afterwards. The caller counts inflight and nr_free.
  */
-VIO_INLINE struct vio_used vio_vq_take(struct vio_vq *vq,
-				       struct vio_vq_slot *slot, uint32_t len)
+VIO_INLINE void vio_vq_take(struct vio_vq *vq, struct vio_vq_slot *slot,
+			    uint32_t len, struct vio_used *u)
 {
-	struct vio_used u = { slot->token, len };
-
+	u->token = slot->token;
 	if (vio_unlikely(len > slot->room)) {
-		u.len = slot->room;
+		len = slot->room;
 		vq->stats.clamped++;
 	}
-	slot->token = NULL;
+	u->len = len;
 	slot->nr = 0;
-	return u;
+	slot->next = 0;
 }
 
 /* The device broke the rules: the queue is not believed any more. False. */

@@ -43,6 +43,9 @@ static struct pvirtq_desc *entry(struct vio_vq *vq, uint16_t pos)
 	return &vq->ring[pvirtq_off(pos, vq->size)];
 }
 
+/* A descriptor's two bits that say whose it is. */
+#define WHOSE	(PVIRTQ_DESC_F_AVAIL | PVIRTQ_DESC_F_USED)
+
 /* The bits that make a descriptor at @pos available. */
 static uint16_t avail_bits(const struct vio_vq *vq, uint16_t pos)
 {
@@ -52,10 +55,12 @@ static uint16_t avail_bits(const struct vio_vq *vq, uint16_t pos)
 
 /* -- what every buffer takes: see variant.h ------------------------------- */
 
+#ifdef VIO_SMALL
 static unsigned variant_of(const struct vio_vq *vq)
 {
 	return vq->in_order ? VIO_V_IN_ORDER : 0;
 }
+#endif
 
 /* All of a descriptor but its flags. */
 VIO_INLINE void put_desc(struct pvirtq_desc *d, uint64_t addr, size_t len,
@@ -64,6 +69,13 @@ VIO_INLINE void put_desc(struct pvirtq_desc *d, uint64_t addr, size_t len,
 	d->addr = vio_to_le64(addr);
 	d->len = vio_to_le32((uint32_t)len);
 	d->id = vio_to_le16(id);
+}
+
+static uint16_t packed_next_id(const struct vio_vq *vq)
+{
+	if (vq->in_order)
+		return vq->next_id;
+	return vq->free[vq->size - vq->inflight - 1];
 }
 
 /*
@@ -138,82 +150,116 @@ static bool in_window(const struct vio_vq *vq, const struct vio_buf *b,
 	return true;
 }
 
-/* Buffer free_head, the @n-th of a batch, is in the ring. */
-VIO_INLINE void offer(struct vio_vq *vq, const struct vio_buf *b,
-		      unsigned entries, uint32_t room, unsigned n, unsigned v)
+/* In order, ids go round: that of the oldest buffer is the first free again. */
+VIO_INLINE unsigned id_after(unsigned id, unsigned size)
 {
-	uint16_t id = vq->free_head;
-	struct vio_vq_slot *slot = &vq->slot[id];
-
-	vq->free_head = slot->next;
-	slot->token = b->token;
-	slot->room = room;
-	slot->nr = (uint16_t)entries;
-	if (v & VIO_V_IN_ORDER) {	/* in flight, linked by age */
-		if (!vq->inflight && !n)
-			vq->oldest = id;
-		else
-			vq->slot[vq->newest].next = id;
-		vq->newest = id;
-	}
-	vq->nr_free = (uint16_t)(vq->nr_free - entries);
-	vq->avail_next = pvirtq_add(vq->avail_next, (uint16_t)entries,
-				    vq->size);
+	return id + 1 < size ? id + 1 : 0;
 }
 
-/* A buffer of any number of segments. */
-VIO_APART int add_list(struct vio_vq *vq, const struct vio_buf *b, unsigned n)
+/* A buffer that is not as most are; or why it is none. */
+VIO_APART int add_list(struct vio_vq *vq, const struct vio_buf *b)
 {
 	struct vio_vq_entry e;
 	int err = vio_vq_check(vq, b, vq->nr_free, &e);
+	uint16_t id;
 
 	if (err)
 		return err;
 	/* Flags written outright cannot be taken back: check first. */
 	if (!in_window(vq, b, e.nr))
 		return VIO_E_RANGE;
+	id = packed_next_id(vq);
 	if (e.entries == e.nr)
-		add_direct(vq, b, e.nr, vq->free_head);
-	else if (!add_indirect(vq, b, e.nr, vq->free_head))
+		add_direct(vq, b, e.nr, id);
+	else if (!add_indirect(vq, b, e.nr, id))
 		return VIO_E_RANGE;
-	offer(vq, b, e.entries, e.room, n, variant_of(vq));
+	vio_vq_keep(&vq->slot[id], b->token, e.room, e.entries);
+	vq->next_id = (uint16_t)id_after(id, vq->size);
+	vq->nr_free = (uint16_t)(vq->nr_free - e.entries);
+	vq->avail_next = pvirtq_add(vq->avail_next, (uint16_t)e.entries,
+				    vq->size);
+	vq->inflight++;
 	return VIO_OK;
 }
 
-VIO_INLINE int add_one(struct vio_vq *vq, const struct vio_buf *b, unsigned n,
-		       unsigned v)
+/*
+ * Add buffers of one segment, up to @nr and to the end of the ring, as far as
+ * there is room. Returns how many.
+ */
+VIO_INLINE unsigned add_run(struct vio_vq *vq, const struct vio_buf *buf,
+			    unsigned nr, unsigned v)
 {
-	const struct vio_seg *s = b->seg;
-	uint64_t addr;
-	int err;
+	const struct vio_vq_bounds w = vio_vq_bounds(vq);
+	const unsigned size = vq->size, off = pvirtq_off(vq->avail_next, size);
+	const uint16_t *free = vq->free + (size - vq->inflight);
+	const uint64_t bits = (uint64_t)avail_bits(vq, vq->avail_next) << 48;
+	const uint64_t write = (uint64_t)PVIRTQ_DESC_F_WRITE << 48;
+	bool hidden = vq->avail_next == vq->avail_shown;
+	struct pvirtq_desc *d = vq->ring + off;
+	struct vio_vq_slot *slots = vq->slot;
+	unsigned id = vq->next_id, n;
 
-	if (vio_unlikely(!vio_vq_is_single(b)))
-		return add_list(vq, b, n);
-	err = vio_vq_check_single(vq, b, s);
-	if (vio_unlikely(err))
-		return err;
-	if (vio_unlikely(!vio_vq_to_guest(&vq->buffers, s->base, s->len,
-					  &addr)))
-		return VIO_E_RANGE;
-	put_desc(entry(vq, vq->avail_next), addr, s->len, vq->free_head);
-	put_flags(vq, vq->avail_next, b->nr_write ? PVIRTQ_DESC_F_WRITE : 0);
-	offer(vq, b, 1, b->nr_write ? (uint32_t)s->len : 0, n, v);
-	return VIO_OK;
+	if (nr > vq->nr_free)
+		nr = vq->nr_free;
+	if (nr > size - off)
+		nr = size - off;
+	for (n = 0; n < nr; n++, d++) {
+		const struct vio_buf *b = &buf[n];
+		struct vio_vq_slot *slot;
+		uint64_t addr, tail;
+		uint32_t len;
+		bool writable;
+
+		if (vio_unlikely(!vio_vq_usual(&w, b, &addr, &writable)))
+			break;
+		if (!(v & VIO_V_IN_ORDER))
+			id = *--free;
+		slot = &slots[id];
+		len = (uint32_t)b->seg->len;
+		slot->token = b->token;
+		slot->nr = 1;
+		slot->next = 0;
+		if (writable) {
+			tail = len | bits | write;
+			slot->room = len;
+		} else {
+			tail = len | bits;
+			slot->room = 0;
+		}
+		if (vio_unlikely(hidden)) {
+			hidden = false;
+			put_desc(d, addr, len, (uint16_t)id);
+			vq->first_flags = (uint16_t)(tail >> 48);
+		} else {
+			d->addr = vio_to_le64(addr);
+			vio_put_tail(&d->len, tail | (uint64_t)id << 32);
+		}
+		if (v & VIO_V_IN_ORDER)
+			id = id_after(id, size);
+	}
+	vq->next_id = (uint16_t)id;
+	vq->nr_free = (uint16_t)(vq->nr_free - n);
+	vq->avail_next = pvirtq_add(vq->avail_next, (uint16_t)n, vq->size);
+	vq->inflight = (uint16_t)(vq->inflight + n);
+	return n;
 }
 
 VIO_INLINE unsigned add(struct vio_vq *vq, const struct vio_buf *buf,
 			unsigned nr, int *err, unsigned v)
 {
-	unsigned n = 0;
+	unsigned n = 0, got;
 
 	*err = VIO_OK;
 	while (n < nr) {
-		*err = add_one(vq, &buf[n], n, v);
-		if (vio_unlikely(*err))
+		got = add_run(vq, buf + n, nr - n, v);
+		n += got;
+		if (vio_likely(got))
+			continue;
+		*err = add_list(vq, &buf[n]);
+		if (*err)
 			break;
 		n++;
 	}
-	vq->inflight = (uint16_t)(vq->inflight + n);
 	return n;
 }
 
@@ -269,92 +315,148 @@ static bool packed_pending(struct vio_vq *vq)
 	return vq->in_batch || look(vq, &flags);
 }
 
-VIO_INLINE struct vio_used take(struct vio_vq *vq, uint16_t id, uint32_t len)
+/*
+ * Take up to @max, to the end of the ring. Returns how many; a descriptor
+ * that names no buffer of ours breaks the queue.
+ */
+VIO_INLINE unsigned get_run(struct vio_vq *vq, struct vio_used *used,
+			    unsigned max)
 {
-	struct vio_vq_slot *slot = &vq->slot[id];
+	const unsigned size = vq->size, start = pvirtq_off(vq->used_next, size);
+	const unsigned bits = pvirtq_wrap(vq->used_next, size) ? WHOSE : 0;
+	uint16_t *free = vq->free + (size - vq->inflight);
+	struct vio_vq_slot *slots = vq->slot;
+	struct pvirtq_desc *d = vq->ring + start;
+	const bool dma = vq->dma;
+	unsigned n, lists = 0, last = max < size - start ? max : size - start;
 
-	vq->used_next = pvirtq_add(vq->used_next, slot->nr, vq->size);
-	vq->nr_free = (uint16_t)(vq->nr_free + slot->nr);
-	vq->oldest = slot->next;
-	slot->next = vq->free_head;
-	vq->free_head = id;
-	return vio_vq_take(vq, slot, len);
+	for (n = 0; n < last; n++, d++) {
+		/* pairs with [G]: the device's release of the flags, after
+		 * the rest of the descriptor and those behind it. */
+		uint64_t t = vio_get_tail_acquire(&d->len, dma);
+		unsigned id = (uint16_t)(t >> 32);
+		struct vio_vq_slot *slot = &slots[id];
+
+		if (((unsigned)(t >> 48) ^ bits) & WHOSE)
+			break;
+		vio_tail_is_ours(&d->len);
+		if (vio_unlikely(id >= size)) {
+			vio_vq_broken(vq);
+			break;
+		}
+		if (vio_unlikely(slot->nr != 1)) {
+			unsigned more = slot->nr - 1u;
+
+			if (!slot->nr) {
+				vio_vq_broken(vq);
+				break;
+			}
+			/* These are nobody's; the end comes sooner. */
+			d += more;
+			lists += more;
+			if (last > size - start - lists)
+				last = size - start - lists;
+		}
+		/*
+		 * 2.8.5 reserves the length where WRITE is clear; but QEMU
+		 * never sets WRITE in a used descriptor. It is clamped to
+		 * what was offered.
+		 */
+		vio_vq_take(vq, slot, (uint32_t)t, &used[n]);
+		*free++ = (uint16_t)id;
+	}
+	vq->nr_free = (uint16_t)(vq->nr_free + n + lists);
+	vq->used_next = pvirtq_add(vq->used_next, (uint16_t)(n + lists),
+				   vq->size);
+	vq->inflight = (uint16_t)(vq->inflight - n);
+	return n;
 }
 
-enum found { NONE, FOUND, WRONG };
-
-/* The next used descriptor, copied. WRONG: it names no buffer of ours. */
-VIO_INLINE enum found read_used(struct vio_vq *vq, uint16_t *id, uint32_t *len)
+VIO_INLINE unsigned collect(struct vio_vq *vq, struct vio_used *used,
+			    unsigned max)
 {
-	struct pvirtq_desc d;
-	uint16_t flags;
+	unsigned n = 0, got;
 
-	if (!look(vq, &flags))
-		return NONE;
-	vio_copy_in(&d, entry(vq, vq->used_next),
-		    offsetof(struct pvirtq_desc, flags));
-	*id = vio_from_le16(d.id);
-	/*
-	 * 2.8.5 reserves the length where WRITE is clear; but QEMU never sets
-	 * WRITE in a used descriptor. It is clamped to what was offered.
-	 */
-	*len = vio_from_le32(d.len);
-	return *id < vq->size && vq->slot[*id].nr ? FOUND : WRONG;
+	do {
+		got = get_run(vq, used + n, max - n);
+		n += got;
+		/* On at the ring's other end. */
+	} while (got && n < max && !vq->broken);
+	return n;
+}
+
+/* The next used descriptor. False: none; or it names no buffer: broken. */
+VIO_INLINE bool next_batch(struct vio_vq *vq)
+{
+	unsigned bits = pvirtq_wrap(vq->used_next, vq->size) ? WHOSE : 0, id;
+	struct pvirtq_desc *d = entry(vq, vq->used_next);
+	/* pairs with [G]: as above */
+	uint64_t t = vio_get_tail_acquire(&d->len, vq->dma);
+
+	if (((unsigned)(t >> 48) ^ bits) & WHOSE)
+		return false;
+	vio_tail_is_ours(&d->len);
+	id = (uint16_t)(t >> 32);
+	if (vio_unlikely(id >= vq->size || !vq->slot[id].nr))
+		return vio_vq_broken(vq);
+	vq->batch_last = (uint16_t)id;
+	vq->batch_len = (uint32_t)t;
+	return true;
 }
 
 /*
  * In order, one descriptor may end a batch: its id is the batch's last, and
- * those before it are taken as used completely (2.8.9).
+ * those before it are taken as used completely (2.8.9). The id is one in use,
+ * so it comes before the last in flight.
  */
-VIO_INLINE enum found next_in_order(struct vio_vq *vq, uint16_t *id,
-				    uint32_t *len)
-{
-	enum found f = FOUND;
-	bool last;
-
-	if (!vq->in_batch)
-		f = read_used(vq, &vq->batch_last, &vq->batch_len);
-	if (f != FOUND)
-		return f;
-	*id = vq->oldest;
-	last = *id == vq->batch_last;
-	/* The id is one in use, so it comes before the last in flight. */
-	vq->in_batch = !last;
-	*len = last ? vq->batch_len : vq->slot[*id].room;
-	return FOUND;
-}
-
-VIO_INLINE unsigned get(struct vio_vq *vq, struct vio_used *used, unsigned max,
-			unsigned v)
+VIO_INLINE unsigned collect_in_order(struct vio_vq *vq, struct vio_used *used,
+				 unsigned max)
 {
 	unsigned n;
 
 	for (n = 0; n < max; n++) {
-		uint16_t id;
-		uint32_t len;
-		enum found f = v & VIO_V_IN_ORDER ?
-			       next_in_order(vq, &id, &len) :
-			       read_used(vq, &id, &len);
+		unsigned id = vq->oldest, nr;
+		struct vio_vq_slot *slot = &vq->slot[id];
+		uint32_t len = slot->room;
 
-		if (vio_unlikely(f == WRONG))
-			vio_vq_broken(vq);
-		if (f != FOUND)
+		if (!vq->in_batch && !next_batch(vq))
 			break;
-		used[n] = take(vq, id, len);
+		nr = slot->nr;
+		vq->in_batch = id != vq->batch_last;
+		if (!vq->in_batch)
+			len = vq->batch_len;
+		vio_vq_take(vq, slot, len, &used[n]);
+		vq->oldest = (uint16_t)id_after(id, vq->size);
+		vq->nr_free = (uint16_t)(vq->nr_free + nr);
+		vq->used_next = pvirtq_add(vq->used_next, (uint16_t)nr,
+					   vq->size);
 	}
 	vq->inflight = (uint16_t)(vq->inflight - n);
 	return n;
 }
 
+VIO_INLINE unsigned get(struct vio_vq *vq, struct vio_used *used, unsigned max,
+			unsigned v)
+{
+	return v & VIO_V_IN_ORDER ? collect_in_order(vq, used, max) :
+				    collect(vq, used, max);
+}
+
+#ifdef VIO_SMALL
+VIO_VQ_VARIANT(any, variant_of(vq))
+#else
 VIO_VQ_VARIANT(plain, 0)
 VIO_VQ_VARIANT(in_order, VIO_V_IN_ORDER)
-#ifdef VIO_SMALL
-VIO_VQ_VARIANT(general, variant_of(vq))
 #endif
 
 static const struct vio_vq_hot *packed_hot(const struct vio_vq *vq)
 {
-	return variant_of(vq) ? VIO_SPECIAL(in_order) : VIO_SPECIAL(plain);
+#ifdef VIO_SMALL
+	(void)vq;
+	return &hot_any;
+#else
+	return vq->in_order ? &hot_in_order : &hot_plain;
+#endif
 }
 
 static void packed_quiet(struct vio_vq *vq)
@@ -379,6 +481,7 @@ const struct vio_vq_ops vio_vq_packed = {
 	.layout = packed_layout,
 	.reset = packed_reset,
 	.hot = packed_hot,
+	.next_id = packed_next_id,
 	.publish = packed_publish,
 	.pending = packed_pending,
 	.quiet = packed_quiet,

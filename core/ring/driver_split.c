@@ -30,13 +30,6 @@ static vio_le16 *avail_event(struct vio_vq *vq)
 	return (vio_le16 *)(void *)(ring + vq->size);
 }
 
-static struct virtq_used_elem *used_elem(struct vio_vq *vq, uint16_t idx)
-{
-	struct virtq_used_elem *ring = (void *)(vq->used + 1);
-
-	return &ring[idx & (vq->size - 1)];
-}
-
 static void avail_set(struct vio_vq *vq, uint16_t idx, uint16_t head)
 {
 	vio_le16 *ring = (void *)(vq->avail + 1);
@@ -82,14 +75,11 @@ static unsigned variant_of(const struct vio_vq *vq)
 VIO_INLINE void put_desc(struct virtq_desc *d, uint64_t addr, size_t len,
 			 uint16_t flags, uint16_t next, unsigned v)
 {
-	struct virtq_desc n = {
-		vio_to_le64(vio_turn64(v, addr)),
-		vio_to_le32(vio_turn32(v, (uint32_t)len)),
-		vio_to_le16(vio_turn16(v, flags)),
-		vio_to_le16(vio_turn16(v, next)),
-	};
+	uint64_t rest = vio_turn32(v, (uint32_t)len) |
+			(uint64_t)vio_turn16(v, flags) << 32 |
+			(uint64_t)vio_turn16(v, next) << 48;
 
-	*d = n;
+	vio_put_desc(d, vio_turn64(v, addr), rest);
 }
 
 static struct virtq_desc *table_of(const struct vio_vq *vq, uint16_t head)
@@ -126,105 +116,139 @@ static bool add_indirect(struct vio_vq *vq, uint16_t head,
 	return true;
 }
 
+/* The free descriptor @i behind the next. */
+VIO_INLINE uint16_t free_desc(const struct vio_vq *vq, unsigned i, unsigned v)
+{
+	if (v & VIO_V_IN_ORDER)
+		return (uint16_t)((vq->next_id + i) & (vq->size - 1u));
+	return vq->free[vq->nr_free - 1 - i];
+}
+
+static uint16_t split_next_id(const struct vio_vq *vq)
+{
+	return free_desc(vq, 0, variant_of(vq));
+}
+
 /*
  * The segments as a chain of free descriptors. In order, these follow each
  * other around the table, because they are freed in the order of their use.
- * @after: out, the free descriptor behind the chain.
  */
 static bool add_direct(struct vio_vq *vq, uint16_t head,
-		       const struct vio_buf *b, unsigned nr, uint16_t *after,
-		       unsigned v)
+		       const struct vio_buf *b, unsigned nr, unsigned v)
 {
-	uint16_t at = head, next;
+	uint16_t at = head, next = 0;
 	uint64_t addr;
 
-	for (unsigned i = 0;; at = next) {
+	for (unsigned i = 0; i < nr; at = next) {
 		const struct vio_seg *s = &b->seg[i];
 		uint16_t flags = i >= b->nr_read ? VIRTQ_DESC_F_WRITE : 0;
 
-		next = vq->slot[at].next;
 		if (vio_unlikely(!vio_vq_to_guest(&vq->buffers, s->base, s->len,
 						  &addr)))
 			return false;
-		if (++i == nr) {
-			put_desc(&vq->desc[at], addr, s->len, flags, 0, v);
-			break;
+		next = 0;
+		if (++i < nr) {
+			flags |= VIRTQ_DESC_F_NEXT;
+			next = free_desc(vq, i, v);
+			vq->slot[at].next = next;
 		}
-		put_desc(&vq->desc[at], addr, s->len,
-			 flags | VIRTQ_DESC_F_NEXT, next, v);
+		put_desc(&vq->desc[at], addr, s->len, flags, next, v);
 	}
-	*after = next;
 	return true;
 }
 
-/* The chain at free_head is made: it is a buffer's. @after: the next free. */
-VIO_INLINE void offer(struct vio_vq *vq, const struct vio_buf *b,
-		      unsigned entries, uint32_t room, uint16_t after,
-		      unsigned v)
-{
-	uint16_t head = vq->free_head;
-	struct vio_vq_slot *slot = &vq->slot[head];
-
-	slot->token = b->token;
-	slot->room = room;
-	slot->nr = (uint16_t)entries;
-	vq->free_head = after;
-	vq->nr_free = (uint16_t)(vq->nr_free - entries);
-	avail_set(vq, vq->avail_next++, vio_turn16(v, head));
-}
-
-/* A buffer of any number of segments. */
+/* A buffer that is not as most are; or why it is none. */
 VIO_APART int add_list(struct vio_vq *vq, const struct vio_buf *b)
 {
-	uint16_t head = vq->free_head, after = vq->slot[head].next;
 	unsigned v = variant_of(vq);
 	struct vio_vq_entry e;
 	int err = vio_vq_check(vq, b, vq->nr_free, &e);
+	uint16_t head;
 	bool ok;
 
 	if (err)
 		return err;
+	head = free_desc(vq, 0, v);
 	if (e.entries == e.nr)
-		ok = add_direct(vq, head, b, e.nr, &after, v);
+		ok = add_direct(vq, head, b, e.nr, v);
 	else
 		ok = add_indirect(vq, head, b, e.nr, v);
 	if (!ok)
 		return VIO_E_RANGE;
-	offer(vq, b, e.entries, e.room, after, v);
+	vio_vq_keep(&vq->slot[head], b->token, e.room, e.entries);
+	vq->next_id = free_desc(vq, e.entries, v | VIO_V_IN_ORDER);
+	vq->nr_free = (uint16_t)(vq->nr_free - e.entries);
+	avail_set(vq, vq->avail_next++, vio_turn16(v, head));
 	return VIO_OK;
 }
 
-VIO_INLINE int add_one(struct vio_vq *vq, const struct vio_buf *b, unsigned v)
+/*
+ * Add buffers of one segment, up to @nr, as far as there is room and to the end
+ * of the available ring. Returns how many.
+ */
+VIO_INLINE unsigned add_run(struct vio_vq *vq, const struct vio_buf *buf,
+			    unsigned nr, unsigned v)
 {
-	const struct vio_seg *s = b->seg;
-	uint16_t head = vq->free_head;
-	uint64_t addr;
-	int err;
+	const struct vio_vq_bounds w = vio_vq_bounds(vq);
+	const unsigned mask = vq->size - 1u, off = vq->avail_next & mask;
+	vio_le16 *avail = (vio_le16 *)(void *)(vq->avail + 1) + off;
+	const uint16_t *free = vq->free + vq->nr_free;
+	struct vio_vq_slot *slots = vq->slot;
+	struct virtq_desc *desc = vq->desc;
+	const struct vio_buf *b, *end;
+	unsigned id = vq->next_id, n;
 
-	if (vio_unlikely(!vio_vq_is_single(b)))
-		return add_list(vq, b);
-	err = vio_vq_check_single(vq, b, s);
-	if (vio_unlikely(err))
-		return err;
-	if (vio_unlikely(!vio_vq_to_guest(&vq->buffers, s->base, s->len,
-					  &addr)))
-		return VIO_E_RANGE;
-	put_desc(&vq->desc[head], addr, s->len,
-		 b->nr_write ? VIRTQ_DESC_F_WRITE : 0, 0, v);
-	offer(vq, b, 1, b->nr_write ? (uint32_t)s->len : 0,
-	      vq->slot[head].next, v);
-	return VIO_OK;
+	if (nr > vq->nr_free)
+		nr = vq->nr_free;
+	if (nr > mask + 1 - off)
+		nr = mask + 1 - off;
+	for (b = buf, end = buf + nr; b != end; b++, avail++) {
+		struct vio_vq_slot *slot;
+		uint64_t addr;
+		uint32_t len;
+		bool writable;
+
+		if (vio_unlikely(!vio_vq_usual(&w, b, &addr, &writable)))
+			break;
+		if (!(v & VIO_V_IN_ORDER))
+			id = *--free;
+		slot = &slots[id];
+		len = (uint32_t)b->seg->len;
+		slot->token = b->token;
+		slot->nr = 1;
+		slot->next = 0;
+		vio_put16(avail, vio_turn16(v, (uint16_t)id));
+		if (writable) {
+			put_desc(&desc[id], addr, len, VIRTQ_DESC_F_WRITE, 0,
+				 v);
+			slot->room = len;
+		} else {
+			put_desc(&desc[id], addr, len, 0, 0, v);
+			slot->room = 0;
+		}
+		if (v & VIO_V_IN_ORDER)
+			id = (id + 1) & mask;
+	}
+	n = (unsigned)(b - buf);
+	vq->next_id = (uint16_t)id;
+	vq->avail_next = (uint16_t)(vq->avail_next + n);
+	vq->nr_free = (uint16_t)(vq->nr_free - n);
+	return n;
 }
 
 VIO_INLINE unsigned add(struct vio_vq *vq, const struct vio_buf *buf,
 			unsigned nr, int *err, unsigned v)
 {
-	unsigned n = 0;
+	unsigned n = 0, got;
 
 	*err = VIO_OK;
 	while (n < nr) {
-		*err = add_one(vq, &buf[n], v);
-		if (vio_unlikely(*err))
+		got = add_run(vq, buf + n, nr - n, v);
+		n += got;
+		if (vio_likely(got))
+			continue;
+		*err = add_list(vq, &buf[n]);
+		if (*err)
 			break;
 		n++;
 	}
@@ -271,83 +295,117 @@ static bool split_pending(struct vio_vq *vq)
 	return vq->used_seen != vq->used_next || refresh(vq);
 }
 
-/* The chain's descriptors are free again. */
-VIO_INLINE void release(struct vio_vq *vq, uint16_t head, unsigned v)
+/* The device has read these lines; they are written again soon. */
+VIO_INLINE void ask_for(const struct vio_vq *vq, unsigned head)
 {
-	uint16_t last = head;
-
-	if (v & VIO_V_IN_ORDER)
-		return;
-	for (unsigned i = vq->slot[head].nr; vio_unlikely(i > 1); i--)
-		last = vq->slot[last].next;
-	vq->slot[last].next = vq->free_head;
-	vq->free_head = head;
-}
-
-VIO_INLINE struct vio_used take(struct vio_vq *vq, uint16_t head, uint32_t len,
-				unsigned v)
-{
-	struct vio_vq_slot *slot = &vq->slot[head];
-
-	release(vq, head, v);
-	vq->used_next++;
-	vq->nr_free = (uint16_t)(vq->nr_free + slot->nr);
-	/* The device has read these lines; they are written again soon. */
 	if (vq->indirect_max)
-		vio_prefetch_write(table_of(vq, head));
+		vio_prefetch_write(table_of(vq, (uint16_t)head));
 	vio_prefetch_write(&vq->desc[head]);
-	return vio_vq_take(vq, slot, len);
 }
 
-/* The next used entry, copied; false if it names no chain of ours. */
-VIO_INLINE bool read_used(struct vio_vq *vq, uint16_t *head, uint32_t *len,
-			  unsigned v)
+/* The used entry at @at, copied. */
+VIO_INLINE void read_used(const struct virtq_used_elem *e, uint32_t *id,
+			  uint32_t *len, unsigned v)
 {
-	struct virtq_used_elem e;
-	uint32_t id;
+	uint32_t n[2];
 
-	vio_copy_in(&e, used_elem(vq, vq->used_next), sizeof(e));
-	id = vio_turn32(v, vio_from_le32(e.id));
-	*len = vio_turn32(v, vio_from_le32(e.len));
-	*head = (uint16_t)id;
-	return id < vq->size && vq->slot[id].nr;
+	vio_get32x2(&e->id, &e->len, n);
+	*id = vio_turn32(v, n[0]);
+	*len = vio_turn32(v, n[1]);
+}
+
+/*
+ * The descriptors of a chain, on the stack of those that are free, the first
+ * uppermost. Returns the stack's end.
+ */
+VIO_APART uint16_t *push_chain(const struct vio_vq_slot *slots, uint16_t *free,
+			       uint16_t head)
+{
+	uint16_t *end = free + slots[head].nr, *to = end;
+
+	for (; to != free; head = slots[head].next)
+		*--to = head;
+	return end;
+}
+
+/* Take @max entries that the index covers. Fewer: the queue is broken. */
+VIO_INLINE unsigned collect(struct vio_vq *vq, struct vio_used *used,
+			    unsigned max, unsigned v)
+{
+	const struct virtq_used_elem *ring = (void *)(vq->used + 1);
+	const unsigned mask = vq->size - 1u, size = vq->size;
+	struct vio_vq_slot *slots = vq->slot;
+	uint16_t *free = vq->free + vq->nr_free;
+	unsigned at = vq->used_next, n;
+
+	for (n = 0; n < max; n++, at++) {
+		struct vio_vq_slot *slot;
+		uint32_t id, len;
+
+		read_used(&ring[at & mask], &id, &len, v);
+		slot = &slots[id];
+		if (vio_unlikely(id >= size))
+			break;
+		if (vio_likely(slot->nr == 1))
+			*free++ = (uint16_t)id;
+		else if (slot->nr)
+			free = push_chain(slots, free, (uint16_t)id);
+		else
+			break;
+		vio_vq_take(vq, slot, len, &used[n]);
+		ask_for(vq, id);
+	}
+	vq->nr_free = (uint16_t)(free - vq->free);
+	vq->used_next = (uint16_t)at;
+	return n;
 }
 
 /*
  * In order, one entry may end a batch: its id is the batch's last, and those
- * before it are taken as used completely (standard: 2.7.9). False: broken.
+ * before it are taken as used completely (standard: 2.7.9).
  */
-VIO_INLINE bool next_in_order(struct vio_vq *vq, uint16_t *head, uint32_t *len,
-			      unsigned v)
+VIO_INLINE unsigned collect_in_order(struct vio_vq *vq, struct vio_used *used,
+				 unsigned max, unsigned v)
 {
-	uint16_t at = vq->oldest;
-	bool last;
+	const struct virtq_used_elem *ring = (void *)(vq->used + 1);
+	const unsigned mask = vq->size - 1u;
+	unsigned n;
 
-	if (!vq->in_batch) {
-		if (!read_used(vq, &vq->batch_last, &vq->batch_len, v))
-			return false;
-		vq->in_batch = true;
+	for (n = 0; n < max; n++) {
+		struct vio_vq_slot *slot = &vq->slot[vq->oldest];
+		uint16_t head = vq->oldest;
+		uint32_t len, id;
+		bool last;
+
+		if (!vq->in_batch) {
+			read_used(&ring[vq->used_next & mask], &id,
+				  &vq->batch_len, v);
+			if (vio_unlikely(id > mask || !vq->slot[id].nr))
+				break;
+			vq->batch_last = (uint16_t)id;
+		}
+		/* Either the id was no head in use, or lies beyond the
+		 * index. */
+		last = head == vq->batch_last;
+		if (vio_unlikely(!slot->nr ||
+				 (!last && (uint16_t)(vq->used_seen -
+						vq->used_next) == 1)))
+			break;
+		vq->in_batch = !last;
+		len = last ? vq->batch_len : slot->room;
+		vq->oldest = (uint16_t)((head + slot->nr) & mask);
+		vq->nr_free = (uint16_t)(vq->nr_free + slot->nr);
+		vq->used_next++;
+		vio_vq_take(vq, slot, len, &used[n]);
+		ask_for(vq, head);
 	}
-	/* Either the id was no head in use, or lies beyond the index. */
-	if (!vq->slot[at].nr)
-		return false;
-	last = at == vq->batch_last;
-	if (!last && (uint16_t)(vq->used_seen - vq->used_next) == 1)
-		return false;
-	vq->oldest = (uint16_t)(at + vq->slot[at].nr) & (vq->size - 1);
-	vq->in_batch = !last;
-	*head = at;
-	*len = last ? vq->batch_len : vq->slot[at].room;
-	return true;
+	return n;
 }
 
 VIO_INLINE unsigned get(struct vio_vq *vq, struct vio_used *used, unsigned max,
 			unsigned v)
 {
 	unsigned seen = (uint16_t)(vq->used_seen - vq->used_next), n;
-	uint16_t head;
-	uint32_t len;
-	bool ok;
 
 	if (seen < max) {
 		refresh(vq);
@@ -357,35 +415,36 @@ VIO_INLINE unsigned get(struct vio_vq *vq, struct vio_used *used, unsigned max,
 		if (seen < max)
 			max = seen;
 	}
-	for (n = 0; n < max; n++) {
-		if (v & VIO_V_IN_ORDER)
-			ok = next_in_order(vq, &head, &len, v);
-		else
-			ok = read_used(vq, &head, &len, v);
-		if (vio_unlikely(!ok)) {
-			vio_vq_broken(vq);
-			break;
-		}
-		used[n] = take(vq, head, len, v);
-	}
+	n = v & VIO_V_IN_ORDER ? collect_in_order(vq, used, max, v) :
+				 collect(vq, used, max, v);
+	if (vio_unlikely(n < max))
+		vio_vq_broken(vq);
 	vq->inflight = (uint16_t)(vq->inflight - n);
 	return n;
 }
 
+#ifdef VIO_SMALL
+VIO_VQ_VARIANT(any, variant_of(vq))
+#else
 VIO_VQ_VARIANT(plain, 0)
 VIO_VQ_VARIANT(in_order, VIO_V_IN_ORDER)
-VIO_VQ_VARIANT(general, variant_of(vq))
+#if VIO_MACHINE_BIG
+VIO_VQ_VARIANT(big, variant_of(vq))
+#endif
+#endif
 
 static const struct vio_vq_hot *split_hot(const struct vio_vq *vq)
 {
-	switch (variant_of(vq)) {
-	case 0:
-		return VIO_SPECIAL(plain);
-	case VIO_V_IN_ORDER:
-		return VIO_SPECIAL(in_order);
-	default:
-		return &hot_general;
-	}
+#ifdef VIO_SMALL
+	(void)vq;
+	return &hot_any;
+#else
+#if VIO_MACHINE_BIG
+	if (vq->big_endian)
+		return &hot_big;
+#endif
+	return vq->in_order ? &hot_in_order : &hot_plain;
+#endif
 }
 
 static void split_quiet(struct vio_vq *vq)
@@ -414,6 +473,7 @@ const struct vio_vq_ops vio_vq_split = {
 	.layout = split_layout,
 	.reset = split_reset,
 	.hot = split_hot,
+	.next_id = split_next_id,
 	.publish = split_publish,
 	.pending = split_pending,
 	.quiet = split_quiet,

@@ -8,6 +8,7 @@
 #ifndef CORE_RING_FILL_H
 #define CORE_RING_FILL_H
 
+#include "core/base/barrier.h"
 #include "core/mem/fast.h"
 #include "core/ring/ring.h"
 
@@ -20,7 +21,7 @@ struct vio_fill {
 
 VIO_INLINE struct vio_fill vio_fill_begin(struct vio_req *req)
 {
-	struct vio_fill f = { (struct vio_seg *)(void *)(req + 1), 0, 0, 0, 0 };
+	struct vio_fill f = { vio_ring_inline(req), 0, 0, 0, 0 };
 
 	return f;
 }
@@ -28,6 +29,7 @@ VIO_INLINE struct vio_fill vio_fill_begin(struct vio_req *req)
 VIO_INLINE void vio_fill_end(struct vio_req *req, const struct vio_fill *f)
 {
 	req->seg = f->seg;
+	req->written = 0;
 	req->read_len = f->read_len;
 	req->write_len = f->write_len;
 	req->nr_read = (uint16_t)f->nr_read;
@@ -38,15 +40,26 @@ VIO_INLINE void vio_fill_end(struct vio_req *req, const struct vio_fill *f)
 VIO_INLINE void vio_fill_single(struct vio_req *req, void *p, uint32_t len,
 				bool writable)
 {
-	struct vio_seg *seg = (struct vio_seg *)(void *)(req + 1);
+	struct vio_seg *seg = vio_ring_inline(req);
 
 	seg->base = p;
 	seg->len = len;
-	req->seg = seg;
-	req->read_len = writable ? 0 : len;
-	req->write_len = writable ? len : 0;
-	req->nr_read = !writable;
-	req->nr_write = writable;
+	/* The barriers keep the compiler from mixing the two up again. */
+	if (writable) {
+		req->read_len = 0;
+		req->write_len = len;
+		req->nr_read = 0;
+		req->nr_write = 1;
+		req->written = 0;
+		vio_compiler_barrier();
+	} else {
+		req->read_len = len;
+		req->write_len = 0;
+		req->nr_read = 1;
+		req->nr_write = 0;
+		req->written = 0;
+		vio_compiler_barrier();
+	}
 }
 
 /* Everything but one buffer in one piece; the view may be another after. */

@@ -113,7 +113,7 @@ bool vio_queue_uses(const struct vio_queue *q, const void *base, size_t len)
 		if (req->state == VIO_REQ_FREE)
 			continue;
 		left--;
-		if (req->state == VIO_REQ_DONE)
+		if (vio_req_state(req) == VIO_REQ_DONE)
 			continue;
 		if (req->map != q->map)
 			return true;
@@ -141,10 +141,9 @@ unsigned vio_queue_flights(const struct vio_queue *q, struct vio_flight *list,
 		left--;
 		list[n++] = (struct vio_flight){
 			.head = req->head,
-			.slot = req->slot,
 			.since_ms = req->since_ms,
-			.done = req->state == VIO_REQ_DONE,
-			.replayed = req->state == VIO_REQ_REPLAYED,
+			.done = vio_req_state(req) == VIO_REQ_DONE,
+			.replayed = vio_req_state(req) == VIO_REQ_REPLAYED,
 		};
 	}
 	return n;

@@ -124,14 +124,6 @@ VIO_APART bool fault(struct vio_req *req, const char *text, uint64_t value)
 	return false;
 }
 
-/* -- what every request takes: see variant.h ------------------------------ */
-
-static unsigned variant_of(const struct vio_queue *q)
-{
-	return (q->in_order ? VIO_V_IN_ORDER : 0) |
-	       (q->track ? VIO_V_TRACK : 0);
-}
-
 /* -- lists --------------------------------------------------------------- */
 
 /* One descriptor's bytes join the request; @flags stand for the copy's. */
@@ -244,86 +236,159 @@ VIO_APART bool walk_list(struct vio_req *req, struct vio_view *view,
 
 /* -- pop ----------------------------------------------------------------- */
 
-VIO_INLINE struct vio_req *new_req(struct vio_queue *q)
-{
-	struct vio_req *req;
+/* A descriptor's two bits that say whose it is. */
+#define WHOSE	(PVIRTQ_DESC_F_AVAIL | PVIRTQ_DESC_F_USED)
 
-	if (vio_unlikely(!q->nr_free))
-		return VIO_RING_BREAK(q, "more requests than the ring is long",
-				      { "in flight", q->inflight },
-				      { "size", q->size });
-	req = vio_ring_slot(q, q->free[q->nr_free - 1]);
-	vio_ring_req_begin(q, req);
-	return req;
+/* A list is filled here first, as its last descriptor says who it is. */
+static struct vio_req *nameless(const struct vio_queue *q)
+{
+	return vio_ring_slot(q, q->limits.size_max);
 }
 
-/* The list's last descriptor was read: it names the buffer. */
-VIO_INLINE struct vio_req *take(struct vio_queue *q, struct vio_req *req,
-				unsigned nr, uint16_t id)
+/* The request @id, of @nr descriptors, is as @from was filled. */
+static struct vio_req *name(struct vio_queue *q, const struct vio_req *from,
+			    uint16_t nr, uint16_t id)
 {
-	if (vio_unlikely(id >= q->size || q->id_busy[id]))
+	unsigned segs = (unsigned)from->nr_read + from->nr_write;
+	struct vio_req *req;
+
+	if (vio_unlikely(id >= q->size ||
+			 vio_ring_slot(q, id)->state != VIO_REQ_FREE))
 		return VIO_RING_BREAK(q, "buffer id is outside the ring's "
 				      "size or in use", { "id", id },
 				      { "size", q->size },
 				      { "in flight", q->inflight });
-	req->head = id;
-	req->nr_desc = (uint16_t)nr;
-	req->state = VIO_REQ_POPPED;
-	q->id_busy[id] = 1;
-	q->nr_free--;
+	req = vio_ring_slot(q, id);
+	req->seg = segs <= VIO_REQ_INLINE - VIO_REQ_SPARE ?
+		   vio_ring_inline(req) :
+		   q->overflow + id * vio_ring_overflow(&q->limits);
+	memcpy(req->seg, from->seg, segs * sizeof(*req->seg));
+	req->read_len = from->read_len;
+	req->write_len = from->write_len;
+	req->written = 0;
+	req->nr_read = from->nr_read;
+	req->nr_write = from->nr_write;
+	vio_ring_req_take(q, req, nr);
 	return req;
 }
 
-VIO_INLINE struct vio_req *pop_one(struct vio_queue *q, struct vio_view *view,
-				   unsigned v)
+/*
+ * All that is not one buffer in the memory that was hit last, or is wrong.
+ * The first descriptor is @addr and @tail, as copied.
+ */
+VIO_APART struct vio_req *pop_slow(struct vio_queue *q, uint64_t addr,
+				   uint64_t tail)
 {
-	uint16_t flags, id, nr = 1;
-	struct pvirtq_desc d;
-	struct vio_req *req;
-	void *p;
+	struct vio_view view = vio_view_of(q->mem, q->mem_hint);
+	struct pvirtq_desc d = {
+		.addr = vio_to_le64(addr),
+		.len = vio_to_le32((uint32_t)tail),
+		.id = vio_to_le16((uint16_t)(tail >> 32)),
+	};
+	struct vio_req *req = nameless(q);
+	uint16_t id, nr;
 
-	if (!look(q, &flags))
+	/* Until it has a name, it belongs to no map and has no age. */
+	if (!walk_list(req, &view, (uint16_t)(tail >> 48), &d, &nr, &id))
 		return NULL;
-	req = new_req(q);
-	if (vio_unlikely(!req))
-		return NULL;
-	fetch(q, pvirtq_off(q->avail_next, q->size), &d);
-	p = vio_view_at(view, vio_from_le64(d.addr), vio_from_le32(d.len));
-	if (vio_likely(p && !(v & VIO_V_TRACK) && q->outstanding < q->size &&
-		       !(flags & (PVIRTQ_DESC_F_NEXT |
-				  PVIRTQ_DESC_F_INDIRECT)))) {
-		vio_fill_single(req, p, vio_from_le32(d.len),
-				flags & PVIRTQ_DESC_F_WRITE);
-		id = vio_from_le16(d.id);
-	} else if (!walk_list(req, view, flags, &d, &nr, &id)) {
-		return NULL;
-	}
-	if (vio_unlikely(!take(q, req, nr, id)))
+	req = name(q, req, nr, id);
+	if (!req)
 		return NULL;
 	q->outstanding = (uint16_t)(q->outstanding + nr);
 	q->avail_next = pvirtq_add(q->avail_next, nr, q->size);
-	if (v & VIO_V_TRACK)
-		vio_track_packed_pop(q->track, req->slot);
+	if (q->track)
+		vio_track_packed_pop(q->track, id);
 	return req;
 }
 
 /* Entries of the ring that are asked for before they are looked at. */
 #define AHEAD	16
 
-VIO_INLINE unsigned pop(struct vio_queue *q, struct vio_req **req,
-			unsigned max, unsigned v)
+/* Flags that say that the descriptor at @pos is available, of WHOSE. */
+static unsigned avail_bits(const struct vio_queue *q, uint16_t pos)
 {
-	struct vio_view view = vio_view_of(q->mem, q->mem_hint);
-	unsigned n;
+	return pvirtq_wrap(pos, q->size) ? PVIRTQ_DESC_F_AVAIL :
+					   PVIRTQ_DESC_F_USED;
+}
 
-	for (n = 0; n < max; n++) {
-		vio_prefetch(&ring(q)[pvirtq_off(q->avail_next, q->size)] +
-			     AHEAD);
-		req[n] = pop_one(q, &view, v);
-		if (!req[n])
+/*
+ * Pop while descriptors are buffers of their own in the memory that was hit
+ * last, up to the end of the ring and @max. Returns how many; @more: out, it
+ * ended at a descriptor that takes pop_slow(), and is *@addr and *@tail.
+ */
+VIO_INLINE unsigned pop_run(struct vio_queue *q, struct vio_req **req,
+			    unsigned max, bool *more, uint64_t *addr,
+			    uint64_t *tail)
+{
+	const struct vio_view view = vio_view_of(q->mem, q->mem_hint);
+	const uint64_t book = vio_ring_book(q, 1, VIO_REQ_POPPED);
+	const unsigned size = q->size, bits = avail_bits(q, q->avail_next);
+	const struct pvirtq_desc *d = ring(q) + pvirtq_off(q->avail_next, size);
+	unsigned room = size - pvirtq_off(q->avail_next, size), n;
+	const unsigned lent = size - q->outstanding;
+	struct vio_track *track = q->track;
+	const size_t stride = q->slot_stride;
+	unsigned char *slots = q->slots;
+	const bool dma = q->dma;
+
+	*more = false;
+	if (room > max)
+		room = max;
+	for (n = 0; n < room; n++, d++) {
+		/* pairs with [E]: the driver's release of the flags, after
+		 * the rest of the descriptor and of its list. */
+		uint64_t t = vio_get_tail_acquire(&d->len, dma), at;
+		unsigned flags = (unsigned)(t >> 48);
+		unsigned id = (uint16_t)(t >> 32);
+		struct vio_req *r = (void *)(slots + id * stride);
+		void *p;
+
+		if ((flags ^ bits) & WHOSE)
 			break;
+		vio_prefetch(d + AHEAD);
+		vio_tail_is_ours(&d->len);
+		at = vio_get64(&d->addr);
+		if (vio_unlikely(n == lent || id >= size ||
+				 r->state != VIO_REQ_FREE ||
+				 flags & (PVIRTQ_DESC_F_NEXT |
+					  PVIRTQ_DESC_F_INDIRECT) ||
+				 !vio_view_has(&view, at, (uint32_t)t, &p))) {
+			*addr = at;
+			*tail = t;
+			*more = true;
+			break;
+		}
+		vio_fill_single(r, p, (uint32_t)t, flags & PVIRTQ_DESC_F_WRITE);
+		vio_ring_book_put(r, book);
+		if (track)
+			vio_track_packed_single(track, at, t);
+		req[n] = r;
 	}
-	if (v & VIO_V_IN_ORDER)
+	q->outstanding = (uint16_t)(q->outstanding + n);
+	q->avail_next = pvirtq_add(q->avail_next, (uint16_t)n, q->size);
+	return n;
+}
+
+static unsigned packed_pop(struct vio_queue *q, struct vio_req **req,
+			   unsigned max)
+{
+	uint64_t addr, tail;
+	unsigned n = 0, got;
+	bool more;
+
+	do {
+		got = pop_run(q, req + n, max - n, &more, &addr, &tail);
+		n += got;
+		if (vio_unlikely(more)) {
+			req[n] = pop_slow(q, addr, tail);
+			if (!req[n])
+				break;
+			n++;
+		}
+		/* On, behind a list or at the ring's other end. */
+	} while (n < max && (more || (got && !pvirtq_off(q->avail_next,
+							 q->size))));
+	if (q->in_order)
 		vio_ring_order(q, req, n);
 	vio_ring_popped(q, n);
 	return n;
@@ -337,14 +402,11 @@ static struct vio_req *packed_replay(struct vio_queue *q, uint16_t entry)
 {
 	struct vio_view view = vio_view_of(q->mem, q->mem_hint);
 	struct vio_track *t = q->track;
-	struct vio_req *req = new_req(q);
+	struct vio_req *req = nameless(q);
+	struct vio_fill fill = vio_fill_begin(req);
 	uint16_t i = entry, nr = 1;
 	struct pvirtq_desc d;
-	struct vio_fill fill;
 
-	if (!req)
-		return NULL;
-	fill = vio_fill_begin(req);
 	for (;; i = t->link[i], nr++) {
 		uint16_t flags = vio_track_packed_read(t, i, &d);
 
@@ -362,8 +424,10 @@ static struct vio_req *packed_replay(struct vio_queue *q, uint16_t entry)
 		if (i == t->last[entry])
 			break;
 	}
-	t->entry[req->slot] = entry;
-	return take(q, req, nr, vio_from_le16(d.id));
+	req = name(q, req, nr, vio_from_le16(d.id));
+	if (req)
+		t->entry[req->head] = entry;
+	return req;
 }
 
 static void packed_recover(struct vio_queue *q, uint16_t *avail_base,
@@ -388,80 +452,99 @@ static void packed_unpop(struct vio_queue *q, struct vio_req *req)
 				   q->size);
 	q->outstanding -= req->nr_desc;
 	if (q->track)
-		vio_track_packed_unpop(q->track, req->slot);
-}
-
-static void packed_forget(struct vio_queue *q, struct vio_req *req)
-{
-	q->id_busy[req->head] = 0;
-	q->free[q->nr_free++] = req->slot;
+		vio_track_packed_unpop(q->track, req->head);
 }
 
 /* -- done ---------------------------------------------------------------- */
 
-/*
- * The driver polls one place only, the first descriptor not yet used. So all
- * others of a batch are written outright, and the flags of the first wait for
- * the publication.
- */
-VIO_INLINE void push(struct vio_queue *q, struct vio_req *req, unsigned v)
+/* Descriptors from @from on to used_next were written, under a dirty log. */
+VIO_APART void log_used(const struct vio_queue *q, uint16_t from,
+			struct vio_req *const *req, unsigned n)
 {
-	struct pvirtq_desc *d = &ring(q)[pvirtq_off(q->used_next, q->size)];
-	uint16_t flags = pvirtq_wrap(q->used_next, q->size) ?
-			 PVIRTQ_DESC_F_AVAIL | PVIRTQ_DESC_F_USED : 0;
-
-	if (req->written)
-		flags |= PVIRTQ_DESC_F_WRITE;
-	vio_put16(&d->id, req->head);
-	vio_put32(&d->len, req->written);
-	if (q->used_next == q->used_shown)
-		q->first_flags = flags;
-	else
-		vio_put16(&d->flags, flags);
-	wrote(q, d, sizeof(*d));
-	q->used_next = pvirtq_add(q->used_next, req->nr_desc, q->size);
-	q->outstanding -= req->nr_desc;
-	if (v & VIO_V_TRACK)
-		vio_track_push(q->track, q->track->entry[req->slot]);
-	packed_forget(q, req);
+	for (unsigned i = 0; i < n; i++) {
+		vio_ring_log(q, ring(q) + pvirtq_off(from, q->size),
+			     sizeof(struct pvirtq_desc));
+		from = pvirtq_add(from, req[i]->nr_desc, q->size);
+	}
 }
 
-VIO_INLINE void done(struct vio_queue *q, struct vio_req *const *req,
-		     unsigned n, unsigned v)
+/*
+ * Enter requests whose turn it is. The driver polls one place only, the first
+ * descriptor not yet used. So all others of a batch are written outright, and
+ * the flags of the first wait for the publication.
+ */
+VIO_INLINE void push(struct vio_queue *q, struct vio_req *const *req,
+		     unsigned n)
 {
-	unsigned current = 0, i;
-	struct vio_req *r;
+	const uint32_t usual = vio_ring_usual(q);
+	const unsigned size = q->size;
+	const uint16_t from = q->used_next;
+	unsigned off = pvirtq_off(from, size), back = 0, old = 0;
+	unsigned bits = pvirtq_wrap(from, size) ? WHOSE : 0;
+	struct pvirtq_desc *ring_at = ring(q);
+	bool hidden = from == q->used_shown;
 
-	if (v & VIO_V_IN_ORDER) {
-		for (i = 0; i < n; i++)
-			req[i]->state = VIO_REQ_DONE;
-		for (i = 0; (r = vio_ring_next_in_order(q, i)); i++) {
-			push(q, r, v);
-			current += vio_ring_forget(q, r);
+	for (unsigned i = 0; i < n; i++) {
+		struct pvirtq_desc *d = &ring_at[off];
+		struct vio_req *r = req[i];
+		uint32_t written = r->written;
+		unsigned flags = written ? bits | PVIRTQ_DESC_F_WRITE : bits;
+
+		if (vio_unlikely(hidden)) {
+			hidden = false;
+			vio_put16(&d->id, r->head);
+			vio_put32(&d->len, written);
+			q->first_flags = (uint16_t)flags;
+		} else {
+			vio_put_tail(&d->len, written |
+				     (uint64_t)r->head << 32 |
+				     (uint64_t)flags << 48);
 		}
-	} else {
-		for (i = 0; i < n; i++) {
-			push(q, req[i], v);
-			current += vio_ring_forget(q, req[i]);
+		if (vio_unlikely(vio_ring_key_of(r) != usual)) {
+			old += vio_ring_forget(q, r);
+			back += r->nr_desc - 1u;
+			off += r->nr_desc - 1u;
+		}
+		r->state = VIO_REQ_FREE;
+		if (vio_unlikely(++off >= size)) {
+			off -= size;
+			bits ^= WHOSE;
 		}
 	}
-	vio_ring_forgotten(q, i, current);
+	if (vio_unlikely(vio_mem_is_logged(q->mem)))
+		log_used(q, from, req, n);
+	if (q->track)
+		vio_track_packed_push(q->track, req, n);
+	q->used_next = (uint16_t)(bits ? off : off + size);
+	q->outstanding = (uint16_t)(q->outstanding - n - back);
+	vio_ring_forgotten(q, n, old);
 }
 
-VIO_RING_VARIANT(plain, 0)
-VIO_RING_VARIANT(in_order, VIO_V_IN_ORDER)
-VIO_RING_VARIANT(general, variant_of(q))
+static void packed_done(struct vio_queue *q, struct vio_req *const *req,
+			unsigned n)
+{
+	struct vio_req *turn[VIO_RING_BATCH];
+	bool in_order = q->in_order;
+
+	if (in_order) {
+		vio_ring_finish(q, req, n);
+		req = turn;
+		n = vio_ring_turn(q, turn, VIO_RING_BATCH);
+	}
+	for (;;) {
+		push(q, req, n);
+		if (!in_order || n < VIO_RING_BATCH)
+			return;
+		n = vio_ring_turn(q, turn, VIO_RING_BATCH);
+	}
+}
 
 static const struct vio_ring_hot *packed_hot(const struct vio_queue *q)
 {
-	switch (variant_of(q)) {
-	case 0:
-		return VIO_SPECIAL(plain);
-	case VIO_V_IN_ORDER:
-		return VIO_SPECIAL(in_order);
-	default:
-		return &hot_general;
-	}
+	static const struct vio_ring_hot hot = { packed_pop, packed_done };
+
+	(void)q;
+	return &hot;
 }
 
 /* -- notifications ------------------------------------------------------- */
@@ -548,7 +631,6 @@ const struct vio_ring_ops vio_ring_packed = {
 	.peek = vio_packed_peek,
 	.use = vio_packed_use,
 	.unpop = packed_unpop,
-	.forget = packed_forget,
 	.pending = packed_pending,
 	.publish = packed_publish,
 	.wants = want_notify,

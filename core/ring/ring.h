@@ -8,6 +8,7 @@
 #define CORE_RING_RING_H
 
 #include <vireo/ring.h>
+#include "core/base/string.h"
 #include "core/mem/fast.h"
 #include "core/ring/variant.h"
 
@@ -16,7 +17,20 @@ enum vio_req_state {
 	VIO_REQ_POPPED,
 	VIO_REQ_REPLAYED,	/* popped; a dead device had taken it */
 	VIO_REQ_DONE,	/* in order: finished, but an older one is not */
+	/* And: its segments are in the overflow storage. */
+	VIO_REQ_FAR = 0x80,
 };
+
+static inline enum vio_req_state vio_req_state(const struct vio_req *req)
+{
+	return (enum vio_req_state)(req->state & ~VIO_REQ_FAR);
+}
+
+static inline void vio_req_set_state(struct vio_req *req,
+				     enum vio_req_state state)
+{
+	req->state = (uint8_t)((req->state & VIO_REQ_FAR) | state);
+}
 
 /* Most requests that one call of a ring takes. */
 #ifdef VIO_EXPLORE
@@ -87,8 +101,6 @@ struct vio_ring_ops {
 		    bool written);
 	/* As if the request popped last had never been; it is forgotten. */
 	void (*unpop)(struct vio_queue *q, struct vio_req *req);
-	/* Its slot and its id are free again. NULL: nobody keeps count. */
-	void (*forget)(struct vio_queue *q, struct vio_req *req);
 	bool (*pending)(struct vio_queue *q);
 	/* Show what was pushed. Returns whether the driver wants to know. */
 	bool (*publish)(struct vio_queue *q);
@@ -220,25 +232,87 @@ static inline int vio_ring_lost(unsigned hint)
 	return hint == VIO_MEM_LATER ? VIO_E_AGAIN : VIO_E_RANGE;
 }
 
+/* Where the segments of a request are, unless there are too many. */
+static inline struct vio_seg *vio_ring_inline(struct vio_req *req)
+{
+	return (struct vio_seg *)(void *)(req + 1);
+}
+
 /* What stays the same in a slot while the ring runs. */
 static inline void vio_ring_slot_init(struct vio_queue *q, uint16_t slot)
 {
 	struct vio_req *req = vio_ring_slot(q, slot);
 
 	req->queue = q;
-	req->slot = slot;
+	req->seg = vio_ring_inline(req);
 	req->head = slot;
-	req->nr_desc = 1;
 	req->state = VIO_REQ_FREE;
 }
 
-/* Start filling a request; then add descriptors. */
-VIO_INLINE void vio_ring_req_begin(const struct vio_queue *q,
-				   struct vio_req *req)
+/*
+ * What is entered in a request at its pop beside its bytes: the same for all
+ * of a batch but lists, so that one store does it. The last four bytes, in one
+ * load, tell that it leaves as it came.
+ */
+struct vio_ring_book {
+	uint32_t since_ms;
+	uint16_t nr_desc;
+	uint8_t state;
+	uint8_t map;
+};
+
+#define VIO_BOOK_AT	offsetof(struct vio_req, since_ms)
+#define VIO_BOOK_KEY	4	/* bytes of the book before its key */
+
+VIO_STATIC_ASSERT(VIO_BOOK_AT % 8 == 0, "one store");
+VIO_STATIC_ASSERT(offsetof(struct vio_req, nr_desc) == VIO_BOOK_AT + 4 &&
+		  offsetof(struct vio_req, state) == VIO_BOOK_AT + 6 &&
+		  offsetof(struct vio_req, map) == VIO_BOOK_AT + 7,
+		  "as struct vio_ring_book");
+
+VIO_INLINE uint64_t vio_ring_book(const struct vio_queue *q, unsigned nr_desc,
+				  enum vio_req_state state)
 {
-	req->written = 0;
-	req->map = q->map;
-	req->since_ms = q->now_ms;
+	const struct vio_ring_book b = { q->now_ms, (uint16_t)nr_desc,
+					 (uint8_t)state, q->map };
+	uint64_t book;
+
+	memcpy(&book, &b, sizeof(book));
+	return book;
+}
+
+VIO_INLINE void vio_ring_book_put(struct vio_req *req, uint64_t book)
+{
+	memcpy((char *)req + VIO_BOOK_AT, &book, sizeof(book));
+}
+
+/* The key of a book, and of the one in a request. */
+VIO_INLINE uint32_t vio_ring_key(const uint64_t *book)
+{
+	uint32_t key;
+
+	memcpy(&key, (const char *)book + VIO_BOOK_KEY, sizeof(key));
+	return key;
+}
+
+VIO_INLINE uint32_t vio_ring_key_of(const struct vio_req *req)
+{
+	uint32_t key;
+
+	memcpy(&key, (const char *)req + VIO_BOOK_AT + VIO_BOOK_KEY,
+	       sizeof(key));
+	return key;
+}
+
+/* Popped: a chain that is whole, whatever it looks like. */
+static inline void vio_ring_req_take(const struct vio_queue *q,
+				     struct vio_req *req, unsigned nr_desc)
+{
+	enum vio_req_state state = VIO_REQ_POPPED;
+
+	if (req->seg != vio_ring_inline(req))
+		state |= VIO_REQ_FAR;
+	vio_ring_book_put(req, vio_ring_book(q, nr_desc, state));
 }
 
 /*
@@ -265,27 +339,48 @@ VIO_INLINE void vio_ring_order(struct vio_queue *q, struct vio_req *const *req,
 	uint16_t at = vio_ring_order_at(q, q->inflight);
 
 	for (unsigned i = 0; i < n; i++) {
-		q->order[at] = req[i]->slot;
+		q->order[at] = req[i]->head;
 		at = (uint16_t)(at + 1 < q->size ? at + 1 : 0);
 	}
 }
 
-/*
- * In order: the oldest in flight, if it is finished; the next one's turn. @n
- * were taken so and are not yet counted.
- */
-VIO_INLINE struct vio_req *vio_ring_next_in_order(struct vio_queue *q,
-						  unsigned n)
+/* In order: these are finished, in whatever order. */
+VIO_INLINE void vio_ring_finish(const struct vio_queue *q,
+				struct vio_req *const *req, unsigned n)
 {
-	struct vio_req *req;
+	uint64_t now = vio_ring_book(q, 1, VIO_REQ_POPPED);
+	uint64_t then = vio_ring_book(q, 1, VIO_REQ_DONE);
+	uint32_t popped = vio_ring_key(&now), done = vio_ring_key(&then);
 
-	if (n == q->inflight)
-		return NULL;
-	req = vio_ring_slot(q, q->order[q->order_out]);
-	if (req->state != VIO_REQ_DONE)
-		return NULL;
-	q->order_out = vio_ring_order_at(q, 1);
-	return req;
+	/* A word and not a byte: a word is what will be read. */
+	for (unsigned i = 0; i < n; i++)
+		if (vio_likely(vio_ring_key_of(req[i]) == popped))
+			memcpy((char *)req[i] + VIO_BOOK_AT + VIO_BOOK_KEY,
+			       &done, sizeof(done));
+		else
+			vio_req_set_state(req[i], VIO_REQ_DONE);
+}
+
+/*
+ * In order: the oldest in flight as far as they are finished, @max at most.
+ * Their turn has come; they are still counted.
+ */
+VIO_INLINE unsigned vio_ring_turn(struct vio_queue *q, struct vio_req **req,
+				  unsigned max)
+{
+	uint16_t at = q->order_out;
+	unsigned n;
+
+	if (max > q->inflight)
+		max = q->inflight;
+	for (n = 0; n < max; n++) {
+		req[n] = vio_ring_slot(q, q->order[at]);
+		if (vio_req_state(req[n]) != VIO_REQ_DONE)
+			break;
+		at = (uint16_t)(at + 1 < q->size ? at + 1 : 0);
+	}
+	q->order_out = at;
+	return n;
 }
 
 /* @n requests more are in flight. */
@@ -298,26 +393,31 @@ VIO_INLINE void vio_ring_popped(struct vio_queue *q, unsigned n)
 void vio_ring_drop_map(struct vio_queue *q, unsigned i);
 
 /*
- * A request leaves the queue's books; its slot may be taken again. Returns
- * whether it was popped with the map that is current: the caller counts these,
- * for vio_ring_forgotten().
+ * A request leaves the queue's books that did not come as all do, or does not
+ * leave as they do; its slot is as it was. Returns 1 if it was popped with a
+ * map that is no longer current, else 0: the caller adds these up, for
+ * vio_ring_forgotten().
  */
-VIO_INLINE bool vio_ring_forget(struct vio_queue *q, struct vio_req *req)
-{
-	req->state = VIO_REQ_FREE;
-	if (vio_likely(req->map == q->map))
-		return true;
-	if (--q->maps[req->map].busy == 0)
-		vio_ring_drop_map(q, req->map);
-	return false;
-}
+unsigned vio_ring_forget(struct vio_queue *q, struct vio_req *req);
 
-/* @n requests left the books, @current of them of the current map. */
+/* @n requests left the books, @old of them of older maps. */
 VIO_INLINE void vio_ring_forgotten(struct vio_queue *q, unsigned n,
-				   unsigned current)
+				   unsigned old)
 {
 	q->inflight = (uint16_t)(q->inflight - n);
-	q->maps[q->map].busy = (uint16_t)(q->maps[q->map].busy - current);
+	q->maps[q->map].busy = (uint16_t)(q->maps[q->map].busy - (n - old));
+}
+
+/*
+ * What the key of a request says that leaves as most do: one entry of the
+ * ring, the current map. Nothing is to be done for it but freeing its slot.
+ */
+VIO_INLINE uint32_t vio_ring_usual(const struct vio_queue *q)
+{
+	uint64_t book = vio_ring_book(q, 1, q->in_order ? VIO_REQ_DONE :
+						      VIO_REQ_POPPED);
+
+	return vio_ring_key(&book);
 }
 
 /* The driver broke a rule. The one place where a queue breaks. NULL. */

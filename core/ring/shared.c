@@ -184,14 +184,15 @@ static void shared_reset(struct vio_vq *vq)
 static int add_one(struct vio_vq *vq, const struct vio_buf *buf)
 {
 	struct vio_vq_hooked *h = &vq->hooked;
-	/* The layouts give the next buffer this number. */
-	struct vio_vq_buffer *b = &h->buffer[vq->free_head];
-	const struct vio_buf mine = { h->seg, b, buf->nr_read, buf->nr_write };
+	struct vio_vq_buffer *b;
+	struct vio_buf mine;
 	struct vio_vq_entry e;
 	int err = vio_vq_check(vq, buf, vq->nr_free, &e);
 
 	if (err)
 		return err;
+	b = &h->buffer[h->ring->next_id(vq)];
+	mine = (struct vio_buf){ h->seg, b, buf->nr_read, buf->nr_write };
 	for (unsigned i = 0; i < e.nr && !err; i++)
 		err = offer(vq, b, &buf->seg[i], i >= buf->nr_read,
 			    &h->seg[i]);
@@ -217,6 +218,11 @@ static unsigned shared_add(struct vio_vq *vq, const struct vio_buf *buf,
 		n++;
 	}
 	return n;
+}
+
+static uint16_t shared_next_id(const struct vio_vq *vq)
+{
+	return vq->hooked.ring->next_id(vq);
 }
 
 static bool shared_publish(struct vio_vq *vq)
@@ -272,6 +278,7 @@ const struct vio_vq_ops vio_vq_shared = {
 	.layout = shared_layout,
 	.reset = shared_reset,
 	.hot = shared_hot,
+	.next_id = shared_next_id,
 	.publish = shared_publish,
 	.pending = shared_pending,
 	.quiet = shared_quiet,

@@ -141,11 +141,12 @@ static bool split_pending(struct vio_queue *q)
 
 /* -- what every request takes: see variant.h ------------------------------ */
 
+#ifdef VIO_SMALL
 static unsigned variant_of(const struct vio_queue *q)
 {
-	return (q->in_order ? VIO_V_IN_ORDER : 0) |
-	       (q->track ? VIO_V_TRACK : 0) | (q->big_endian ? VIO_V_BIG : 0);
+	return q->big_endian ? VIO_V_BIG : 0;
 }
+#endif
 
 /* A descriptor's numbers, copied. */
 struct numbers {
@@ -301,110 +302,146 @@ VIO_APART bool walk_big(struct vio_queue *q, struct vio_req *req,
 	return walk(q, req, view, d, VIO_V_BIG);
 }
 
-/* The request that begins with descriptor @d, copied. False: broken. */
-VIO_INLINE bool fill(struct vio_queue *q, struct vio_req *req,
-		     struct vio_view *view, struct virtq_desc *d, unsigned v)
+/*
+ * A chain that is more than one buffer in the memory that was hit last; its
+ * first descriptor is { @addr, @rest }, as copied. False: broken.
+ */
+VIO_APART bool fill_slow(struct vio_queue *q, struct vio_req *req,
+			 uint64_t addr, uint64_t rest)
 {
-	struct numbers n = numbers_of(d, v);
-	void *p = vio_view_at(view, n.addr, n.len);
+	struct vio_view view = vio_view_of(q->mem, q->mem_hint);
+	const vio_le64 at[2] = { vio_to_le64(addr), vio_to_le64(rest) };
+	struct virtq_desc d;
 
-	vio_ring_req_begin(q, req);
-	if (vio_likely(p && !(n.flags & CHAINED))) {
-		vio_fill_single(req, p, n.len, n.flags & VIRTQ_DESC_F_WRITE);
-		return true;
-	}
-	return v & VIO_V_BIG ? walk_big(q, req, view, d) :
-			       walk_little(q, req, view, d);
+	memcpy(&d, at, sizeof(d));
+	return q->big_endian ? walk_big(q, req, &view, &d) :
+			       walk_little(q, req, &view, &d);
 }
 
 /* -- pop ----------------------------------------------------------------- */
 
-/* Of a batch, copied. */
+/* How far ahead descriptors are asked for. */
+#define AHEAD	8
+
+/* Of a batch, copied; the heads end in some that only are asked for. */
 struct ahead {
-	uint16_t head[VIO_RING_BATCH];
-	struct virtq_desc desc[VIO_RING_BATCH];
+	vio_le16 head[VIO_RING_BATCH + AHEAD];
+	/* Chains that are more than one buffer: which of the batch. */
+	uint8_t late[VIO_RING_BATCH];
+	unsigned nr_late;
+	uint64_t desc[VIO_RING_BATCH][2];	/* of these */
 };
 
 /*
  * What the driver wrote last lies in its processor's cache, and each line of
- * it takes a hundred nanoseconds to come. So all heads of a batch are read,
- * once and into private copies, and the descriptors asked for. A head outside
- * the table breaks the queue when it is due.
+ * it takes a hundred nanoseconds to come. So all heads of a batch are copied
+ * before the first is looked at, and descriptors are asked for in advance.
  */
-VIO_INLINE void look_at_heads(const struct vio_queue *q, struct ahead *a,
-			      unsigned n, unsigned v)
+VIO_INLINE void copy_heads(const struct vio_queue *q, struct ahead *a,
+			   unsigned n)
 {
-	const struct virtq_desc *table = q->desc;
+	unsigned at = q->avail_next & (q->size - 1u), run = q->size - at;
 	const vio_le16 *ring = avail_ring(q);
-	unsigned size = q->size, at = q->avail_next & (size - 1);
 
-	for (unsigned i = 0; i < n; i++) {
-		unsigned head = vio_turn16(v, vio_get16(&ring[at]));
-
-		a->head[i] = (uint16_t)head;
-		at = (at + 1) & (size - 1);
-		vio_prefetch(&table[head]);
-	}
+	if (run > n)
+		run = n;
+	vio_copy_in(a->head, ring + at, run * sizeof(*ring));
+	if (vio_unlikely(run < n))
+		vio_copy_in(a->head + run, ring, (n - run) * sizeof(*ring));
+	memset(a->head + n, 0, AHEAD * sizeof(*ring));
 }
 
-/* And the first descriptors, where these may lead to tables elsewhere. */
-VIO_INLINE void look_at_tables(const struct vio_queue *q, struct ahead *a,
-			       const struct vio_view *view, unsigned n,
-			       unsigned v)
+VIO_INLINE unsigned head_of(const struct ahead *a, unsigned i, unsigned v)
 {
-	const struct virtq_desc *table = q->desc;
-
-	for (unsigned i = 0; i < n; i++) {
-		struct numbers d;
-
-		if (vio_unlikely(a->head[i] >= q->size))
-			continue;
-		vio_copy_in(&a->desc[i], &table[a->head[i]], sizeof(*table));
-		d = numbers_of(&a->desc[i], v);
-		if (d.flags & VIRTQ_DESC_F_INDIRECT)
-			vio_prefetch(vio_view_at(view, d.addr, 1));
-	}
+	return vio_turn16(v, vio_from_le16(a->head[i]));
 }
 
-VIO_APART struct vio_req *bad_head(struct vio_queue *q, uint16_t head)
+VIO_APART void bad_head(struct vio_queue *q, unsigned head)
 {
 	if (head >= q->size)
-		return VIO_RING_BREAK(q, "available ring names a descriptor "
-				       "outside the table", { "head", head },
-				       { "size", q->size });
-	return VIO_RING_BREAK(q, "a chain was made available again before it "
-			      "was used", { "head", head },
-			      { "in flight", q->inflight });
+		VIO_RING_BREAK(q, "available ring names a descriptor outside "
+			       "the table", { "head", head },
+			       { "size", q->size });
+	else
+		VIO_RING_BREAK(q, "a chain was made available again before it "
+			       "was used", { "head", head },
+			       { "in flight", q->inflight });
 }
 
-/* The request of the @i-th head; NULL: broken. */
-VIO_INLINE struct vio_req *take(struct vio_queue *q, struct vio_view *view,
-				struct ahead *a, unsigned i, unsigned v)
+/*
+ * Fill the requests that are one buffer in the memory that was hit last; the
+ * others are left for finish(). Returns how many have a head that can be; the
+ * next breaks the queue.
+ */
+VIO_INLINE unsigned take(struct vio_queue *q, struct vio_req **req,
+			 struct ahead *a, unsigned n, unsigned v)
 {
+	const struct vio_view view = vio_view_of(q->mem, q->mem_hint);
+	const uint64_t book = vio_ring_book(q, 1, VIO_REQ_POPPED);
 	const struct virtq_desc *table = q->desc;
-	uint16_t head = a->head[i];
-	struct vio_req *req;
+	const size_t stride = q->slot_stride;
+	unsigned char *slots = q->slots;
+	const unsigned size = q->size;
+	unsigned i, nr_late = 0;
 
-	if (vio_unlikely(head >= q->size))
-		return bad_head(q, head);
-	req = vio_ring_slot(q, head);
-	if (vio_unlikely(req->state != VIO_REQ_FREE))
-		return bad_head(q, head);
-	if (!q->indirect)
-		vio_copy_in(&a->desc[i], &table[head], sizeof(*table));
-	if (vio_unlikely(!fill(q, req, view, &a->desc[i], v)))
-		return NULL;
-	req->state = VIO_REQ_POPPED;
-	if (v & VIO_V_TRACK)
-		vio_track_split_pop(q->track, head);
-	return req;
+	for (i = 0; i < n; i++) {
+		unsigned head = head_of(a, i, v), flags;
+		struct vio_req *r = (void *)(slots + head * stride);
+		uint64_t addr, rest;
+		uint32_t len;
+		void *p;
+
+		vio_prefetch(&table[head_of(a, i + AHEAD, v)]);
+		if (vio_unlikely(head >= size || r->state != VIO_REQ_FREE))
+			break;
+		vio_get_desc(&table[head], &addr, &rest);
+		len = vio_turn32(v, (uint32_t)rest);
+		flags = vio_turn16(v, (uint16_t)(rest >> 32));
+		vio_ring_book_put(r, book);
+		req[i] = r;
+		if (vio_likely(!(flags & CHAINED) && vio_view_has(
+				&view, vio_turn64(v, addr), len, &p))) {
+			vio_fill_single(r, p, len, flags & VIRTQ_DESC_F_WRITE);
+			continue;
+		}
+		/* A table elsewhere, perhaps: ask for it too. */
+		vio_prefetch(vio_view_at(&view, vio_turn64(v, addr), 1));
+		a->desc[nr_late][0] = addr;
+		a->desc[nr_late][1] = rest;
+		a->late[nr_late++] = (uint8_t)i;
+	}
+	a->nr_late = nr_late;
+	return i;
+}
+
+/* Fill what take() left. Returns how many of @n are whole; fewer: broken. */
+VIO_APART unsigned finish(struct vio_queue *q, struct vio_req **req,
+			  const struct ahead *a, unsigned n)
+{
+	for (unsigned i = 0; i < a->nr_late; i++) {
+		unsigned at = a->late[i];
+
+		bool whole = fill_slow(q, req[at], a->desc[i][0],
+				       a->desc[i][1]);
+
+		if (vio_likely(whole)) {
+			vio_ring_req_take(q, req[at], 1);
+			continue;
+		}
+		/* It and those behind it were never popped. */
+		for (unsigned k = at; k < n; k++) {
+			req[k]->seg = vio_ring_inline(req[k]);
+			req[k]->state = VIO_REQ_FREE;
+		}
+		return at;
+	}
+	return n;
 }
 
 VIO_INLINE unsigned pop(struct vio_queue *q, struct vio_req **req,
 			unsigned max, unsigned v)
 {
-	unsigned n = (uint16_t)(q->avail_seen - q->avail_next), i;
-	struct vio_view view;
+	unsigned n = (uint16_t)(q->avail_seen - q->avail_next), got;
 	struct ahead a;
 
 	if (n < max) {
@@ -414,30 +451,35 @@ VIO_INLINE unsigned pop(struct vio_queue *q, struct vio_req **req,
 	}
 	if (n > max)
 		n = max;
-	view = vio_view_of(q->mem, q->mem_hint);
-	look_at_heads(q, &a, n, v);
-	if (q->indirect)
-		look_at_tables(q, &a, &view, n, v);
-	for (i = 0; i < n; i++) {
-		req[i] = take(q, &view, &a, i, v);
-		if (vio_unlikely(!req[i]))
-			break;
+	copy_heads(q, &a, n);
+	got = take(q, req, &a, n, v);
+	if (a.nr_late) {
+		unsigned whole = finish(q, req, &a, got);
+
+		if (vio_unlikely(whole < got))
+			got = n = whole;
 	}
-	if (v & VIO_V_IN_ORDER)
-		vio_ring_order(q, req, i);
-	q->avail_next = (uint16_t)(q->avail_next + i);
-	vio_ring_popped(q, i);
-	return i;
+	if (vio_unlikely(got < n))
+		bad_head(q, head_of(&a, got, v));
+	q->avail_next = (uint16_t)(q->avail_next + got);
+	if (q->in_order)
+		vio_ring_order(q, req, got);
+	if (q->track)
+		vio_track_split_pop(q->track, req, got);
+	vio_ring_popped(q, got);
+	return got;
 }
 
 static struct vio_req *split_replay(struct vio_queue *q, uint16_t head)
 {
 	struct vio_req *req = vio_ring_slot(q, head);
-	struct vio_view view = vio_view_of(q->mem, q->mem_hint);
-	struct virtq_desc d;
+	uint64_t addr, rest;
 
-	vio_copy_in(&d, (const struct virtq_desc *)q->desc + head, sizeof(d));
-	return fill(q, req, &view, &d, variant_of(q)) ? req : NULL;
+	vio_get_desc((const struct virtq_desc *)q->desc + head, &addr, &rest);
+	if (!fill_slow(q, req, addr, rest))
+		return NULL;
+	vio_ring_req_take(q, req, 1);
+	return req;
 }
 
 /*
@@ -462,59 +504,77 @@ static void split_unpop(struct vio_queue *q, struct vio_req *req)
 
 /* -- done ---------------------------------------------------------------- */
 
-/* Enter a finished request at @at; the driver does not see it yet. */
-VIO_INLINE void push(struct vio_queue *q, const struct vio_req *req,
-		     uint16_t at, unsigned v)
+/* @n used elements from @at on were written, under a dirty log. */
+VIO_APART void log_used(const struct vio_queue *q, uint16_t at, unsigned n)
 {
-	struct virtq_used_elem *e = &used_ring(q)[at & (q->size - 1)];
+	for (; n; n--, at++)
+		vio_ring_log(q, &used_ring(q)[at & (q->size - 1)],
+			     sizeof(struct virtq_used_elem));
+}
 
-	vio_put32x2(&e->id, &e->len, vio_turn32(v, req->head),
-		    vio_turn32(v, req->written));
-	wrote(q, e, sizeof(*e));
-	if (v & VIO_V_TRACK)
-		vio_track_push(q->track, req->head);
+/* Enter requests whose turn it is; the driver does not see them yet. */
+VIO_INLINE void push(struct vio_queue *q, struct vio_req *const *req,
+		     unsigned n, unsigned v)
+{
+	const uint32_t usual = vio_ring_usual(q), mask = q->size - 1u;
+	struct virtq_used_elem *ring = used_ring(q);
+	uint32_t at = q->used_next;
+	unsigned old = 0;
+
+	for (unsigned i = 0; i < n; i++, at++) {
+		struct vio_req *r = req[i];
+		struct virtq_used_elem *e = &ring[at & mask];
+
+		if (vio_unlikely(vio_ring_key_of(r) != usual))
+			old += vio_ring_forget(q, r);
+		vio_put32(&e->id, vio_turn32(v, r->head));
+		vio_put32(&e->len, vio_turn32(v, r->written));
+		r->state = VIO_REQ_FREE;
+	}
+	if (vio_unlikely(vio_mem_is_logged(q->mem)))
+		log_used(q, q->used_next, n);
+	if (q->track)
+		vio_track_split_push(q->track, req, n);
+	q->used_next = (uint16_t)at;
+	vio_ring_forgotten(q, n, old);
 }
 
 VIO_INLINE void done(struct vio_queue *q, struct vio_req *const *req,
 		     unsigned n, unsigned v)
 {
-	unsigned current = 0, i = 0;
-	uint16_t at = q->used_next;
-	struct vio_req *r;
+	struct vio_req *turn[VIO_RING_BATCH];
+	bool in_order = q->in_order;
 
-	if (v & VIO_V_IN_ORDER) {
-		/* split.device.in-order: use buffers in the order they were
-		 * made available. */
-		for (i = 0; i < n; i++)
-			req[i]->state = VIO_REQ_DONE;
-		for (i = 0; (r = vio_ring_next_in_order(q, i)); i++) {
-			push(q, r, at++, v);
-			current += vio_ring_forget(q, r);
-		}
-	} else {
-		for (i = 0; i < n; i++) {
-			push(q, req[i], at++, v);
-			current += vio_ring_forget(q, req[i]);
-		}
+	/* split.device.in-order: use buffers in the order they were made
+	 * available. */
+	if (in_order) {
+		vio_ring_finish(q, req, n);
+		req = turn;
+		n = vio_ring_turn(q, turn, VIO_RING_BATCH);
 	}
-	q->used_next = at;
-	vio_ring_forgotten(q, i, current);
+	for (;;) {
+		push(q, req, n, v);
+		if (!in_order || n < VIO_RING_BATCH)
+			return;
+		n = vio_ring_turn(q, turn, VIO_RING_BATCH);
+	}
 }
 
-VIO_RING_VARIANT(plain, 0)
-VIO_RING_VARIANT(in_order, VIO_V_IN_ORDER)
-VIO_RING_VARIANT(general, variant_of(q))
+#ifdef VIO_SMALL
+VIO_RING_VARIANT(any, variant_of(q))
+#else
+VIO_RING_VARIANT(little, 0)
+VIO_RING_VARIANT(big, VIO_V_BIG)
+#endif
 
 static const struct vio_ring_hot *split_hot(const struct vio_queue *q)
 {
-	switch (variant_of(q)) {
-	case 0:
-		return VIO_SPECIAL(plain);
-	case VIO_V_IN_ORDER:
-		return VIO_SPECIAL(in_order);
-	default:
-		return &hot_general;
-	}
+#ifdef VIO_SMALL
+	(void)q;
+	return &hot_any;
+#else
+	return q->big_endian ? &hot_big : &hot_little;
+#endif
 }
 
 /* -- notifications ------------------------------------------------------- */

@@ -56,21 +56,31 @@ vio_track_split_desc(const struct vio_track *t, uint16_t head)
 		((struct inflight_split *)t->region + 1) + head;
 }
 
-/* Finished, to be shown by the next publication. */
-static inline void vio_track_push(struct vio_track *t, uint16_t entry)
-{
-	t->batch[t->nr_batch++] = entry;
-}
-
 /* -- split ---------------------------------------------------------------- */
 
-static inline void vio_track_split_pop(struct vio_track *t, uint16_t head)
+/* These were popped, in that order. */
+VIO_INLINE void vio_track_split_pop(struct vio_track *t,
+				    struct vio_req *const *req, unsigned n)
 {
-	struct inflight_split_desc *d = vio_track_split_desc(t, head);
+	uint64_t counter = t->counter;
 
-	VIO_TRACK_PUT64(&d->counter, t->counter);
-	t->counter++;
-	VIO_TRACK_PUT(&d->inflight, 1);
+	for (unsigned i = 0; i < n; i++) {
+		struct inflight_split_desc *d =
+			vio_track_split_desc(t, req[i]->head);
+
+		VIO_TRACK_PUT64(&d->counter, counter++);
+		VIO_TRACK_PUT(&d->inflight, 1);
+	}
+	t->counter = counter;
+}
+
+/* Finished, to be shown by the next publication. */
+VIO_INLINE void vio_track_split_push(struct vio_track *t,
+				     struct vio_req *const *req, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		t->batch[t->nr_batch + i] = req[i]->head;
+	t->nr_batch = (uint16_t)(t->nr_batch + n);
 }
 
 static inline void vio_track_split_unpop(struct vio_track *t, uint16_t head)
@@ -102,6 +112,12 @@ void vio_track_packed_desc(struct vio_track *t, const struct pvirtq_desc *d,
 			   uint16_t flags);
 /* The list is whole and the request @slot. */
 void vio_track_packed_pop(struct vio_track *t, uint16_t slot);
+/* Finished, to be shown by the next publication. */
+void vio_track_packed_push(struct vio_track *t, struct vio_req *const *req,
+			   unsigned n);
+/* The same of a list of one descriptor: @addr, and @tail as vio_get_tail. */
+void vio_track_packed_single(struct vio_track *t, uint64_t addr,
+			     uint64_t tail);
 void vio_track_packed_unpop(struct vio_track *t, uint16_t slot);
 /* A descriptor of the record, to the driver's layout; not to be trusted. */
 uint16_t vio_track_packed_read(const struct vio_track *t, uint16_t entry,

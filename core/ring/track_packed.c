@@ -90,6 +90,47 @@ void vio_track_packed_pop(struct vio_track *t, uint16_t slot)
 	set_free_head(t, t->fill);
 }
 
+/*
+ * What stands in an entry's first word: all that concerns the list that it
+ * begins, in one store.
+ */
+union head {
+	uint64_t word;
+	struct {
+		uint8_t inflight, padding;
+		uint16_t next, last, num;
+	} at;
+};
+
+void vio_track_packed_single(struct vio_track *t, uint64_t addr, uint64_t tail)
+{
+	uint16_t i = t->free_head, id = (uint16_t)(tail >> 32);
+	struct inflight_packed_desc *d = desc(t, i);
+	union head head;
+
+	/* There are as many as the ring has, which bounds the lists. */
+	if (vio_unlikely(i >= t->nr))
+		return;
+	head = (union head){ .at = { 1, 0, t->link[i], i, 1 } };
+	VIO_TRACK_PUT64(&d->addr, addr);
+	VIO_TRACK_PUT(&d->len, (uint32_t)tail);
+	VIO_TRACK_PUT(&d->id, id);
+	VIO_TRACK_PUT(&d->flags, (uint16_t)(tail >> 48));
+	VIO_TRACK_PUT64(&d->counter, t->counter);
+	t->counter++;
+	VIO_TRACK_PUT64((uint64_t *)(void *)d, head.word);
+	t->entry[id] = t->last[i] = i;
+	set_free_head(t, head.at.next);
+}
+
+void vio_track_packed_push(struct vio_track *t, struct vio_req *const *req,
+			   unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		t->batch[t->nr_batch + i] = t->entry[req[i]->head];
+	t->nr_batch = (uint16_t)(t->nr_batch + n);
+}
+
 void vio_track_packed_unpop(struct vio_track *t, uint16_t slot)
 {
 	uint16_t first = t->entry[slot];

@@ -10,16 +10,8 @@
 
 #include <vireo/base.h>
 
-#define VIO_V_IN_ORDER	1u
-#define VIO_V_TRACK	2u	/* device: a record of requests in flight */
-#define VIO_V_BIG	4u	/* legacy: a ring in big-endian order */
-
-/* A build for size has the general variant alone (doc/porting.md). */
-#ifdef VIO_SMALL
-#define VIO_SPECIAL(name)	(&hot_general)
-#else
-#define VIO_SPECIAL(name)	(&hot_##name)
-#endif
+#define VIO_V_IN_ORDER	1u	/* driver: what is used comes back in order */
+#define VIO_V_BIG	2u	/* legacy: a ring in big-endian order */
 
 /* A number of the ring as it stands there in little-endian, or back. */
 VIO_INLINE uint16_t vio_turn16(unsigned v, uint16_t x)

@@ -51,7 +51,8 @@ size_t vio_vq_shared_size(const struct vio_vq_limits *l)
 
 size_t vio_vq_private_size(const struct vio_vq_limits *l)
 {
-	return l->size * sizeof(struct vio_vq_slot) + VIO_VQ_LINE;
+	return l->size * (sizeof(struct vio_vq_slot) + sizeof(uint16_t)) +
+	       VIO_VQ_LINE;
 }
 
 int vio_vq_init(struct vio_vq *vq, const struct vio_vq_limits *limits,
@@ -86,7 +87,9 @@ int vio_vq_init_legacy(struct vio_vq *vq, const struct vio_vq_limits *limits,
 	vq->big_endian = align && VIO_MACHINE_BIG;
 	vq->slot = vio_arena_take(&mem->priv, l.size * sizeof(*vq->slot),
 				  _Alignof(struct vio_vq_slot));
-	if (!vq->slot)
+	vq->free = vio_arena_take(&mem->priv, l.size * sizeof(*vq->free),
+				  _Alignof(uint16_t));
+	if (!vq->slot || !vq->free)
 		return VIO_E_NOSPC;
 	if (align && packed)
 		return VIO_E_INVAL;
@@ -115,11 +118,10 @@ void vio_vq_reset(struct vio_vq *vq)
 	unsigned i;
 
 	for (i = 0; i < vq->size; i++) {
-		vq->slot[i].token = NULL;
 		vq->slot[i].nr = 0;
-		vq->slot[i].next = (uint16_t)(i + 1 < vq->size ? i + 1 : 0);
+		vq->free[i] = (uint16_t)(vq->size - 1 - i);
 	}
-	vq->free_head = 0;
+	vq->next_id = 0;
 	vq->nr_free = vq->size;
 	vq->inflight = 0;
 	vq->oldest = 0;
@@ -225,9 +227,9 @@ void *vio_vq_detach(struct vio_vq *vq)
 	for (i = 0; i < vq->size; i++) {
 		void *token = vq->slot[i].token;
 
-		if (!token)
+		if (!vq->slot[i].nr)
 			continue;
-		vq->slot[i].token = NULL;
+		vq->slot[i].nr = 0;
 		vq->inflight--;
 		if (vio_vq_is_shared(vq))
 			token = vio_vq_shared_token(vq, token, 0);

@@ -64,7 +64,6 @@ bool vio_queue_look(const struct vio_queue *q, struct vio_ring_view *view);
 /* A request in flight. */
 struct vio_flight {
 	uint16_t head;		/* packed: the buffer's id */
-	uint16_t slot;
 	uint32_t since_ms;	/* queue->now_ms when it was popped */
 	bool done;		/* in order: waits for an older one */
 	bool replayed;

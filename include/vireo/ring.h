@@ -35,15 +35,15 @@ struct vio_req {
 	struct vio_seg *seg;	/* nr_read to read, then nr_write to write */
 	uint32_t read_len;	/* bytes to read */
 	uint32_t write_len;	/* room to write */
-	uint32_t written;	/* bytes written without a gap from the start */
 	uint16_t nr_read;
 	uint16_t nr_write;
-	uint16_t head;		/* ring: id of the chain */
-	uint16_t slot;		/* ring: where this request is kept */
+	uint32_t written;	/* bytes written without a gap from the start */
+	/* ring: from here to map in one store (struct vio_ring_book) */
+	uint32_t since_ms;	/* the queue's now_ms at its pop */
 	uint16_t nr_desc;	/* packed: entries of the ring it takes */
 	uint8_t state;		/* ring: free, popped, done */
 	uint8_t map;		/* ring: which map it was popped with */
-	uint32_t since_ms;	/* the queue's now_ms at its pop */
+	uint16_t head;		/* ring: id of the chain, and its slot */
 } __attribute__((aligned(16)));
 
 /*
@@ -182,7 +182,6 @@ struct vio_queue {
 	uint16_t used_signalled;/* used_next at the last notify check */
 	uint16_t outstanding;	/* packed: entries lent to us */
 	uint16_t first_flags;	/* packed: of the first entry not shown */
-	uint16_t nr_free;	/* packed: entries of free[] */
 	uint16_t inflight;	/* popped and not done */
 	uint32_t now_ms;	/* the owner's clock, for ages; 0: none */
 	uint8_t state;		/* enum vio_queue_state */
@@ -211,9 +210,7 @@ struct vio_queue {
 	uint16_t index;
 	bool guest_big;		/* byte order of a legacy guest */
 	uint16_t order_out;	/* in order: order[] index of the oldest */
-	uint16_t *order;	/* in order: slots in flight, as popped */
-	uint16_t *free;		/* packed: slots not in use, a stack */
-	uint8_t *id_busy;	/* packed: ids in use */
+	uint16_t *order;	/* in order: ids in flight, as popped */
 	struct vio_seg *overflow;
 	struct vio_queue_limits limits;
 	struct vio_queue_layout layout;

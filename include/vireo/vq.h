@@ -70,8 +70,7 @@ struct vio_vq_slot {
 	void *token;
 	uint32_t room;		/* bytes that the device may write */
 	uint16_t nr;		/* ring entries it takes; 0: not in use */
-	uint16_t next;		/* split: the descriptor after it; packed: the
-				 * next free id, in order the next buffer's */
+	uint16_t next;		/* split: the descriptor after it in a chain */
 };
 
 struct vio_vq_stats {
@@ -123,12 +122,14 @@ struct vio_vq {
 	struct pvirtq_event_suppress *device_event;
 	void *table;		/* indirect_max entries for each slot */
 	struct vio_vq_slot *slot;
+	uint16_t *free;		/* not in order: free descriptors (packed: ids),
+				 * a stack */
 	struct vio_window window;	/* rings lie in it */
 	struct vio_window buffers;	/* buffers do: the same, or with hooks
 					 * all that is an address */
 	uint16_t size;
 	uint16_t indirect_max;
-	uint16_t free_head;	/* first free descriptor (packed: id) */
+	uint16_t next_id;	/* in order: the next descriptor (packed: id) */
 	uint16_t nr_free;	/* ring entries */
 	uint16_t inflight;	/* buffers added and not taken back */
 	/* split: free-running indices; packed: positions (spec/packed.h) */
@@ -137,8 +138,7 @@ struct vio_vq {
 	uint16_t used_next;	/* next entry to take */
 	uint16_t used_seen;	/* split: the device's index when read */
 	uint16_t first_flags;	/* packed: of the first entry not shown */
-	uint16_t newest;	/* packed, in order: id added last */
-	uint16_t oldest;	/* in order: head to be used next */
+	uint16_t oldest;	/* in order: head or id to be used next */
 	uint16_t batch_last;	/* in order: head that ends the batch */
 	uint32_t batch_len;	/* in order: used length of that one */
 	bool in_batch;

@@ -228,7 +228,7 @@ TEST("device: scribbling over the driver's areas confuses nobody",
 	rig_init(&r, false);
 	for (i = 0; i < 1000; i++) {
 		unsigned nr = 1 + (unsigned)vtest_below(&rand, 4);
-		uint16_t head = r.vq.free_head;
+		uint16_t head = r.vq.free[r.vq.nr_free - 1];
 
 		offer(&r, i % SIZE, nr);
 		vio_vq_publish(&r.vq);
