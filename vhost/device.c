@@ -42,6 +42,11 @@ static uint32_t settled_bit(uint64_t features)
 						    VIRTIO_STATUS_DRIVER;
 }
 
+bool vhu_device_settled(const struct vhu_server *s)
+{
+	return vio_dev_status(s->dev) & settled_bit(s->features);
+}
+
 static bool any_started(const struct vhu_server *s)
 {
 	for (unsigned i = 0; i < s->nr_rings; i++) {

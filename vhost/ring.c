@@ -396,6 +396,9 @@ static int start_ring(struct vhu_ring *r)
 	struct vio_mem *mem = vhu_map_mem(s->map, r);
 	int err = vhu_device_negotiate(s);
 
+	if (!err)
+		err = vhu_state_apply(s);
+	vhu_state_forget(s);
 	if (err)
 		return err;
 	/* The front end that sends no status started its driver by this. */

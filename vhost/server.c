@@ -85,6 +85,8 @@ static unsigned conditions(const struct vhu_server *s)
 		if (vhu_ring_started(&s->ring[i]))
 			when &= ~(unsigned)VHU_WHEN_SUSPENDED;
 	}
+	if (vhu_state_moves(s))
+		when |= VHU_WHEN_TRANSFER;
 	return when;
 }
 
@@ -290,6 +292,8 @@ void vhu_server_detach(struct vhu_server *s)
 	vhu_inflight_drop(s);
 	vhu_back_close(s);
 	vhu_sock_fini(&s->sock);
+	vhu_state_drop(s);
+	vhu_state_forget(s);
 	vhu_iotlb_flush(s);
 	vio_dev_set_guest_endian(s->dev, VIO_MACHINE_BIG);
 	s->features = 0;

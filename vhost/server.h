@@ -85,6 +85,7 @@ struct vhu_ring {
 
 struct vhu_map;
 struct vhu_tlb;
+struct vhu_state;
 struct vhu_inflight_map;
 struct vhu_log;
 
@@ -104,6 +105,9 @@ struct vhu_server {
 
 	struct vhu_map *map;		/* pinned; NULL: none */
 	struct vhu_tlb *tlb;		/* NULL: no IOMMU is offered */
+	struct vhu_state *state;	/* on its way; NULL: none */
+	void *arrived;			/* for the first start, or NULL */
+	uint32_t arrived_len;
 	struct vhu_inflight_map *inflight;	/* NULL: none */
 	bool told_no_memory;
 	bool clogged;			/* a message waits for room to answer */
@@ -137,7 +141,7 @@ struct vhu_server {
 #define VHU_PROTOCOL_OFFERED \
 	(VHU_PF(MQ) | VHU_PF(LOG_SHMFD) | VHU_PF(RARP) | \
 	 VHU_PF(REPLY_ACK) | VHU_PF(MTU) | VHU_PF(CROSS_ENDIAN) | \
-	 VHU_PF(GPA_ADDRESSES) | \
+	 VHU_PF(GPA_ADDRESSES) | VHU_PF(DEVICE_STATE) | \
 	 VHU_PF(BACKEND_REQ) | VHU_PF(CONFIG) | VHU_PF(INFLIGHT_SHMFD) | \
 	 VHU_PF(RESET_DEVICE) | VHU_PF(INBAND_NOTIFICATIONS) | \
 	 VHU_PF(CONFIGURE_MEM_SLOTS) | VHU_PF(STATUS) | \
@@ -188,6 +192,7 @@ vhu_handler vhu_on_vring_kick, vhu_on_vring_endian;
 vhu_handler vhu_on_mtu, vhu_on_rarp;
 vhu_handler vhu_on_get_inflight, vhu_on_set_inflight;
 vhu_handler vhu_on_predecessor, vhu_on_iotlb;
+vhu_handler vhu_on_state_fd, vhu_on_state_check;
 vhu_handler vhu_on_log_base, vhu_on_log_fd;
 vhu_handler vhu_on_get_shmem, vhu_on_get_object;
 vhu_handler vhu_on_crypto_create, vhu_on_crypto_close;
@@ -205,6 +210,8 @@ int vhu_reply_u64(struct vhu_server *s, const struct vhu_msg *msg,
 uint64_t vhu_offered_features(const struct vhu_server *s);
 /* Bring the device to FEATURES_OK with what the front end set. */
 int vhu_device_negotiate(struct vhu_server *s);
+/* Is it there? */
+bool vhu_device_settled(const struct vhu_server *s);
 /* Stop all rings and put the device back to its beginning. */
 int vhu_device_reset(struct vhu_server *s);
 
@@ -294,6 +301,17 @@ void vhu_iotlb_kicked(struct vhu_ring *r);
  * end need not say.
  */
 void vhu_iotlb_flush(struct vhu_server *s);
+
+/* -- state.c -------------------------------------------------------------- */
+
+/* Is a device state on its way? */
+bool vhu_state_moves(const struct vhu_server *s);
+/* Stop that. */
+void vhu_state_drop(struct vhu_server *s);
+/* Give the device what arrived, if anything did. 0 or -EINVAL (logged). */
+int vhu_state_apply(struct vhu_server *s);
+/* It is the device's, or nobody's. */
+void vhu_state_forget(struct vhu_server *s);
 
 /* -- log.c ---------------------------------------------------------------- */
 

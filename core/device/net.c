@@ -441,6 +441,8 @@ static const struct vio_dev_ops net_ops = {
 	.moderate = vio_net_moderate,
 	.queue_stop = net_queue_stop,
 	.reset = net_reset,
+	.save = vio_net_save,
+	.load = vio_net_load,
 };
 
 static bool has_mac(const struct vio_net_conf *conf)

@@ -168,9 +168,10 @@ X(GET_STATUS, 40, NONE, 0, 0, U64, STATUS, ANY, ALWAYS, \
 X(GET_SHARED_OBJECT, 41, UUID, 0, 0, SPARE, SHARED_OBJECT, ANY, ALWAYS, \
   vhu_on_get_object, "give the buffer of this name") \
 X(SET_DEVICE_STATE_FD, 42, TRANSFER, 1, 1, U64, DEVICE_STATE, ANY, \
-  SUSPENDED, NULL, "write the device's state there, or read it from there") \
+  SUSPENDED, vhu_on_state_fd, \
+  "write the device's state there, or read it from there") \
 X(CHECK_DEVICE_STATE, 43, NONE, 0, 0, U64, DEVICE_STATE, ANY, TRANSFER, \
-  NULL, "did that go well") \
+  vhu_on_state_check, "did that go well") \
 X(GET_SHMEM_CONFIG, 44, NONE, 0, 0, SHMEM, SHMEM, ANY, ALWAYS, \
   vhu_on_get_shmem, "which shared memory regions the device has") \
 X(GET_VRING_BASE_SKIP_DRAIN, 45, STATE, 0, 0, STATE, \

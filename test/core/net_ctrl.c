@@ -325,3 +325,64 @@ TEST("net: commands unknown, cut off or without room for an answer", "")
 	CHECK(!net.filter.promisc);
 	CHECK(!rig_broken(&r));
 }
+
+/* Another device of the kind, as after a start, given the state. */
+static int go_on(const unsigned char *state, uint32_t len)
+{
+	start();
+	return vio_dev_load(&net.dev, state, len);
+}
+
+TEST("net: what the driver commanded goes on in another process", "")
+{
+	static unsigned char state[4096], again[4096], t[2048];
+	unsigned char mac[6];
+	uint32_t len;
+
+	start();
+	OK(VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_NOBCAST, "\1", 1);
+	OK(VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_TABLE_SET, t,
+	   tables(t, 0, 1, 0));
+	OK(VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_ADDR_SET, other, 6);
+	OK(VIRTIO_NET_CTRL_VLAN, VIRTIO_NET_CTRL_VLAN_ADD, "\x34\1", 2);
+	len = vio_dev_save(&net.dev, state, sizeof(state));
+	CHECK_LT(len, sizeof(state));
+	CHECK_EQ(vio_dev_save(&net.dev, NULL, 0), len);
+	CHECK_EQ(go_on(state, len), VIO_OK);
+	vio_queue_service(&queue[CTRL], 64);
+	CHECK(wanted(other, -1) && wanted(group, -1));
+	CHECK(!wanted(own, -1) && !wanted(all, -1));
+	CHECK(wanted(other, 0x134) && !wanted(other, 0x135));
+	vio_dev_config_read(&net.dev, 0, mac, 6);
+	CHECK_MEMEQ(mac, other, 6);
+	/* There, and there again: the same bytes. */
+	CHECK_EQ(vio_dev_save(&net.dev, again, sizeof(again)), len);
+	CHECK_MEMEQ(again, state, len);
+	vio_dev_reset(&net.dev);
+	CHECK(!net.filter.nobcast);
+}
+
+TEST("net: a state that makes no sense is refused", "")
+{
+	static unsigned char state[4096], bad[4096];
+	struct vtest_rand rand = vtest_rand_init(vtest_seed());
+	unsigned refused = 0;
+	uint32_t len;
+
+	start();
+	len = vio_dev_save(&net.dev, state, sizeof(state));
+	for (unsigned i = 0; i < 2000; i++) {
+		memcpy(bad, state, len);
+		for (unsigned n = 0; n < 3; n++)
+			bad[vtest_below(&rand, len)] =
+				(unsigned char)vtest_below(&rand, 256);
+		refused += go_on(bad, len) != VIO_OK;
+		/* Whatever it took, packets find a pair that is there. */
+		CHECK_LE(net.filter.nr_uni, VIO_NET_MACS);
+		CHECK_LE(net.filter.nr_multi, VIO_NET_MACS);
+		CHECK_EQ(net.steering.pairs, 1);
+		CHECK_EQ(net.steering.table.unclassified, 0);
+		CHECK_EQ(net.steering.table.pair[0], 0);
+	}
+	CHECK_GT(refused, 100);
+}

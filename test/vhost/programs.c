@@ -11,6 +11,7 @@
 #include "program.h"
 #include "vtest.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -86,6 +87,49 @@ TEST("vireo-rng: the driver gets the bytes of the source, and each once",
 	CHECK_EQ(vio_drv_reset(&rng.drv), VIO_OK);
 	program_stop(&p);
 	unlink(path);
+}
+
+/*
+ * Each daemon's state goes out of one process and into another; behind its
+ * sandbox, where a thread of its own moves it.
+ */
+static void move_state(const char *name, const char *const *args,
+		       const int io[2])
+{
+	struct program p;
+	void *state;
+	size_t len;
+
+	program_start(&p, name, args, io);
+	CHECK_EQ(vhu_client_save(p.client, &state, &len, 1 << 20), 0);
+	CHECK_GT(len, 0);
+	program_stop(&p);
+	program_start(&p, name, args, io);
+	CHECK_EQ(vhu_client_load(p.client, state, len), 0);
+	/* Of another device, to begin with. */
+	((unsigned char *)state)[6]++;
+	CHECK_EQ(vhu_client_load(p.client, state, len), -EREMOTEIO);
+	program_stop(&p);
+	free(state);
+}
+
+TEST("each daemon: its state goes out, and into another", "")
+{
+	static const char *const none[] = { NULL };
+	static const char *const disk[] = {
+		"--backend=mem", "--size=1M", NULL,
+	};
+	static const char *const net[] = { "--backend=null", NULL };
+	int io[2] = { open("/dev/null", O_RDWR | O_CLOEXEC),
+		      open("/dev/null", O_RDWR | O_CLOEXEC) };
+
+	signal(SIGPIPE, SIG_IGN);
+	move_state("vireo-rng", none, NULL);
+	move_state("vireo-blk", disk, NULL);
+	move_state("vireo-net", net, NULL);
+	move_state("vireo-console", none, io);
+	close(io[0]);
+	close(io[1]);
 }
 
 /* Read exactly @len bytes of the daemon's standard output. */
