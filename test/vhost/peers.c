@@ -140,6 +140,8 @@ TEST("a disk of qemu-storage-daemon, under our driver", "")
 		CHECK(!blk.read_only);
 		use_disk(&blk, &p, bytes, sizeof(bytes) / 512);
 		use_log(&blk, &p);
+		program_report(&p, "qemu-storage-daemon",
+			       blk.drv.features.w[0]);
 		CHECK_EQ(vio_drv_reset(&blk.drv), VIO_OK);
 	}
 	program_stop_peer(&p);
@@ -220,6 +222,7 @@ TEST("a folder of virtiofsd: FUSE_INIT is answered", "")
 	CHECK_EQ(out->error, 0);
 	CHECK_EQ(out->unique, 77);
 	CHECK_EQ(out->major, 7);
+	program_report(&p, "virtiofsd", drv.features.w[0]);
 	CHECK_EQ(vio_drv_reset(&drv), VIO_OK);
 	program_stop_peer(&p);
 	clean_up(sock, pid);

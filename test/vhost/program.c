@@ -10,9 +10,12 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <vireo/spec/virtio.h>
+#include <vireo/vhu_msg.h>
 
 #define ARGS	16
 
@@ -142,6 +145,52 @@ void program_start_peer(struct program *p, const char *const *args,
 {
 	program_spawn_peer(p, args, socket);
 	CHECK_EQ(vhu_client_open(&p->client, &p->conf), 0);
+}
+
+static const struct {
+	unsigned bit;
+	const char *name;
+} ring_features[] = {
+	{ VIRTIO_F_INDIRECT_DESC, "INDIRECT_DESC" },
+	{ VIRTIO_F_EVENT_IDX, "EVENT_IDX" },
+	{ VIRTIO_F_VERSION_1, "VERSION_1" },
+	{ VIRTIO_F_ACCESS_PLATFORM, "ACCESS_PLATFORM" },
+	{ VIRTIO_F_RING_PACKED, "RING_PACKED" },
+	{ VIRTIO_F_IN_ORDER, "IN_ORDER" },
+	{ VIRTIO_F_ORDER_PLATFORM, "ORDER_PLATFORM" },
+};
+
+void program_report(struct program *p, const char *peer, uint64_t features)
+{
+	uint64_t pf = vhu_client_protocol_features(p->client);
+	char path[300], fresh[320];
+	const char *comma = "";
+	FILE *f;
+
+	mkdir(PROGRAMS "/../interop", 0777);
+	snprintf(path, sizeof(path), PROGRAMS "/../interop/drives-%s.json",
+		 peer);
+	snprintf(fresh, sizeof(fresh), "%s.new", path);
+	f = fopen(fresh, "w");
+	CHECK(f != NULL);
+	fprintf(f, "{\"features\":[");
+	for (unsigned i = 0; i < VIO_ARRAY_LEN(ring_features); i++) {
+		if (!(features >> ring_features[i].bit & 1))
+			continue;
+		fprintf(f, "%s\"%s\"", comma, ring_features[i].name);
+		comma = ",";
+	}
+	fprintf(f, "],\"protocol_features\":[");
+	comma = "";
+	for (unsigned i = 0; i < VHU_PROTOCOL_BITS; i++) {
+		if (!(pf >> i & 1))
+			continue;
+		fprintf(f, "%s\"%s\"", comma, vhu_protocol_name(i));
+		comma = ",";
+	}
+	fprintf(f, "]}\n");
+	CHECK_EQ(fclose(f), 0);
+	CHECK_EQ(rename(fresh, path), 0);
 }
 
 static void free_memory(struct program *p)

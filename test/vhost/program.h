@@ -51,6 +51,12 @@ void program_spawn_peer(struct program *p, const char *const *args,
 /* Hang up, and end it, however it takes that. */
 void program_stop_peer(struct program *p);
 
+/*
+ * Keep what was agreed on with @peer, ring features among @features, for
+ * doc/interop.md.
+ */
+void program_report(struct program *p, const char *peer, uint64_t features);
+
 /* Empty arenas, for a driver that starts. */
 void program_arenas(struct program *p);
 
