@@ -10,6 +10,7 @@
 #include <sys/ioctl.h>
 #include <sys/uio.h>
 #include <unistd.h>
+#include <vireo/state.h>
 
 #include "backend/chardev_open.h"
 #include "host/clock.h"
@@ -266,6 +267,10 @@ size_t chardev_write(struct chardev *c, const void *src, size_t len)
 {
 	uint32_t room;
 
+	if (!c->loop) {
+		c->stalled = true;
+		return 0;
+	}
 	if (c->out_fd >= 0 && !c->out_pollable)
 		return write_file(c, src, len);
 	if (!connected(c))
@@ -310,6 +315,8 @@ size_t chardev_read(struct chardev *c, void *dst, size_t len)
 {
 	uint32_t n;
 
+	if (!c->loop)
+		return 0;
 	if (!c->in_pollable)
 		fetch(c);
 	n = c->in_len - c->in_pos;
@@ -317,8 +324,7 @@ size_t chardev_read(struct chardev *c, void *dst, size_t len)
 		n = (uint32_t)len;
 	memcpy(dst, c->in + c->in_pos, n);
 	c->in_pos += n;
-	if (c->loop)
-		watch(c);
+	watch(c);
 	return n;
 }
 
@@ -363,16 +369,39 @@ int chardev_open(struct chardev **out, const struct chardev_conf *conf)
 	return 0;
 }
 
+static int start_kind(struct chardev *c, struct loop *loop);
+
 int chardev_start(struct chardev *c, struct loop *loop,
 		  const struct chardev_events *events)
 {
+	int rc;
+
 	c->loop = loop;
 	c->events = *events;
 	c->in_w.fd = c->out_w.fd = -1;
 	c->timer = (struct loop_timer){ .fn = on_pty_timer, .ctx = c };
+	rc = start_kind(c, loop);
+	/* A ring may run already. */
+	if (!rc && c->stalled) {
+		c->stalled = false;
+		c->events.writable(c->events.ctx);
+	}
+	if (!rc && c->in_pos < c->in_len)
+		c->events.readable(c->events.ctx);
+	return rc;
+}
+
+static int start_kind(struct chardev *c, struct loop *loop)
+{
+	bool peer = c->out_fd >= 0;
+	int rc;
+
 	if (c->conf.kind == CHARDEV_SOCKET) {
 		c->listen_w = (struct loop_fd){ c->listener.fd, on_listen, c };
-		return loop_fd_add(loop, &c->listen_w, EPOLLIN);
+		rc = loop_fd_add(loop, &c->listen_w, peer ? 0 : EPOLLIN);
+		if (!rc && peer)
+			somebody_came(c);
+		return rc;
 	}
 	if (c->conf.kind == CHARDEV_PTY) {
 		on_pty_timer(c);
@@ -385,6 +414,8 @@ void chardev_stop(struct chardev *c)
 {
 	uint64_t end = clock_ns() + STOP_NS, now;
 
+	if (!c->loop)
+		return;
 	c->stalled = false;
 	while (connected(c) && ring_used(&c->out) &&
 	       (now = clock_ns()) < end) {
@@ -404,6 +435,64 @@ void chardev_close(struct chardev *c)
 {
 	chardev_close_kind(c);
 	free(c);
+}
+
+/* -- to the next program ------------------------------------------------- */
+
+/* Tags of our state: bytes for the host, and for the guest. */
+#define STATE_OUTPUT	(VIO_STATE_OUTER + 1)
+#define STATE_INPUT	(VIO_STATE_OUTER + 2)
+
+int chardev_listen_fd(const struct chardev *c)
+{
+	return c->listener.fd;
+}
+
+int chardev_peer_fd(const struct chardev *c)
+{
+	return c->conf.kind == CHARDEV_PTY || c->conf.kind == CHARDEV_SOCKET ?
+		c->out_fd : -1;
+}
+
+void chardev_save(const struct chardev *c, struct vio_state_out *out)
+{
+	uint32_t used = ring_used(&c->out);
+	unsigned char all[CHARDEV_BUFFER];
+
+	for (uint32_t i = 0; i < used; i++)
+		all[i] = c->out.data[(c->out.head + i) % CHARDEV_BUFFER];
+	if (used)
+		vio_state_put(out, STATE_OUTPUT, 0, all, used);
+	if (c->in_pos < c->in_len)
+		vio_state_put(out, STATE_INPUT, 0, c->in + c->in_pos,
+			      c->in_len - c->in_pos);
+}
+
+int chardev_load(struct chardev *c, const struct vio_state_record *r)
+{
+	if (r->tag == STATE_OUTPUT) {
+		if (r->len > CHARDEV_BUFFER - ring_used(&c->out))
+			return VIO_E_PEER;
+		ring_put(&c->out, r->p, r->len);
+	} else if (r->tag == STATE_INPUT) {
+		if (r->len > sizeof(c->in))
+			return VIO_E_PEER;
+		memcpy(c->in, r->p, r->len);
+		c->in_pos = 0;
+		c->in_len = r->len;
+	} else {
+		return VIO_E_UNSUPP;
+	}
+	if (c->loop)
+		watch(c);
+	return VIO_OK;
+}
+
+void chardev_given(struct chardev *c)
+{
+	c->out.head = c->out.tail;
+	c->in_pos = c->in_len = 0;
+	sock_leave(&c->listener);
 }
 
 bool chardev_size(const struct chardev *c, uint16_t *cols, uint16_t *rows)

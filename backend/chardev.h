@@ -36,6 +36,9 @@ struct chardev_conf {
 	enum chardev_kind kind;
 	const char *path;	/* of the socket or file */
 	bool escape;		/* stdio: Ctrl-] calls escaped() */
+	/* What the program before this one had, or -1: the listening socket,
+	 * and whoever came there or the pseudo-terminal. Taken over. */
+	int listen_fd, peer_fd;
 };
 
 /* What the chardev tells its user. */
@@ -47,13 +50,16 @@ struct chardev_events {
 };
 
 struct chardev;
+struct vio_state_out;
+struct vio_state_record;
 
 /*
  * Open what there is to open. Returns 0, or -errno after an error line. A
  * pseudo-terminal's path is printed on standard output.
  */
 int chardev_open(struct chardev **c, const struct chardev_conf *conf);
-/* Start to work on a loop. 0 or -errno. */
+/* Start to work on a loop. 0 or -errno. Before that it takes no output, and
+ * gives no input. */
 int chardev_start(struct chardev *c, struct loop *loop,
 		  const struct chardev_events *events);
 /* Leave the loop; what is still buffered gets a second to be written. */
@@ -64,6 +70,17 @@ void chardev_close(struct chardev *c);
 size_t chardev_write(struct chardev *c, const void *src, size_t len);
 /* Give input, at most @len bytes; after 0 readable() follows. */
 size_t chardev_read(struct chardev *c, void *dst, size_t len);
+
+/*
+ * For a successor: the descriptors of chardev_conf, -1 where there is none;
+ * bytes that neither side has got yet (vireo/state.h); and, when it has them,
+ * no more of that is ours.
+ */
+int chardev_listen_fd(const struct chardev *c);
+int chardev_peer_fd(const struct chardev *c);
+void chardev_save(const struct chardev *c, struct vio_state_out *out);
+int chardev_load(struct chardev *c, const struct vio_state_record *r);
+void chardev_given(struct chardev *c);
 
 /* The size of the terminal, if there is one. */
 bool chardev_size(const struct chardev *c, uint16_t *cols, uint16_t *rows);

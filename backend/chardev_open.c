@@ -63,6 +63,11 @@ static int open_pty(struct chardev *c)
 	char name[64];
 	int fd, slave;
 
+	if (c->conf.peer_fd >= 0) {
+		c->in_fd = c->out_fd = c->conf.peer_fd;
+		c->in_pollable = c->out_pollable = c->own_fds = true;
+		return 0;
+	}
 	fd = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0 || grantpt(fd) || unlockpt(fd) ||
 	    ptsname_r(fd, name, sizeof(name))) {
@@ -116,6 +121,10 @@ static int open_socket(struct chardev *c)
 		return -EINVAL;
 	}
 	c->in_pollable = c->out_pollable = c->own_fds = true;
+	c->in_fd = c->out_fd = c->conf.peer_fd;
+	if (c->conf.listen_fd >= 0)
+		return sock_adopt(&c->listener, c->conf.listen_fd,
+				  c->conf.path);
 	return sock_listen(&c->listener, c->conf.path, &perm);
 }
 

@@ -36,6 +36,13 @@ struct daemon_feature {
 void daemon_names_of(const struct daemon_feature *own, uint64_t bits,
 		     const char *names[DAEMON_NAMES_MAX + 1]);
 
+/* A descriptor by which the back end goes on in the next program. */
+#define DAEMON_FILES_MAX	4u
+struct daemon_file {
+	char name[16];
+	int fd;
+};
+
 /* What one program adds. All constant. */
 struct daemon_type {
 	const char *program;
@@ -76,6 +83,10 @@ struct daemon_type {
 	/* What was shared with a predecessor (--inherit) is ours alone now.
 	 * NULL: nothing is. */
 	void (*alone)(struct daemon *d);
+	/* The descriptors that a successor goes on with, which asks for them
+	 * by daemon_file(); how many. NULL: it opens its own. */
+	unsigned (*files)(struct daemon *d,
+			  struct daemon_file file[DAEMON_FILES_MAX]);
 	/* Let what is in flight on a queue complete. NULL: nothing ever is. */
 	void (*drain)(struct daemon *d, unsigned queue);
 	void (*stats)(struct daemon *d, struct stats_values *v);
@@ -191,6 +202,9 @@ struct daemon {
 	struct vhu_sock heir;		/* successor, or predecessor */
 	struct loop_fd upgrade_fd, heir_fd;
 	int keep[2];			/* see daemon_keep.c; -1: not kept */
+	struct daemon_file file[DAEMON_FILES_MAX];	/* predecessor's */
+	unsigned nr_files;
+	bool files_left;		/* ours are the next program's */
 	bool handed_over, inherited;	/* see daemon_upgrade.c */
 	struct loop_fd listen_fd, conn_fd, lost_fd;
 	struct loop_call config_call;	/* posted by any thread */
@@ -207,6 +221,12 @@ struct daemon {
 /* main() of a daemon. @ctx is the program's own. Returns the exit code. */
 int daemon_main(const struct daemon_type *type, void *ctx, int argc,
 		char **argv);
+
+/*
+ * What the program before this one had as @name, in type->open: the caller's.
+ * -1: nothing.
+ */
+int daemon_file(struct daemon *d, const char *name);
 
 /* The loop of a queue. From start on. */
 struct loop *daemon_queue_loop(struct daemon *d, unsigned queue);

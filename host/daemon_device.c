@@ -51,13 +51,16 @@ static int open_socket(struct daemon *d)
 
 int daemon_device_open(struct daemon *d)
 {
-	int rc = d->type->open(d);
+	int rc = daemon_upgrade_open(d);
 
-	if (rc)
-		return rc;
-	rc = stats_open(&d->stats, d->opt.stats_file, d->type->device);
 	if (!rc)
-		rc = daemon_upgrade_open(d);
+		rc = d->type->open(d);
+	if (rc) {
+		daemon_upgrade_close(d);
+		sock_close(&d->sock);
+		return rc;
+	}
+	rc = stats_open(&d->stats, d->opt.stats_file, d->type->device);
 	if (!rc)
 		rc = open_socket(d);
 	if (!rc)

@@ -69,6 +69,46 @@ bool daemon_keep_leave(struct daemon *d)
 	return true;
 }
 
+static const char *file_name(const struct daemon *d, const char *what,
+			     char name[64])
+{
+	snprintf(name, 64, d->name ? "vireo-%.15s-%s" :
+		 "vireo-%.15s", what,
+		 d->name);
+	return name;
+}
+
+void daemon_keep_files(struct daemon *d)
+{
+	struct daemon_file file[DAEMON_FILES_MAX];
+	unsigned n = d->type->files ? d->type->files(d, file) : 0;
+	char name[64];
+
+	if (d->keep[0] < 0)
+		return;
+	for (unsigned i = 0; i < n; i++)
+		d->files_left |= !service_keep(file_name(d, file[i].name,
+							 name), file[i].fd);
+}
+
+int daemon_file(struct daemon *d, const char *what)
+{
+	char name[64];
+	int fd;
+
+	for (unsigned i = 0; i < d->nr_files; i++) {
+		fd = d->file[i].fd;
+		if (fd < 0 || strcmp(d->file[i].name, what))
+			continue;
+		d->file[i] = d->file[--d->nr_files];
+		return fd;
+	}
+	fd = service_kept(file_name(d, what, name));
+	if (fd >= 0)
+		service_forget(name);
+	return fd;
+}
+
 void daemon_keep_close(struct daemon *d)
 {
 	for (unsigned i = 0; i < 2; i++)

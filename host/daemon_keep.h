@@ -12,6 +12,8 @@ bool daemon_keep_take(struct daemon *d);
 /* The program ends: leave the session to the next one. False: not done, the
  * front end is still here. */
 bool daemon_keep_leave(struct daemon *d);
+/* The program ends: leave the back end's descriptors, too. */
+void daemon_keep_files(struct daemon *d);
 void daemon_keep_close(struct daemon *d);
 
 #endif

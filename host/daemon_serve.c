@@ -659,6 +659,8 @@ void daemon_serve_stop(struct daemon *d)
 	unsigned i;
 
 	daemon_connect_stop(d);
+	if (d->process->ending)
+		daemon_keep_files(d);
 	if (d->process->ending && d->conn_fd.fd >= 0 &&
 	    !atomic_load(&d->stuck) && daemon_keep_leave(d)) {
 		loop_fd_del(&d->main->loop, &d->conn_fd);

@@ -27,6 +27,8 @@
 /* What SOCKETS brings beside the upgrade socket, in this order. */
 #define HAS_SOCKET	1u
 #define HAS_CONTROL	2u
+/* And then the files of the back end, whose names follow the number. */
+#define FILES_SHIFT	8
 #define TIMEOUT_MS	5000
 
 /* -- the old one --------------------------------------------------------- */
@@ -58,8 +60,22 @@ static void on_heir(void *ctx, uint32_t events)
 		return;
 	}
 	log_info("handed over to a successor");
-	d->handed_over = true;
+	d->handed_over = d->files_left = true;
 	loop_stop(&d->main->loop);
+}
+
+static void add_files(struct daemon *d, struct vhu_msg *msg)
+{
+	struct daemon_file file[DAEMON_FILES_MAX];
+	unsigned n = d->type->files ? d->type->files(d, file) : 0;
+	char *at = (char *)&msg->p + sizeof(msg->p.u64);
+
+	for (unsigned i = 0; i < n; i++, at += sizeof(file->name)) {
+		memcpy(at, file[i].name, sizeof(file->name));
+		msg->fd[msg->nr_fds++] = file[i].fd;
+	}
+	msg->p.u64 |= (uint64_t)n << FILES_SHIFT;
+	msg->hdr.size += n * (uint32_t)sizeof(file->name);
 }
 
 static int send_sockets(struct daemon *d)
@@ -79,6 +95,7 @@ static int send_sockets(struct daemon *d)
 		msg->p.u64 |= HAS_CONTROL;
 		msg->fd[msg->nr_fds++] = d->process->control.sock.fd;
 	}
+	add_files(d, msg);
 	rc = vhu_sock_send(d->heir.fd, msg, TIMEOUT_MS);
 	free(msg);
 	return rc;
@@ -112,22 +129,17 @@ int daemon_upgrade_start(struct daemon *d)
 	return loop_fd_add(&d->main->loop, &d->upgrade_fd, EPOLLIN);
 }
 
-/* The files of sockets that a successor listens on are not ours any more. */
-static void leave_path(struct sock *s)
-{
-	if (s->dir_fd >= 0)
-		close(s->dir_fd);
-	s->dir_fd = -1;
-}
-
 void daemon_upgrade_close(struct daemon *d)
 {
 	heir_close(d);
+	/* The files of sockets that a successor listens on are not ours. */
 	if (d->handed_over || (d->opt.inherit && !d->inherited)) {
-		leave_path(&d->sock);
-		leave_path(&d->upgrade);
+		sock_leave(&d->sock);
+		sock_leave(&d->upgrade);
 	}
 	sock_close(&d->upgrade);
+	while (d->nr_files)
+		close(d->file[--d->nr_files].fd);
 }
 
 /* -- the new one --------------------------------------------------------- */
@@ -150,6 +162,26 @@ static int connect_to(const char *path)
 	return rc;
 }
 
+/* What is named behind the number, from descriptor @next on. */
+static int take_files(struct daemon *d, struct vhu_msg *in, unsigned next)
+{
+	uint64_t n = in->p.u64 >> FILES_SHIFT;
+	const char *at = (const char *)&in->p + sizeof(in->p.u64);
+
+	if (n > DAEMON_FILES_MAX ||
+	    in->hdr.size != sizeof(in->p.u64) + n * sizeof(d->file->name) ||
+	    in->nr_fds < next + n)
+		return -EPROTO;
+	for (; d->nr_files < n; at += sizeof(d->file->name)) {
+		struct daemon_file *f = &d->file[d->nr_files++];
+
+		memcpy(f->name, at, sizeof(f->name));
+		f->name[sizeof(f->name) - 1] = 0;
+		f->fd = vhu_msg_take_fd(in, next++);
+	}
+	return 0;
+}
+
 static int receive_sockets(struct daemon *d)
 {
 	struct vhu_sock *s = &d->heir;
@@ -165,11 +197,12 @@ static int receive_sockets(struct daemon *d)
 	} while (!r && !(s->in.nr_fds && s->in.hdr.request));
 	if (r < 0)
 		return r;
-	if (s->in.hdr.request != SOCKETS || !s->in.nr_fds)
+	if (s->in.hdr.request != SOCKETS || !s->in.nr_fds ||
+	    s->in.hdr.size < sizeof(s->in.p.u64))
 		return -EPROTO;
 	r = sock_adopt(&d->upgrade, vhu_msg_take_fd(&s->in, 0),
 		       d->opt.inherit);
-	has = s->in.hdr.size == sizeof(s->in.p.u64) ? s->in.p.u64 : 0;
+	has = s->in.p.u64;
 	d->sock.connected = !(has & HAS_SOCKET);
 	if (!r && has & HAS_SOCKET && !d->opt.socket_path)
 		r = -EDESTADDRREQ;
@@ -182,6 +215,9 @@ static int receive_sockets(struct daemon *d)
 				  vhu_msg_take_fd(&s->in, next));
 		d->process->control_adopted = !r;
 	}
+	next += !!(has & HAS_CONTROL);
+	if (!r)
+		r = take_files(d, &s->in, next);
 	vhu_msg_drop_fds(&s->in);
 	return r;
 }

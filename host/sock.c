@@ -256,6 +256,13 @@ int sock_accept(struct sock *s)
 	return fd < 0 ? -errno : fd;
 }
 
+void sock_leave(struct sock *s)
+{
+	if (s->dir_fd >= 0)
+		close(s->dir_fd);
+	s->dir_fd = -1;
+}
+
 void sock_close(struct sock *s)
 {
 	if (s->dir_fd >= 0) {

@@ -43,6 +43,9 @@ int sock_adopt(struct sock *s, int fd, const char *path);
 /* A new connection, or -errno (-EAGAIN: none waits). */
 int sock_accept(struct sock *s);
 
+/* The path is another program's from now on. */
+void sock_leave(struct sock *s);
+
 /* Close, and remove the path if it is still ours. */
 void sock_close(struct sock *s);
 

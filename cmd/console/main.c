@@ -141,12 +141,30 @@ static int make_device(struct console *c)
 		-EINVAL : 0;
 }
 
+static void console_save(void *ctx, struct vio_state_out *out)
+{
+	struct console *c = ctx;
+
+	chardev_save(c->chr, out);
+}
+
+static int console_load(void *ctx, const struct vio_state_record *r)
+{
+	struct console *c = ctx;
+
+	return chardev_load(c->chr, r);
+}
+
+static const struct vio_dev_outer outer = { console_save, console_load };
+
 static int console_open(struct daemon *d)
 {
 	const struct chardev_conf conf = {
 		.kind = (enum chardev_kind)o.kind,
 		.path = o.path,
 		.escape = o.escape && o.kind == CHARDEV_STDIO,
+		.listen_fd = daemon_file(d, "listen"),
+		.peer_fd = daemon_file(d, "peer"),
 	};
 	struct console *c = d->ctx;
 	int rc;
@@ -164,11 +182,13 @@ static int console_open(struct daemon *d)
 	}
 	c->daemon = d;
 	d->dev = &c->dev.dev;
+	d->dev->outer = &outer;
+	d->dev->outer_ctx = c;
 	d->unlink_dir_fd = chardev_unlink_dir(c->chr);
 	return 0;
 }
 
-static int console_start(struct daemon *d)
+static int start_chardev(struct daemon *d)
 {
 	struct console *c = d->ctx;
 	const struct chardev_events events = {
@@ -181,10 +201,36 @@ static int console_start(struct daemon *d)
 	return rc;
 }
 
+/* A predecessor works on the same descriptors until it hands over. */
+static int console_start(struct daemon *d)
+{
+	return d->opt.inherit ? 0 : start_chardev(d);
+}
+
+static void console_alone(struct daemon *d)
+{
+	start_chardev(d);
+}
+
+static unsigned console_files(struct daemon *d,
+			      struct daemon_file file[DAEMON_FILES_MAX])
+{
+	struct console *c = d->ctx;
+	unsigned n = 0;
+
+	file[n] = (struct daemon_file){ "listen", chardev_listen_fd(c->chr) };
+	n += file[n].fd >= 0;
+	file[n] = (struct daemon_file){ "peer", chardev_peer_fd(c->chr) };
+	n += file[n].fd >= 0;
+	return n;
+}
+
 static void console_stop(struct daemon *d)
 {
 	struct console *c = d->ctx;
 
+	if (d->files_left)
+		chardev_given(c->chr);
 	chardev_stop(c->chr);
 }
 
@@ -254,6 +300,9 @@ static const struct daemon_type console_type = {
 	.start = console_start,
 	.stop = console_stop,
 	.close = console_close,
+	.heritable = true,
+	.alone = console_alone,
+	.files = console_files,
 	.stats = console_stats,
 	.resized = console_resized,
 	.commands = commands,

@@ -294,6 +294,7 @@ static int open_serial(struct vmm *v)
 {
 	const struct chardev_conf conf = {
 		.kind = CHARDEV_STDIO, .escape = isatty(0),
+		.listen_fd = -1, .peer_fd = -1,
 	};
 	int err = 0;
 
