@@ -29,6 +29,8 @@ struct dev_type {
 	 * eventfds: this comes instead of dev_kick()'s write to them.
 	 */
 	void (*kicked)(struct dev *d, unsigned queue);
+	/* How a queue's interrupt gets to the guest changed: see direct. */
+	void (*rerouted)(struct dev *d);
 	bool modern_only;		/* cannot serve legacy drivers */
 	void (*stats)(const struct dev *d, struct stats_values *v);
 	/* After all has stopped; any thread. Frees the device. */
@@ -56,6 +58,13 @@ struct dev {
 	uint64_t agreed;	/* features of the last driver */
 	/* What a transport may add, but this type cannot pass on. */
 	struct vio_features withheld;
+	/*
+	 * Set by a transport whose interrupts need nobody here: have events
+	 * of @fd be those of the queue, or no longer (-1). False while that
+	 * cannot be: then events have to be read, and told. Device's thread.
+	 */
+	bool (*direct)(void *ctx, unsigned queue, int fd);
+	void *direct_ctx;
 };
 
 /* A transport calls this when it has added its features. */

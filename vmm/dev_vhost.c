@@ -15,13 +15,19 @@
 #include "host/log.h"
 #include "vmm/devices.h"
 
-enum { CONFIG_MAX = 64, QUEUE_SIZE = 256 };
+enum {
+	CONFIG_MAX = 64,
+	QUEUE_SIZE = 256,
+	AGAIN_NS = 200 * 1000 * 1000,	/* between attempts to reconnect */
+};
 
 struct vhost_call {
 	struct dev_vhost *dev;
 	unsigned index;
 	struct loop_fd watch;
-	bool watched;
+	bool watched;		/* here: it cannot go to the guest directly */
+	bool running;
+	uint64_t came;		/* events that were read here */
 };
 
 struct dev_vhost {
@@ -32,9 +38,11 @@ struct dev_vhost {
 	struct vhu_client *client;
 	struct vio_queue *queues;
 	struct vhost_call *calls;
-	struct loop_fd events;
+	struct loop_fd events, socket;
+	struct loop_timer again;	/* while the back end is away */
 	unsigned char config[CONFIG_MAX];
 	bool started, watching;
+	bool stuck;		/* until the driver resets it */
 };
 
 static struct dev_vhost *self(const struct dev *d)
@@ -65,10 +73,10 @@ const struct dev_vhost_type *dev_vhost_type(const char *name, size_t len)
 	return NULL;
 }
 
-/* The back end is gone or talks nonsense: the driver is told. */
+/* There is no going on with what the driver gave it: the driver is told. */
 static void lost(struct dev_vhost *v)
 {
-	log_err("the back end of the %s device is gone; the guest has to reset it",
+	log_err("the back end of the %s device cannot go on; the guest has to reset it",
 		v->type->name);
 	vio_dev_needs_reset(&v->vio);
 }
@@ -82,9 +90,42 @@ static void on_call(void *ctx, uint32_t events)
 	uint64_t n;
 
 	(void)events;
-	if (read(c->watch.fd, &n, sizeof(n)) == (ssize_t)sizeof(n))
-		vio->transport->queue_notify(vio->transport_ctx,
-					     &vio->queue[c->index]);
+	if (read(c->watch.fd, &n, sizeof(n)) != (ssize_t)sizeof(n))
+		return;
+	c->came++;
+	vio->transport->queue_notify(vio->transport_ctx,
+				     &vio->queue[c->index]);
+}
+
+static void watch_call(struct dev_vhost *v, struct vhost_call *c, bool on)
+{
+	struct loop *l = &v->dev.worker.loop;
+
+	if (on == c->watched)
+		return;
+	if (!on)
+		loop_fd_del(l, &c->watch);
+	else if (loop_fd_add(l, &c->watch, EPOLLIN))
+		return;
+	c->watched = on;
+}
+
+/* Where do the back end's interrupts go, now? Past us, if that can be. */
+static void route_call(struct dev_vhost *v, struct vhost_call *c)
+{
+	const struct dev *d = &v->dev;
+
+	watch_call(v, c, !d->direct ||
+		   !d->direct(d->direct_ctx, c->index, c->watch.fd));
+}
+
+static void vhost_rerouted(struct dev *d)
+{
+	struct dev_vhost *v = self(d);
+
+	for (unsigned i = 0; i < v->vio.nr_queues; i++)
+		if (v->calls[i].running)
+			route_call(v, &v->calls[i]);
 }
 
 static int read_config(struct dev_vhost *v)
@@ -95,19 +136,86 @@ static int read_config(struct dev_vhost *v)
 				v->type->config_len) ? -EIO : 0;
 }
 
+/* -- whether it is there ------------------------------------------------- */
+
+static int watch(struct dev_vhost *v)
+{
+	struct loop *l = &v->dev.worker.loop;
+	int err;
+
+	v->socket.fd = vhu_client_fd(v->client);
+	v->events.fd = vhu_client_event_fd(v->client);
+	err = loop_fd_add(l, &v->socket, EPOLLRDHUP);
+	if (!err && v->events.fd >= 0) {
+		err = loop_fd_add(l, &v->events, EPOLLIN);
+		if (err)
+			loop_fd_del(l, &v->socket);
+	}
+	v->watching = !err;
+	return err;
+}
+
+static void unwatch(struct dev_vhost *v)
+{
+	struct loop *l = &v->dev.worker.loop;
+
+	if (!v->watching)
+		return;
+	loop_fd_del(l, &v->socket);
+	if (v->events.fd >= 0)
+		loop_fd_del(l, &v->events);
+	v->watching = false;
+}
+
+/*
+ * One attempt; it comes again until there is a back end. What is in the rings
+ * waits for it, and the guest with that. The eventfds of kicks and interrupts
+ * are the same for its successor.
+ */
+static void reconnect(void *ctx)
+{
+	struct dev_vhost *v = ctx;
+	int err = vhu_client_reconnect(v->client, 0);
+
+	if (err && !vhu_client_connected(v->client) && err != -ENOTSUP &&
+	    err != -EOPNOTSUPP) {
+		loop_timer_set(&v->dev.worker.loop, &v->again, AGAIN_NS);
+		return;
+	}
+	if (err) {
+		v->stuck = true;
+		lost(v);
+		return;
+	}
+	log_info("the back end of the %s device is back", v->type->name);
+	if (watch(v))
+		lost(v);
+}
+
+static void away(struct dev_vhost *v)
+{
+	unwatch(v);
+	log_warn("the back end of the %s device is gone; it is waited for",
+		 v->type->name);
+	loop_timer_set(&v->dev.worker.loop, &v->again, AGAIN_NS);
+}
+
+static void on_hangup(void *ctx, uint32_t events)
+{
+	(void)events;
+	away(ctx);
+}
+
 static void on_event(void *ctx, uint32_t events)
 {
 	struct dev_vhost *v = ctx;
 	int n = vhu_client_events(v->client);
 
 	(void)events;
-	if (n < 0) {
-		loop_fd_del(&v->dev.worker.loop, &v->events);
-		v->watching = false;
-		lost(v);
-	} else if (n && !read_config(v)) {
+	if (n < 0)
+		away(v);
+	else if (n && !read_config(v))
 		vio_dev_config_changed(&v->vio);
-	}
 }
 
 /* -- what the driver says ------------------------------------------------ */
@@ -130,12 +238,15 @@ static int config_write(struct vio_dev *vio, uint32_t off, const void *src,
 	return VIO_OK;
 }
 
-static void unwatch_calls(struct dev_vhost *v)
+static void end_calls(struct dev_vhost *v)
 {
+	const struct dev *d = &v->dev;
+
 	for (unsigned i = 0; i < v->vio.nr_queues; i++) {
-		if (v->calls[i].watched)
-			loop_fd_del(&v->dev.worker.loop, &v->calls[i].watch);
-		v->calls[i].watched = false;
+		v->calls[i].running = false;
+		if (d->direct)
+			d->direct(d->direct_ctx, i, -1);
+		watch_call(v, &v->calls[i], false);
 	}
 }
 
@@ -143,11 +254,15 @@ static void reset(struct vio_dev *vio)
 {
 	struct dev_vhost *v = of_vio(vio);
 
-	unwatch_calls(v);
+	end_calls(v);
 	if (v->started && bus->set_status(v->client, 0))
 		log_warn("the back end of the %s device does not stop",
 			 v->type->name);
 	v->started = false;
+	/* Nothing is in flight any more: any back end will do. */
+	if (v->stuck)
+		loop_timer_set(&v->dev.worker.loop, &v->again, 0);
+	v->stuck = false;
 }
 
 static int start_queue(struct dev_vhost *v, unsigned i)
@@ -160,8 +275,9 @@ static int start_queue(struct dev_vhost *v, unsigned i)
 	if (err)
 		return err;
 	c->watch.fd = vhu_client_call_fd(v->client, (uint16_t)i);
-	c->watched = !loop_fd_add(&v->dev.worker.loop, &c->watch, EPOLLIN);
-	return c->watched ? 0 : VIO_E_IO;
+	c->running = true;
+	route_call(v, c);
+	return 0;
 }
 
 /* The driver is ready: so are all rings that it will use. */
@@ -207,22 +323,23 @@ static int vhost_start(struct dev *d)
 {
 	struct dev_vhost *v = self(d);
 
-	v->events = (struct loop_fd){
-		vhu_client_event_fd(v->client), on_event, v,
-	};
-	if (v->events.fd < 0)
-		return 0;
-	v->watching = !loop_fd_add(&d->worker.loop, &v->events, EPOLLIN);
-	return v->watching ? 0 : -EIO;
+	v->events = (struct loop_fd){ .fn = on_event, .ctx = v };
+	v->socket = (struct loop_fd){ .fn = on_hangup, .ctx = v };
+	v->again = (struct loop_timer){ .fn = reconnect, .ctx = v };
+	return watch(v);
 }
 
 static void vhost_stop(struct dev *d)
 {
 	struct dev_vhost *v = self(d);
+	uint64_t came = 0;
 
-	if (v->watching)
-		loop_fd_del(&d->worker.loop, &v->events);
-	v->watching = false;
+	unwatch(v);
+	loop_timer_cancel(&d->worker.loop, &v->again);
+	for (unsigned i = 0; i < v->vio.nr_queues; i++)
+		came += v->calls[i].came;
+	log_debug("interrupts of the %s device that came by this program: %llu",
+		  v->type->name, (unsigned long long)came);
 }
 
 static void vhost_close(struct dev *d)
@@ -237,7 +354,8 @@ static void vhost_close(struct dev *d)
 
 static const struct dev_type vhost_type = {
 	.name = "vhost-user", .modern_only = true, .start = vhost_start,
-	.stop = vhost_stop, .kicked = vhost_kicked, .close = vhost_close,
+	.stop = vhost_stop, .kicked = vhost_kicked,
+	.rerouted = vhost_rerouted, .close = vhost_close,
 };
 
 /* Features that concern transport and rings, and that we can pass on. */
@@ -339,6 +457,7 @@ int dev_vhost_open(struct dev **d, const struct dev_vhost_conf *conf)
 	}
 	vio_feature_set(&v->dev.withheld, VIRTIO_F_RING_RESET);
 	vio_feature_set(&v->dev.withheld, VIRTIO_F_NOTIFICATION_DATA);
+	vio_feature_set(&v->dev.withheld, VIRTIO_F_SUSPEND);
 	err = dev_open(&v->dev, &vhost_type, &v->vio, NULL);
 	if (!err)
 		err = use_kicks(v);

@@ -3,6 +3,7 @@
 #include "vmm/machine.h"
 
 #include <errno.h>
+#include <linux/kvm.h>
 #include <string.h>
 
 #include "host/log.h"
@@ -65,11 +66,13 @@ int machine_open(struct machine *m, const struct machine_conf *conf,
 	if (err)
 		return err;
 	irq_init(&m->irq, &m->vm);
+	err = msi_init(&m->msi, &m->vm);
 	serial_init(&m->serial, &m->irq, VMM_IRQ_SERIAL);
 	line_init(&m->line, &m->serial, loop);
 	m->line.escaped = on_escape;
 	m->line.ctx = m;
-	err = ram_open(&m->ram, &m->vm, conf->mem);
+	if (!err)
+		err = ram_open(&m->ram, &m->vm, conf->mem);
 	if (!err)
 		err = bus_add(&m->ports, VMM_PORT_SERIAL, SERIAL_PORTS,
 			      &serial_bus, &m->serial);
@@ -82,25 +85,32 @@ int machine_open(struct machine *m, const struct machine_conf *conf,
 	return err;
 }
 
+static bool is_mmio(const struct machine *m)
+{
+	return m->conf.transport == MACHINE_MMIO ||
+	       m->conf.transport == MACHINE_MMIO_LEGACY;
+}
+
 static int open_slot(struct machine *m, struct dev *d, struct slot *s)
 {
 	static const enum vio_pci_flavour flavours[] = {
 		[MACHINE_PCI] = VIO_PCI_MODERN,
 		[MACHINE_PCI_TRANSITIONAL] = VIO_PCI_TRANSITIONAL,
 		[MACHINE_PCI_LEGACY] = VIO_PCI_LEGACY,
-		[MACHINE_MMIO] = VIO_PCI_MODERN,
+		[MACHINE_MMIO_LEGACY] = VIO_PCI_MODERN,
 	};
 	const struct slot_mmio_conf mmio = {
 		.dev = d, .nr = m->nr_devs, .vm = &m->vm, .bus = &m->mmio,
 		.irq = &m->irq, .ram = &m->ram,
+		.legacy = m->conf.transport == MACHINE_MMIO_LEGACY,
 	};
 	const struct slot_pci_conf pci = {
 		.dev = d, .nr = m->nr_devs, .vm = &m->vm, .host = &m->pci,
-		.irq = &m->irq, .ram = &m->ram,
+		.irq = &m->irq, .ram = &m->ram, .msi = &m->msi,
 		.flavour = flavours[m->conf.transport],
 	};
 
-	if (m->conf.transport == MACHINE_MMIO)
+	if (is_mmio(m))
 		return slot_mmio_open(&s->mmio, &mmio);
 	return slot_pci_open(&s->pci, &pci);
 }
@@ -114,9 +124,8 @@ int machine_add(struct machine *m, struct dev *d)
 		dev_close(d);
 		return -E2BIG;
 	}
-	if (d->type->modern_only &&
-	    (m->conf.transport == MACHINE_PCI_TRANSITIONAL ||
-	     m->conf.transport == MACHINE_PCI_LEGACY)) {
+	if (d->type->modern_only && m->conf.transport != MACHINE_PCI &&
+	    m->conf.transport != MACHINE_MMIO) {
 		log_err("a %s device cannot serve legacy drivers: take --transport=pci or mmio",
 			d->type->name);
 		dev_close(d);
@@ -147,19 +156,27 @@ static int open_vcpus(struct machine *m, uint64_t entry)
 	return err;
 }
 
-static int load(struct machine *m)
+const unsigned long machine_ioctls[] = {
+	KVM_RUN, KVM_GET_REGS, KVM_IRQ_LINE, KVM_SIGNAL_MSI, KVM_IOEVENTFD,
+	KVM_IRQFD, KVM_SET_GSI_ROUTING, 0
+};
+
+int machine_load(struct machine *m)
 {
 	const struct acpi_conf acpi = {
 		.cpus = m->conf.cpus,
-		.nr_mmio = m->conf.transport == MACHINE_MMIO ? m->nr_devs : 0,
-		.pci = m->conf.transport != MACHINE_MMIO,
+		.nr_mmio = is_mmio(m) ? m->nr_devs : 0,
+		.pci = !is_mmio(m),
 	};
 	uint64_t entry;
 	int err = boot_load(&m->ram, &m->conf.boot, &entry);
 
 	if (!err)
 		err = acpi_write(&m->ram, &acpi);
-	return err ? err : open_vcpus(m, entry);
+	if (!err)
+		err = open_vcpus(m, entry);
+	m->loaded = !err;
+	return err;
 }
 
 static int start(struct machine *m)
@@ -192,7 +209,7 @@ static void stop(struct machine *m)
 
 int machine_run(struct machine *m)
 {
-	int err = load(m);
+	int err = m->loaded ? 0 : machine_load(m);
 
 	if (!err) {
 		err = start(m);
@@ -214,6 +231,7 @@ void machine_close(struct machine *m)
 	}
 	pci_host_fini(&m->pci);
 	serial_fini(&m->serial);
+	msi_fini(&m->msi);
 	irq_fini(&m->irq);
 	vm_close(&m->vm);
 	ram_close(&m->ram);

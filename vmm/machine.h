@@ -4,8 +4,8 @@
  * off, taken apart. Does not know where its devices' bytes go, nor any
  * command line.
  *
- * Order: open, add devices, run, close. All on one thread, whose event loop
- * runs while the guest does.
+ * Order: open, add devices, load, run, close. All on one thread, whose event
+ * loop runs while the guest does.
  */
 #ifndef VMM_MACHINE_H
 #define VMM_MACHINE_H
@@ -15,6 +15,7 @@
 #include "vmm/dev.h"
 #include "vmm/layout.h"
 #include "vmm/line.h"
+#include "vmm/msi.h"
 #include "vmm/pci_host.h"
 #include "vmm/power.h"
 #include "vmm/serial.h"
@@ -25,6 +26,7 @@ enum machine_transport {
 	MACHINE_PCI_TRANSITIONAL,	/* for drivers of any age */
 	MACHINE_PCI_LEGACY,	/* for those before version 1.0 only */
 	MACHINE_MMIO,		/* registers in memory, announced by ACPI */
+	MACHINE_MMIO_LEGACY,	/* the same in version 1, the legacy one */
 };
 
 enum machine_end {
@@ -53,6 +55,7 @@ struct machine {
 	struct vm vm;
 	struct ram ram;
 	struct irq irq;
+	struct msi msi;
 	struct bus mmio, ports;
 	struct serial serial;
 	struct power power;
@@ -63,6 +66,7 @@ struct machine {
 	struct vcpu_env env;
 	struct vcpu vcpu[VMM_CPUS_MAX];
 	unsigned nr_vcpus;
+	bool loaded;
 	struct line line;	/* the serial port's host end */
 	atomic_int end;		/* enum machine_end; -1: not yet */
 };
@@ -81,8 +85,14 @@ void machine_serial(struct machine *m, struct chardev *chr, int fd);
 int machine_add(struct machine *m, struct dev *d);
 
 /*
- * Load the guest, start everything, run the loop until it is over. Returns
- * an enum machine_end, or -errno after an error line.
+ * Load the guest, and make its processors: nothing has to be opened after
+ * this, until machine_close(). 0, or -errno after an error line.
+ */
+int machine_load(struct machine *m);
+
+/*
+ * Load the guest if that was not done yet, start everything, run the loop
+ * until it is over. Returns an enum machine_end, or -errno after an error line.
  */
 int machine_run(struct machine *m);
 
@@ -90,5 +100,11 @@ int machine_run(struct machine *m);
 void machine_stop(struct machine *m);
 
 void machine_close(struct machine *m);
+
+/*
+ * What a running machine asks of KVM, for a sandbox: requests of ioctl(), a 0
+ * at the end.
+ */
+extern const unsigned long machine_ioctls[];
 
 #endif

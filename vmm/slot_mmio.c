@@ -14,8 +14,11 @@ enum { VENDOR = 0x4f524956 };	/* "VIRO" */
 
 struct slot_mmio {
 	struct slot_mmio_conf conf;
-	struct vio_mmio mmio;
-	struct vio_mmio_queue *queue;
+	union {
+		struct vio_mmio modern;
+		struct vio_mmio_legacy legacy;
+	} regs;
+	void *queue;		/* of either version */
 	struct irq_line line;
 	unsigned kicks;		/* queues with an ioeventfd */
 };
@@ -50,14 +53,24 @@ static void read_here(void *arg)
 {
 	struct access *a = arg;
 
-	a->value = vio_mmio_read(&a->slot->mmio, a->off, a->len);
+	struct slot_mmio *s = a->slot;
+
+	a->value = s->conf.legacy ?
+		vio_mmio_legacy_read(&s->regs.legacy, a->off, a->len) :
+		vio_mmio_read(&s->regs.modern, a->off, a->len);
 }
 
 static void write_here(void *arg)
 {
 	struct access *a = arg;
 
-	vio_mmio_write(&a->slot->mmio, a->off, a->value, a->len);
+	struct slot_mmio *s = a->slot;
+
+	if (s->conf.legacy)
+		vio_mmio_legacy_write(&s->regs.legacy, a->off, a->value,
+				      a->len);
+	else
+		vio_mmio_write(&s->regs.modern, a->off, a->value, a->len);
 }
 
 /*
@@ -119,34 +132,53 @@ static int open_kicks(struct slot_mmio *s)
 	return 0;
 }
 
-int slot_mmio_open(struct slot_mmio **out, const struct slot_mmio_conf *conf)
+static int make(struct slot_mmio *s)
 {
 	const struct vio_log log = { log_core, NULL };
-	struct slot_mmio *s = calloc(1, sizeof(*s));
-	struct vio_dev *vio = conf->dev->vio;
-	int err = -ENOMEM;
+	struct vio_mem *mem = &s->conf.ram->mem;
+	struct vio_dev *vio = s->conf.dev->vio;
 
-	*out = s;
-	if (s)
-		s->queue = calloc(vio->nr_queues, sizeof(*s->queue));
-	if (!s || !s->queue)
-		goto failed;
+	s->queue = calloc(vio->nr_queues, s->conf.legacy ?
+			  sizeof(struct vio_mmio_legacy_queue) :
+			  sizeof(struct vio_mmio_queue));
+	if (!s->queue)
+		return -ENOMEM;
+	if (s->conf.legacy) {
+		vio_mmio_legacy_init(&s->regs.legacy, vio, mem, s->queue,
+				     &ops, s, &log);
+		s->regs.legacy.vendor_id = VENDOR;
+	} else {
+		vio_mmio_init(&s->regs.modern, vio, mem, s->queue, &ops, s,
+			      &log);
+		s->regs.modern.vendor_id = VENDOR;
+	}
+	/* Eventfds go by the value written, which has to be the queue's. */
+	vio_feature_clear(&vio->offered, VIRTIO_F_NOTIFICATION_DATA);
+	dev_withhold(s->conf.dev);
+	return 0;
+}
+
+int slot_mmio_open(struct slot_mmio **out, const struct slot_mmio_conf *conf)
+{
+	struct slot_mmio *s = calloc(1, sizeof(*s));
+	int err;
+
+	*out = NULL;
+	if (!s)
+		return -ENOMEM;
 	s->conf = *conf;
 	s->line.gsi = irq_of_device(conf->nr);
-	vio_mmio_init(&s->mmio, vio, &conf->ram->mem, s->queue, &ops, s,
-		      &log);
-	s->mmio.vendor_id = VENDOR;
-	dev_withhold(conf->dev);
-	err = bus_add(conf->bus,
-		      VMM_MMIO_BASE + conf->nr * VMM_MMIO_STRIDE,
-		      VMM_MMIO_SIZE, &mmio_bus, s);
+	err = make(s);
+	if (!err)
+		err = bus_add(conf->bus,
+			      VMM_MMIO_BASE + conf->nr * VMM_MMIO_STRIDE,
+			      VMM_MMIO_SIZE, &mmio_bus, s);
 	if (!err)
 		err = open_kicks(s);
-	if (!err)
-		return 0;
-failed:
-	slot_mmio_close(s);
-	*out = NULL;
+	if (err)
+		slot_mmio_close(s);
+	else
+		*out = s;
 	return err;
 }
 

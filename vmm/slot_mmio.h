@@ -7,7 +7,7 @@
 #ifndef VMM_SLOT_MMIO_H
 #define VMM_SLOT_MMIO_H
 
-#include <vireo/mmio.h>
+#include <vireo/mmio_legacy.h>
 
 #include "vmm/bus.h"
 #include "vmm/dev.h"
@@ -23,6 +23,7 @@ struct slot_mmio_conf {
 	struct bus *bus;
 	struct irq *irq;
 	struct ram *ram;
+	bool legacy;		/* version 1 of the registers */
 };
 
 /* 0, or -errno after an error line. Before the processors run. */

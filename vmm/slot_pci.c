@@ -17,6 +17,7 @@ struct slot_pci {
 	struct vio_pci_queue *queue;
 	struct vio_pci_vector *vector;
 	struct irq_line line;
+	struct msi_line *direct;	/* a queue each */
 	unsigned slot;
 	/* Where the regions are that have eventfds in place. */
 	struct {
@@ -119,9 +120,36 @@ static void on_bar(void *ctx, unsigned bar, uint64_t addr, bool on)
 		move_modern(s, addr, on);
 }
 
+static void on_vector(void *ctx, unsigned vector)
+{
+	struct slot_pci *s = ctx;
+	struct dev *d = s->conf.dev;
+
+	(void)vector;
+	if (d->type->rerouted)
+		d->type->rerouted(d);
+}
+
+/* While a queue's message may be sent, KVM sends it. */
+static bool direct(void *ctx, unsigned queue, int fd)
+{
+	struct slot_pci *s = ctx;
+	struct msi_line *line = &s->direct[queue];
+	uint16_t vector = vio_pci_queue_vector(&s->pci, (uint16_t)queue);
+	uint64_t addr;
+	uint32_t data;
+
+	if (fd >= 0 && vector != VIRTIO_MSI_NO_VECTOR &&
+	    vio_pci_vector(&s->pci, vector, &addr, &data) &&
+	    !msi_bind(s->conf.msi, line, fd, addr, data))
+		return true;
+	msi_unbind(s->conf.msi, line);
+	return false;
+}
+
 static const struct vio_pci_ops ops = {
 	.intx = on_intx, .msi = on_msi, .serve = on_serve,
-	.bar_changed = on_bar,
+	.bar_changed = on_bar, .vector_changed = on_vector,
 };
 
 /* -- accesses, each on the device's thread ------------------------------- */
@@ -218,7 +246,8 @@ static int make(struct slot_pci *s)
 
 	s->queue = calloc(vio->nr_queues, sizeof(*s->queue));
 	s->vector = calloc(conf.vectors, sizeof(*s->vector));
-	if (!s->queue || !s->vector)
+	s->direct = calloc(vio->nr_queues, sizeof(*s->direct));
+	if (!s->queue || !s->vector || !s->direct)
 		return -ENOMEM;
 	if (vio_pci_init(&s->pci, &conf, vio, &s->conf.ram->mem, s->queue,
 			 s->vector, &ops, s, &log)) {
@@ -229,6 +258,8 @@ static int make(struct slot_pci *s)
 		return -EINVAL;
 	}
 	dev_withhold(s->conf.dev);
+	s->conf.dev->direct = direct;
+	s->conf.dev->direct_ctx = s;
 	vio_pci_notify_where(&s->pci, 0, &s->modern_bar, &off);
 	return pci_host_add(s->conf.host, &function, s, s->line.gsi,
 			    &s->slot);
@@ -258,6 +289,10 @@ void slot_pci_close(struct slot_pci *s)
 		return;
 	move_modern(s, 0, false);
 	move_legacy(s, 0, false);
+	for (unsigned i = 0; s->direct && i < s->conf.dev->vio->nr_queues; i++)
+		msi_unbind(s->conf.msi, &s->direct[i]);
+	s->conf.dev->direct = NULL;
+	free(s->direct);
 	free(s->queue);
 	free(s->vector);
 	free(s);

@@ -11,6 +11,7 @@
 
 #include "vmm/dev.h"
 #include "vmm/irq.h"
+#include "vmm/msi.h"
 #include "vmm/pci_host.h"
 #include "vmm/ram.h"
 
@@ -24,6 +25,7 @@ struct slot_pci_conf {
 	struct pci_host *host;
 	struct irq *irq;
 	struct ram *ram;
+	struct msi *msi;
 };
 
 /* 0, or -errno after an error line. Before the processors run. */
