@@ -217,6 +217,48 @@ static void disk_round(struct vio_blkdrv *drv, struct vtest_rand *rnd,
 	}
 }
 
+static void ask(struct vio_blkdrv *drv, uint32_t type, uint64_t sector,
+		uint32_t len, bool unmap)
+{
+	struct vio_seg seg = { q.ram + DATA, len };
+	bool has_data = type == VIRTIO_BLK_T_IN || type == VIRTIO_BLK_T_OUT ||
+			type == VIRTIO_BLK_T_GET_ID;
+	struct vio_blkdrv_req r = {
+		.type = type, .sector = sector, .unmap = unmap, .seg = &seg,
+		.nr_seg = has_data, .num_sectors = has_data ? 0 : len / 512,
+	};
+
+	CHECK_EQ(vio_blkdrv_sync(drv, 0, &r), VIO_OK);
+}
+
+/* All that QEMU's disk does beside reading and writing. */
+static void disk_more(struct vio_blkdrv *drv)
+{
+	unsigned char *buf = q.ram + DATA;
+
+	ask(drv, VIRTIO_BLK_T_GET_ID, 0, 20, false);
+	CHECK_STREQ((char *)buf, "vireo-was-here");
+	memset(buf, 0x5a, 64 * 512);
+	ask(drv, VIRTIO_BLK_T_OUT, 0, 64 * 512, false);
+	ask(drv, VIRTIO_BLK_T_FLUSH, 0, 0, false);
+	ask(drv, VIRTIO_BLK_T_WRITE_ZEROES, 8, 8 * 512, false);
+	ask(drv, VIRTIO_BLK_T_WRITE_ZEROES, 24, 8 * 512, true);
+	ask(drv, VIRTIO_BLK_T_DISCARD, 40, 8 * 512, false);
+	ask(drv, VIRTIO_BLK_T_IN, 0, 64 * 512, false);
+	for (unsigned s = 0; s < 64; s++) {
+		bool zeroed = s / 8 == 1 || s / 8 == 3;
+
+		/* What was discarded may be anything. */
+		if (s / 8 != 5)
+			CHECK_EQ(buf[s * 512 + 100], zeroed ? 0 : 0x5a);
+	}
+	/* Write-through, and back. */
+	CHECK(drv->writeback);
+	CHECK_EQ(vio_blkdrv_set_writeback(drv, false), VIO_OK);
+	ask(drv, VIRTIO_BLK_T_OUT, 0, 512, false);
+	CHECK_EQ(vio_blkdrv_set_writeback(drv, true), VIO_OK);
+}
+
 static void use_blk(const char *device, enum mode how, uint64_t ring_features,
 		    unsigned nr_queues)
 {
@@ -252,6 +294,8 @@ static void use_blk(const char *device, enum mode how, uint64_t ring_features,
 	memset(model, 0, sizeof(model));
 	for (unsigned i = 0; i < 60; i++)
 		disk_round(&drv, &rnd, model, i % nr_queues);
+	if (strstr(device, "serial="))
+		disk_more(&drv);
 	check_interrupts();
 	CHECK_EQ(vio_blkdrv_reset(&drv, NULL, NULL), VIO_OK);
 	stop();
@@ -382,6 +426,14 @@ TEST("QEMU's disk with four queues", "")
 {
 	use_blk("virtio-blk-pci,drive=d,num-queues=4" MODERN, MESSAGE, MORE,
 		4);
+}
+
+TEST("QEMU's disk: its name, zeroes, discard, flush, cache", "")
+{
+	use_blk("virtio-blk-pci,drive=d,serial=vireo-was-here" MODERN, MESSAGE,
+		MORE, 1);
+	use_blk("virtio-blk-pci,drive=d,packed=on,serial=vireo-was-here" MODERN,
+		POLL, PACKED, 1);
 }
 
 TEST("QEMU's console: line, messages", "")
