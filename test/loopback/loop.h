@@ -76,6 +76,7 @@ struct loop {
 	bool kicked[LOOP_QUEUES];	/* service it */
 	bool notified[LOOP_QUEUES];	/* the driver's */
 	unsigned config_changes;
+	bool early;			/* the test means to kick too early */
 	unsigned steps_left;		/* bound on a whole test */
 	unsigned budget_max;		/* requests a service, 0: 1 to 8 */
 	struct vtest_rand rand;

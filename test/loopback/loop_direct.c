@@ -139,7 +139,8 @@ static void bus_notify(void *bus, uint16_t index, uint16_t next)
 
 	(void)next;
 	/* core.driver.device-initialization.6 */
-	CHECK(vio_dev_status(l->dev) & VIRTIO_STATUS_DRIVER_OK);
+	CHECK(l->early ||
+	      vio_dev_status(l->dev) & VIRTIO_STATUS_DRIVER_OK);
 	l->kicked[index] = true;
 }
 

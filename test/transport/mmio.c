@@ -160,3 +160,33 @@ TEST("a ring that cannot be is not ready, and the device says so", "")
 		CHECK(rd(VIRTIO_MMIO_STATUS) & VIRTIO_STATUS_NEEDS_RESET);
 	}
 }
+
+TEST("what a ready queue has does not change", "")
+{
+	const struct vio_queue_layout *l = &queue[0].layout;
+
+	make_rng();
+	negotiate(0, HIGH_V1);
+	/* Kicks of no queue, and of one before there is anything. */
+	asked = false;
+	wr(VIRTIO_MMIO_QUEUE_NOTIFY, 0xffff);
+	CHECK(!asked);
+	wr(VIRTIO_MMIO_QUEUE_NOTIFY, 0);
+	CHECK_EQ(vio_queue_service(&queue[0], 16), VIO_SERVICE_IDLE);
+	enable(8, GUEST);
+	CHECK_EQ(queue[0].state, VIO_QUEUE_RUNNING);
+	wr(VIRTIO_MMIO_QUEUE_SIZE, 4);
+	wr(VIRTIO_MMIO_QUEUE_DESC_LOW, 0);
+	wr(VIRTIO_MMIO_QUEUE_DEVICE_HIGH, 7);
+	wr(VIRTIO_MMIO_QUEUE_READY, 1);
+	CHECK_EQ(queue[0].state, VIO_QUEUE_RUNNING);
+	CHECK_EQ(l->size, 8);
+	CHECK_EQ(l->desc.v, GUEST);
+	CHECK_EQ(l->device.v, GUEST + 0x800);
+	CHECK_EQ(rd(VIRTIO_MMIO_STATUS), 11);
+	/* Nor does another queue's selection touch it. */
+	wr(VIRTIO_MMIO_QUEUE_SEL, 1);
+	wr(VIRTIO_MMIO_QUEUE_READY, 0);
+	wr(VIRTIO_MMIO_QUEUE_SEL, 0);
+	CHECK_EQ(rd(VIRTIO_MMIO_QUEUE_READY), 1);
+}
