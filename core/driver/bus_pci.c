@@ -57,18 +57,6 @@ static int get_features(void *bus, struct vio_features *f)
 	return VIO_OK;
 }
 
-/*
- * pci.driver.msi-x-vector-configuration.4 and .5: only vectors that the
- * device has, and read back what became of it.
- */
-static int map_vector(struct vio_bus_pci *b, unsigned off, uint16_t vector)
-{
-	if (!b->vectors)
-		return VIO_OK;
-	put(b, off, vector, 2);
-	return get(b, off, 2) == vector ? VIO_OK : VIO_E_IO;
-}
-
 static int set_features(void *bus, const struct vio_features *f)
 {
 	struct vio_bus_pci *b = bus;
@@ -81,7 +69,7 @@ static int set_features(void *bus, const struct vio_features *f)
 	b->wide = vio_has(f, VIRTIO_F_NOTIFICATION_DATA);
 	b->config_data = vio_has(f, VIRTIO_F_NOTIF_CONFIG_DATA);
 	/* The reset unmapped it. */
-	return map_vector(b, C(CONFIG_MSIX_VECTOR), 0);
+	return vio_bus_pci_map(b, C(CONFIG_MSIX_VECTOR), 0);
 }
 
 /* -- the device's own configuration -------------------------------------- */
@@ -192,7 +180,7 @@ static int queue_start(void *bus, uint16_t index,
 		return VIO_E_STATE;
 	if (!find_notify(b, index))
 		return VIO_E_PEER;
-	err = map_vector(b, C(QUEUE_MSIX_VECTOR),
+	err = vio_bus_pci_map(b, C(QUEUE_MSIX_VECTOR),
 			 vio_bus_pci_vector(b, index));
 	if (err)
 		return err;

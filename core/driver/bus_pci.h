@@ -38,4 +38,19 @@ static inline void vio_bus_pci_write(const struct vio_bus_pci *b,
 	b->machine->write(b->ctx, p->space, p->addr + off, v, len);
 }
 
+/*
+ * pci.driver.msi-x-vector-configuration.4 and .5: only vectors that the
+ * device has, and read back what became of it. @off: of an event's register
+ * in the structure that either interface begins with.
+ */
+static inline int vio_bus_pci_map(const struct vio_bus_pci *b, unsigned off,
+				  uint16_t vector)
+{
+	if (!b->vectors)
+		return VIO_OK;
+	vio_bus_pci_write(b, &b->common, off, vector, 2);
+	return vio_bus_pci_read(b, &b->common, off, 2) == vector ? VIO_OK :
+								   VIO_E_IO;
+}
+
 #endif

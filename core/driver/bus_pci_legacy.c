@@ -42,18 +42,10 @@ static int get_features(void *bus, struct vio_features *f)
 	return VIO_OK;
 }
 
-static int map_vector(struct vio_bus_pci *b, unsigned off, uint16_t vector)
-{
-	if (!b->vectors)
-		return VIO_OK;
-	put(b, off, vector, 2);
-	return get(b, off, 2) == vector ? VIO_OK : VIO_E_IO;
-}
-
 static int set_features(void *bus, const struct vio_features *f)
 {
 	put(bus, L(DRIVER_FEATURES), (uint32_t)f->w[0], 4);
-	return map_vector(bus, L(CONFIG_MSIX_VECTOR), 0);
+	return vio_bus_pci_map(bus, L(CONFIG_MSIX_VECTOR), 0);
 }
 
 /*
@@ -114,7 +106,7 @@ static int queue_start(void *bus, uint16_t index,
 	/* Page 0 means no queue; pages are numbers of 32 bits. */
 	if (l->desc.v % PAGE || !pfn || pfn > UINT32_MAX)
 		return VIO_E_RANGE;
-	err = map_vector(bus, L(QUEUE_MSIX_VECTOR),
+	err = vio_bus_pci_map(bus, L(QUEUE_MSIX_VECTOR),
 			 vio_bus_pci_vector(bus, index));
 	if (err)
 		return err;

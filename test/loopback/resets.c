@@ -29,7 +29,7 @@ static size_t fill(void *ctx, void *dst, size_t len)
 
 static const struct vio_rng_source_ops source_ops = { .fill = fill };
 
-/* -- the bus that ends ------------------------------------------------------ */
+/* -- the bus that ends ---------------------------------------------------- */
 
 /* What the driver asked for was done; is it allowed to go on? */
 static int step(int err)
@@ -83,7 +83,7 @@ static void make_stopping(void)
 	stopping.queue_start = queue_start;
 }
 
-/* -- the cases -------------------------------------------------------------- */
+/* -- the cases ------------------------------------------------------------ */
 
 static int init(const struct vio_bus_ops *ops, unsigned set)
 {
