@@ -127,6 +127,11 @@ static void resize_here(void *arg)
 		vio_console_resize(&c->con, cols, rows);
 }
 
+int dev_console_unlink_dir(const struct dev *d)
+{
+	return chardev_unlink_dir(self(d)->chr);
+}
+
 void dev_console_resized(struct dev *d)
 {
 	dev_run(d, resize_here, self(d));

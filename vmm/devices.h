@@ -30,6 +30,9 @@ struct dev_console_conf {
 };
 
 int dev_console_open(struct dev **d, const struct dev_console_conf *conf);
+/* The folder of the socket that it removes at its end, or -1: a sandbox has to
+ * permit that. */
+int dev_console_unlink_dir(const struct dev *d);
 /* The terminal may have another size. Any thread. */
 void dev_console_resized(struct dev *d);
 

@@ -112,6 +112,7 @@ static int set_transport(struct run_options *o, const char *text)
 {
 	static const char *const names[] = {
 		"pci", "pci-transitional", "pci-legacy", "mmio",
+		"mmio-legacy",
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(names); i++)
@@ -120,7 +121,7 @@ static int set_transport(struct run_options *o, const char *text)
 			return 0;
 		}
 	complain("--transport %s: it is pci, pci-transitional, "
-		 "pci-legacy or mmio", text);
+		 "pci-legacy, mmio or mmio-legacy", text);
 	return -EINVAL;
 }
 

@@ -4,15 +4,19 @@
  * the process. Here lies only the wiring: options, devices, machine.
  */
 #include <errno.h>
+#include <linux/fs.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/signalfd.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include "host/log.h"
 #include "host/opt.h"
+#include "host/sandbox.h"
 #include "vmm/devices.h"
 #include "vmm/machine.h"
 
@@ -35,8 +39,13 @@ static const char *const consoles[] = {
 static const char *const transports[] = {
 	[MACHINE_PCI] = "pci",
 	[MACHINE_PCI_TRANSITIONAL] = "pci-transitional",
-	[MACHINE_PCI_LEGACY] = "pci-legacy", [MACHINE_MMIO] = "mmio", NULL
+	[MACHINE_PCI_LEGACY] = "pci-legacy", [MACHINE_MMIO] = "mmio",
+	[MACHINE_MMIO_LEGACY] = "mmio-legacy", NULL
 };
+
+enum { SANDBOX_ON, SANDBOX_NONE };
+
+static const char *const sandboxes[] = { "on", "none", NULL };
 
 enum { CONSOLE_NONE = CHARDEV_FILE + 1 };
 
@@ -45,7 +54,8 @@ static struct {
 	uint64_t mem;
 	unsigned cpus, serial, console, transport;
 	struct opt_list disks, vhost;
-	bool rng, verbose;
+	unsigned sandbox;
+	bool rng, unsafe, verbose;
 } o = {
 	.mem = (uint64_t)MEM_DEFAULT_MIB << 20, .cpus = 1,
 	.console = CONSOLE_NONE,
@@ -66,7 +76,8 @@ static const struct opt options[] = {
 	  .min = 1, .max = VMM_CPUS_MAX,
 	  .help = "Processors of the guest. Default 1." },
 	{ .name = "transport", .type = OPT_CHOICE, .to = &o.transport,
-	  .arg = "pci|pci-transitional|pci-legacy|mmio", .choices = transports,
+	  .arg = "pci|pci-transitional|pci-legacy|mmio|mmio-legacy",
+	  .choices = transports,
 	  .help = "How the guest finds its devices. Default pci." },
 	{ .name = "disk", .type = OPT_LIST, .to = &o.disks,
 	  .arg = "FILE[,ro]",
@@ -91,6 +102,12 @@ static const struct opt options[] = {
 	  .arg = "FOLDER",
 	  .help = "Write what each device did there at the end, as JSON: 0.json and so on, in the order disks, console, entropy.",
 	},
+	{ .name = "sandbox", .type = OPT_CHOICE, .to = &o.sandbox,
+	  .arg = "on|none", .choices = sandboxes,
+	  .help = "Give up what is not needed before the guest runs. Default on.",
+	},
+	{ .name = "i-know-this-is-unsafe", .type = OPT_FLAG, .to = &o.unsafe,
+	  .help = "Needed for --sandbox=none." },
 	{ .name = "verbose", .type = OPT_FLAG, .to = &o.verbose,
 	  .help = "Say more." },
 	{ 0 }
@@ -160,6 +177,10 @@ static int check_options(void)
 	if ((o.console == CHARDEV_SOCKET || o.console == CHARDEV_FILE) !=
 	    (o.console_path != NULL)) {
 		log_err("--console-path belongs to --console=socket and file, and they need it");
+		return -EINVAL;
+	}
+	if (o.sandbox == SANDBOX_NONE && !o.unsafe) {
+		log_err("--sandbox=none leaves the host open to a guest that breaks out; add --i-know-this-is-unsafe if that is meant");
 		return -EINVAL;
 	}
 	if (o.mem % (1 << 20)) {
@@ -306,6 +327,36 @@ static int open_serial(struct vmm *v)
 	return err;
 }
 
+/*
+ * Everything is open: what is left to a guest that breaks out is what its
+ * devices need, and what KVM is asked while it runs.
+ */
+static int enter_sandbox(const struct vmm *v)
+{
+	static const char *const calls[] = {
+		"io_uring_enter", "io_uring_register", "preadv", "pwritev",
+		"preadv2", "pwritev2", "fallocate", "fdatasync", "flock",
+		NULL
+	};
+	static const unsigned long ioctls[] = {
+		BLKDISCARD, BLKSECDISCARD, BLKGETSIZE64, TIOCGWINSZ, TCGETS,
+		TCSETS, 0
+	};
+	const int dir = v->console ? dev_console_unlink_dir(v->console) : -1;
+	const struct sandbox sb = {
+		.syscalls = calls, .ioctls = ioctls,
+		.more_ioctls = machine_ioctls,
+		.unlink_dir_fd = &dir, .nr_unlink_dirs = 1,
+		/* To a back end that comes in the place of one that died. */
+		.connect = o.vhost.n > 0, .trace = o.verbose,
+	};
+
+	if (o.sandbox == SANDBOX_ON)
+		return sandbox_enter(&sb);
+	log_warn("running without a sandbox, as --sandbox=none told");
+	return 0;
+}
+
 static int run(struct vmm *v)
 {
 	const struct machine_conf conf = {
@@ -325,6 +376,10 @@ static int run(struct vmm *v)
 		err = add_devices(v);
 	if (!err)
 		err = open_serial(v);
+	if (!err)
+		err = machine_load(&v->machine);
+	if (!err)
+		err = enter_sandbox(v);
 	if (!err)
 		err = machine_run(&v->machine);
 	machine_close(&v->machine);

@@ -4,6 +4,7 @@ memory. One line that names the cause, and the cure where there is one."""
 import os
 import shutil
 import subprocess
+import time
 
 from guests import BIN, Skip, Suite, expect
 
@@ -56,6 +57,61 @@ def kernel(s, size=8192, load=0x200000, room=0x100000):
     return path
 
 
+def guest(s, code):
+    """A kernel whose 64-bit entry is these bytes."""
+    path = kernel(s)
+    with open(path, "r+b") as f:
+        f.seek(0x400 + 0x200)
+        f.write(code)
+    return path
+
+
+# Port 0x604 has power, and this value switches it off.
+SWITCH_OFF = b"\xba\x04\x06\0\0\xb8\0\x34\0\0\x66\xef\xf4"
+FOREVER = b"\xeb\xfe"
+
+
+def machine_with_all(s):
+    """All devices that the machine opens something for."""
+    with open(s.path("disk"), "wb") as f:
+        f.truncate(1 << 20)
+    return ["--mem", "32M", "--disk", s.path("disk"), "--rng", "--cpus", "2",
+            "--console", "socket", "--console-path", s.path("console"),
+            "--serial", "stderr", "--stats-dir", s.dir]
+
+
+@suite.case
+def a_guest_starts_and_ends_in_the_sandbox(s):
+    need_kvm()
+    child = s.popen(VMM, "--kernel", guest(s, SWITCH_OFF),
+                    *machine_with_all(s))
+    out = child.communicate(timeout=60)[0].decode(errors="replace")
+    expect(child.returncode == 0 and not out, child.returncode, out)
+    expect(not os.path.exists(s.path("console")), "the socket is left")
+    with open(s.path("0.json")) as f:
+        expect('"block"' in f.read(), "no numbers of the disk")
+
+
+@suite.case
+def the_sandbox_is_closed_while_a_guest_runs(s):
+    need_kvm()
+    child = s.popen(VMM, "--kernel", guest(s, FOREVER), *machine_with_all(s))
+    wanted = {"Seccomp": "2", "NoNewPrivs": "1",
+              "CapEff": "0000000000000000"}
+    found = {}
+    for _ in range(400):
+        with open("/proc/%d/status" % child.pid) as f:
+            found = {k: v.strip() for k, _, v in
+                     (line.partition(":") for line in f) if k in wanted}
+        if found.get("Seccomp") == "2":
+            break
+        time.sleep(0.05)
+    expect(found == wanted, found)
+    child.terminate()
+    out = child.communicate(timeout=20)[0].decode(errors="replace")
+    expect(child.returncode == 1 and not out, child.returncode, out)
+
+
 @suite.case
 def no_kvm(s):
     if subprocess.run(["unshare", "-m", "true"], stdin=subprocess.DEVNULL,
@@ -96,6 +152,7 @@ def options_make_no_sense(s):
     refused(s, ["--kernel", "x", "--console", "stdio"], "exclude", code=2)
     refused(s, ["--kernel", "x", "--console", "file"], "--console-path",
             code=2)
+    refused(s, ["--kernel", "x", "--sandbox", "none"], "unsafe", code=2)
 
 
 @suite.case
