@@ -49,6 +49,7 @@ soak: all
 	VIREO_KILLS=$(KILLS) $(BUILD)/test/t-host-crash
 	VIREO_KILLS=$$(($(KILLS) / 8)) \
 		python3 test/system/blk_survives.py $(BUILD)/bin outlives
+	VIREO_ALL=1 python3 test/system/run_kvm.py $(BUILD)/bin
 
 bench:
 	@scripts/setup bench
@@ -57,6 +58,7 @@ bench:
 	bench/run --net
 	bench/run --guests --rounds 2
 	bench/run --rings
+	bench/run --vmm
 	bench/instructions
 
 fuzz:
@@ -75,7 +77,8 @@ help:
 	@echo "make test      set up, run every test and check"
 	@echo "make cross     the core's tests on four other machines, emulated"
 	@echo "make size      the core's size in bytes, by what one uses of it"
-	@echo "make soak      kill vireo-blk under load, KILLS ($(KILLS)) times a case"
+	@echo "make soak      kill vireo-blk under load, KILLS ($(KILLS)) times a case;"
+	@echo "               all guests of a KVM that QEMU emulates"
 	@echo "make bench     set up, run the benchmarks (about 20 minutes)"
 	@echo "make fuzz      fuzz each target for FUZZ_SECONDS ($(FUZZ_SECONDS))"
 	@echo "make install   into PREFIX ($(PREFIX)); DESTDIR is honoured"
