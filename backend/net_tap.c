@@ -131,6 +131,11 @@ static void tap_detach(struct netdev *d, unsigned pair)
 	watch(&((struct tap *)d)->queue[pair], false);
 }
 
+static int tap_file(const struct netdev *d, unsigned pair)
+{
+	return ((const struct tap *)d)->queue[pair].watch.fd;
+}
+
 static void tap_close(struct netdev *d)
 {
 	struct tap *t = (struct tap *)d;
@@ -145,6 +150,7 @@ static const struct netdev_ops tap_ops = {
 	.io = { .send = tap_send, .room = tap_room },
 	.attach = tap_attach,
 	.detach = tap_detach,
+	.file = tap_file,
 	.close = tap_close,
 };
 
@@ -192,10 +198,15 @@ static uint16_t ask_mtu(struct ifreq *ifr)
 	return mtu;
 }
 
-static int open_queue(struct tap_queue *t, struct ifreq *ifr)
+/* @fd: a queue that is open already, or -1. */
+static int open_queue(struct tap_queue *t, struct ifreq *ifr, int fd)
 {
-	int len = WIRE_HDR, on = 1, fd;
+	int len = WIRE_HDR, on = 1;
 
+	if (fd >= 0) {
+		t->watch = (struct loop_fd){ fd, on_readable, t };
+		return ioctl(fd, TUNGETIFF, ifr) ? -errno : 0;
+	}
 	fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
 	t->watch = (struct loop_fd){ fd, on_readable, t };
 	return fd < 0 || ioctl(fd, TUNSETIFF, ifr) ||
@@ -203,8 +214,9 @@ static int open_queue(struct tap_queue *t, struct ifreq *ifr)
 	       ioctl(fd, TUNSETVNETLE, &on) ? -errno : 0;
 }
 
-static int set_up(struct tap *t, const char *name)
+static int set_up(struct tap *t, const struct netdev_conf *conf)
 {
+	const char *name = conf->argument;
 	struct ifreq ifr = { .ifr_flags = IFF_TAP | IFF_NO_PI |
 					  IFF_VNET_HDR };
 	int rc = 0;
@@ -218,7 +230,8 @@ static int set_up(struct tap *t, const char *name)
 	if (t->nr > 1)
 		ifr.ifr_flags |= IFF_MULTI_QUEUE;
 	for (unsigned i = 0; i < t->nr && !rc; i++)
-		rc = open_queue(&t->queue[i], &ifr);
+		rc = open_queue(&t->queue[i], &ifr,
+				i < NETDEV_FILES ? conf->fd[i] : -1);
 	if (rc) {
 		log_err("--backend=tap=%s: %s%s", name, strerror(-rc),
 			cure(-rc));
@@ -244,7 +257,7 @@ int netdev_tap_open(struct netdev **d, const struct netdev_conf *conf)
 	for (unsigned i = 0; i < nr; i++)
 		t->queue[i] = (struct tap_queue){ .tap = t, .pair = i,
 						  .watch = { .fd = -1 } };
-	rc = set_up(t, conf->argument);
+	rc = set_up(t, conf);
 	if (rc) {
 		tap_close(&t->dev);
 		return rc;

@@ -23,6 +23,12 @@ struct netdev_ops {
 	int (*attach)(struct netdev *d, unsigned pair, struct loop *loop);
 	/* Pair's thread; the opposite. NULL: none. */
 	void (*detach)(struct netdev *d, unsigned pair);
+	/*
+	 * The descriptor of a pair, by which a successor goes on (see fd of
+	 * struct netdev_conf): it is to be attached when this program reads
+	 * no more. -1: it opens its own. NULL: never.
+	 */
+	int (*file)(const struct netdev *d, unsigned pair);
 	/* All pairs are detached. Frees the device. */
 	void (*close)(struct netdev *d);
 };
@@ -52,10 +58,14 @@ struct netdev {
 	 1ull << VIRTIO_NET_F_HOST_TSO6 |				\
 	 1ull << VIRTIO_NET_F_HOST_ECN | 1ull << VIRTIO_NET_F_HOST_USO)
 
+#define NETDEV_FILES 4u
+
 struct netdev_conf {
 	const char *kind;	/* "user", "tap=NAME" */
 	const char *argument;	/* netdev_open() sets this: NAME */
 	unsigned pairs;
+	/* Of the first pairs: what a predecessor had, or -1. Taken over. */
+	int fd[NETDEV_FILES];
 	unsigned mtu;		/* 0: its own */
 	const char *record;	/* a file for all packets; or NULL */
 	const char *filter;	/* of what is recorded, or replayed; or NULL */

@@ -191,6 +191,32 @@ static void place_queues(struct daemon *d)
 	}
 }
 
+/* By which a successor asks for the wire of a pair. */
+static const char *file_name(unsigned pair)
+{
+	static const char *const names[NETDEV_FILES] = {
+		"wire0", "wire1", "wire2", "wire3",
+	};
+
+	return names[pair];
+}
+
+static unsigned net_files(struct daemon *d,
+			  struct daemon_file file[DAEMON_FILES_MAX])
+{
+	struct net *n = d->ctx;
+	unsigned nr = 0;
+
+	/* More queues than can be named are opened anew, beside these. */
+	for (unsigned i = 0; n->wire->ops->file && i < n->opt.pairs &&
+	     n->opt.pairs <= NETDEV_FILES && nr < DAEMON_FILES_MAX; i++) {
+		file[nr].fd = n->wire->ops->file(n->wire, i);
+		strcpy(file[nr].name, file_name(i));
+		nr += file[nr].fd >= 0;
+	}
+	return nr;
+}
+
 static int net_open(struct daemon *d)
 {
 	struct vio_net_conf conf = { .mtu = 0 };
@@ -199,6 +225,8 @@ static int net_open(struct daemon *d)
 
 	n->daemon = d;
 	n->opt = net_opt;
+	for (unsigned i = 0; i < NETDEV_FILES; i++)
+		n->opt.fd[i] = daemon_file(d, file_name(i));
 	rc = net_check_options(&n->opt, &conf);
 	if (!rc)
 		rc = net_open_wire(&n->opt, &n->wire);
@@ -256,7 +284,7 @@ static void net_stop(struct daemon *d)
 		daemon_queue_run(d, i, cancel_timer, &n->timers[i]);
 }
 
-static int net_start(struct daemon *d)
+static int attach_all(struct daemon *d)
 {
 	struct net *n = d->ctx;
 
@@ -276,6 +304,19 @@ static int net_start(struct daemon *d)
 		}
 	}
 	return 0;
+}
+
+/* A predecessor reads what comes by the wire until it hands over. */
+static int net_start(struct daemon *d)
+{
+	struct net *n = d->ctx;
+
+	return d->opt.inherit && n->wire->ops->file ? 0 : attach_all(d);
+}
+
+static void net_alone(struct daemon *d)
+{
+	attach_all(d);
 }
 
 static void net_drain(struct daemon *d, unsigned queue)
@@ -403,6 +444,9 @@ static const struct daemon_type net_type = {
 	.start = net_start,
 	.stop = net_stop,
 	.close = net_close,
+	.heritable = true,
+	.alone = net_alone,
+	.files = net_files,
 	.drain = net_drain,
 	.set_mtu = net_set_mtu,
 	.send_rarp = net_send_rarp,

@@ -111,6 +111,7 @@ int net_open_wire(const struct net_opt *o, struct netdev **wire)
 {
 	const struct netdev_conf conf = {
 		.kind = o->backend, .pairs = o->pairs, .mtu = o->mtu,
+		.fd = { o->fd[0], o->fd[1], o->fd[2], o->fd[3] },
 		 .hostfwd = o->hostfwd,
 		.host_loopback = o->host_loopback,
 		.restricted = o->restricted, .record = o->record,

@@ -11,6 +11,7 @@ struct net_opt {
 	const char *backend, *mac, *hostfwd, *record, *filter;
 	unsigned mtu, queue_size, speed, pairs;
 	bool host_loopback, restricted, standby, fast;
+	int fd[4];		/* struct netdev_conf */
 };
 
 extern struct net_opt net_opt;	/* what net_options write to */

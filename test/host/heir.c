@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A console's daemon hands over to a successor: whoever sits at the host's end
- * stays connected, and no byte is lost, in either direction.
+ * Daemons with a state of their own hand over to a successor. Of a console
+ * whoever sits at the host's end stays connected, and no byte is lost, in
+ * either direction; of a network what the driver wants to receive goes along.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -11,6 +12,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 #include <vireo/driver_console.h>
+#include <vireo/driver_net.h>
 
 #include "test/host/peer.h"
 #include "vtest.h"
@@ -145,4 +147,63 @@ TEST("heir: what nobody has read yet", "")
 	expect_output(fd, text, LONG);
 	close(fd);
 	end();
+}
+
+/* -- a network ------------------------------------------------------------- */
+
+static struct vio_netdrv net;
+
+/* A packet for somebody else comes back from the mirror, or does not. */
+static bool comes_back(unsigned char *at)
+{
+	static const unsigned char other[6] = { 2, 0, 0, 9, 9, 9 };
+	struct vio_seg seg = { at + VIO_NETDRV_HEADROOM, 60 };
+	struct vio_netdrv_packet pkt;
+
+	memset(seg.base, 0, seg.len);
+	memcpy(seg.base, other, 6);
+	CHECK_EQ(vio_netdrv_send(&net, 0, &seg, 1, NULL, at), VIO_OK);
+	vio_netdrv_commit(&net, 0);
+	for (unsigned i = 0; i < 300; i++) {
+		vio_netdrv_sent(&net, 0);
+		if (vio_netdrv_receive(&net, 0, &pkt)) {
+			vio_netdrv_recycle(&net, 0, &pkt);
+			return true;
+		}
+		usleep(1000);
+	}
+	return false;
+}
+
+TEST("heir: what a network's driver wants to receive", "")
+{
+	static const char mac[] = "--mac=02:00:00:00:00:01";
+	struct vio_netdrv_conf c = {
+		.wanted = vio_netdrv_features(),
+		.limits = { .size = 128, .indirect_max = 4 },
+		.rx_buffers = 64, .rx_len = 2048,
+	};
+	unsigned char *at;
+
+	peer_init(&old);
+	snprintf(upgrade, sizeof(upgrade), "--upgrade-path=%s/u", old.dir);
+	snprintf(inherit, sizeof(inherit), "--inherit=%s/u", old.dir);
+	PEER_START(&old, "vireo-net", "--backend=echo", mac, upgrade);
+	CHECK(front_open(&f, old.socket, -1));
+	CHECK_EQ(vio_netdrv_init(&net, &vhu_client_bus, f.client, &c,
+				 &f.drv_mem), VIO_OK);
+	at = front_data(&f, 2048);
+	for (unsigned i = 0; i < 2; i++) {
+		CHECK_EQ(vio_netdrv_command(&net, VIRTIO_NET_CTRL_RX,
+					    VIRTIO_NET_CTRL_RX_PROMISC,
+					    i ? "\0" : "\1", 1), VIO_OK);
+		heir = old;
+		PEER_START(&heir, "vireo-net", "--backend=echo", mac, inherit);
+		CHECK_EQ(peer_wait(&old), 0);
+		old = heir;
+		CHECK_EQ(comes_back(at), !i);
+	}
+	front_close(&f);
+	CHECK_EQ(peer_end(&old, SIGTERM), 0);
+	peer_fini(&old);
 }

@@ -3,11 +3,13 @@
 guest sees a pause and no error, and the successor's successor has it next."""
 import json
 import os
+import shlex
+import signal
 import subprocess
 import time
 
 from disks import Machine
-from guests import (BIN, Suite, expect, need_qemu, need_uml, tool,
+from guests import (BIN, Skip, Suite, expect, need_qemu, need_uml, tool,
                     wait_for)
 from load import LOAD
 
@@ -117,6 +119,67 @@ def successor_that_fails_changes_nothing(s):
     line.words[0] = "--socket-path=" + machine.socket
     bad = line.start("--inherit=" + line.path)
     expect(bad.wait(timeout=10) != 0, line.said())
+
+
+TAP = """
+ip tuntap add t0 mode tap vnet_hdr
+ip addr add 10.9.0.1/24 dev t0
+ip link set t0 up
+net="%(bin)s/vireo-net --socket-path=%(sock)s --backend=tap=t0"
+net="$net --mac=02:00:00:00:00:01"
+$net --upgrade-path=%(sock)s.up & old=$!
+until [ -e %(sock)s ]; do sleep 0.1; done
+%(guest)s > %(log)s 2>&1 &
+ask() {
+	python3 -c '
+import socket, time
+end = time.monotonic() + 25
+while True:
+    try:
+        with socket.create_connection(("10.9.0.2", 7), 2) as line:
+            if line.recv(99) == b"hello\\n":
+                break
+    except OSError:
+        pass
+    assert time.monotonic() < end
+    time.sleep(0.1)
+print("heard", flush=True)'
+}
+ask
+for i in 1 2; do
+	$net --inherit=%(sock)s.up & new=$!
+	wait $old; echo ended $?; old=$new
+	ask
+done
+kill $old; wait $old; echo ended $?
+"""
+HELLO = """
+ip link set eth0 up && ip addr add 10.9.0.2/24 dev eth0
+while true; do echo hello | nc -l -p 7 > /dev/null; done
+"""
+
+
+@suite.case
+def tap_interface_goes_along(s):
+    need_uml()
+    if os.getuid() != 0 or not os.path.exists("/dev/net/tun") or \
+            subprocess.run(["unshare", "-n", "ip", "tuntap", "add", "probe",
+                            "mode", "tap"], stderr=subprocess.DEVNULL
+                           ).returncode:
+        raise Skip("needs root, a network namespace and a tap interface")
+    machine = Machine(s, "uml")
+    guest = [w.replace(machine.socket + ":2", machine.socket + ":1")
+             for w in machine.command(HELLO)]
+    with open(s.path("script"), "w") as f:
+        f.write(TAP % {"bin": BIN, "sock": machine.socket,
+                       "guest": "env -u TMPDIR setsid " + shlex.join(guest),
+                       "log": s.path("guest")})
+    child = s.popen("unshare", "-n", "sh", "-e", s.path("script"))
+    out = child.communicate(timeout=90)[0].decode(errors="replace")
+    expect(child.returncode == 0 and out.count("heard") == 3 and
+           out.count("ended 0") == 3, child.returncode, out)
+    for pid in s.processes():
+        os.kill(pid, signal.SIGKILL)
 
 
 suite.main()
