@@ -201,7 +201,25 @@ ASKED = (asked(9, 1, shown(0, 4096, 8192, 8192)) +
          asked(3, 0, struct.pack("<QQQ", 0x100, 0, 0)))
 
 
+def reply(request, payload):
+    return struct.pack("<III", request, 5, len(payload)) + payload
+
+
+def pf(*bits):
+    return struct.pack("<Q", sum(1 << b for b in bits))
+
+
+# Nothing is acknowledged, so that questions alone are answered: regions,
+# slots, the log, a state's transfer.
+MANAGED = (reply(1, struct.pack("<Q", 1 << 32 | 1 << 30 | 1 << 26)) +
+           reply(15, pf(1, 2, 4, 15, 19, 22)) +
+           reply(44, struct.pack("<II256Q", 1, 0, 4096, *[0] * 255)) +
+           reply(36, struct.pack("<Q", 32)) + reply(6, bytes(8)) +
+           reply(42, struct.pack("<Q", 0x100)) * 2 + reply(43, bytes(8)))
+
+
 def main():
+    save("vhost-client", [("managed", MANAGED)])
     save("vhost_msg", orders.seeds())
     save("vhost-asked", [("all", ASKED)])
     save("pci", [("modern", bytes([4]) + PCI_LIFE),

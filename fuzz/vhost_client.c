@@ -8,6 +8,7 @@
 #include <vireo/driver_blk.h>
 #include <vireo/vhu_client.h>
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -36,6 +37,40 @@ static unsigned char *window(int *fd)
 	return p;
 }
 
+static void mark(void *ctx, vio_addr page)
+{
+	(void)ctx;
+	(void)page;
+}
+
+/* What a hypervisor does with a back end beside driving it. */
+static void manage(struct vhu_client *client)
+{
+	static const uint8_t uuid[16] = "an object's name";
+	struct vio_window more = { .addr = vio_addr_of(0x100000),
+				   .size = 4096 };
+	int memfd, fd;
+	uint16_t avail;
+	size_t len;
+	void *state;
+
+	more.host = window(&memfd);
+	vhu_client_add_memory(client, &more, memfd, 0);
+	vhu_client_log_start(client);
+	vhu_client_log_take(client, mark, NULL);
+	if (!vhu_client_object(client, uuid, &fd))
+		close(fd);
+	vhu_client_set_mtu(client, 1500);
+	vhu_client_send_rarp(client, uuid);
+	vhu_client_invalidate(client, 0x10000, 4096);
+	vhu_client_stop_queue(client, 0, &avail);
+	if (!vhu_client_save(client, &state, &len, 65536))
+		free(state);
+	vhu_client_load(client, uuid, sizeof(uuid));
+	vhu_client_log_stop(client);
+	vhu_client_remove_memory(client, more.addr);
+}
+
 /* As a user of the driver would: start it, read a sector, reset. */
 static void drive(struct vhu_client *client, struct vio_drv_mem *mem)
 {
@@ -62,13 +97,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static unsigned char priv[RINGS];
-	struct vhu_client_conf conf = { .timeout_ms = 1000 };
+	struct vhu_client_conf conf = {
+		/* All that is ever said is there already. */
+		.timeout_ms = 2, .shmem_max = 1u << 20, .iommu = true,
+		.map_notifiers = true, .serve_events = true,
+	};
 	struct vhu_client *client;
 	struct vio_drv_mem mem = { 0 };
 	int pair[2];
 
 	if (size > INPUT)
 		return 0;
+	signal(SIGPIPE, SIG_IGN);
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
 		abort();
 	if (size && write(pair[1], data, size) != (ssize_t)size)
@@ -85,6 +125,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	conf.socket_fd = pair[0];
 	if (vhu_client_open(&client, &conf) == 0) {
 		drive(client, &mem);
+		manage(client);
 		vhu_client_close(client);
 	}
 	close(pair[1]);
