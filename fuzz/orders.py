@@ -8,7 +8,9 @@ TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 SOURCE = os.path.join(TOP, "test", "vhost", "orders.c")
 ROWS = os.path.join(TOP, "include", "vireo", "vhu_messages.h")
 GUEST, USER, MEM = 0x40000000, 0x7f0000000000, 0x10000
-MODERN, BIT30, LOG_ALL = 1 << 32, 1 << 30, 1 << 26
+MODERN, BIT30, LOG_ALL, PLATFORM = 1 << 32, 1 << 30, 1 << 26, 1 << 33
+IO = 0x200000
+UPDATE, INVALIDATE = 2, 3
 # What a descriptor is; of vhost_msg.c.
 FILE, EVENT, CHANNEL = 0, 1, 3
 
@@ -147,6 +149,45 @@ def seed(pf, ack, words):
     return out
 
 
+def iotlb(kind, page, to):
+    return message("IOTLB_MSG", struct.pack(
+        "<QQQBB6x", IO + page * 0x1000, 0x1000, USER + to * 0x1000, 3, kind))
+
+
+def behind_iommu():
+    """Pages of I/O addresses, the ring's among them, come, go and come."""
+    out = message("SET_PROTOCOL_FEATURES", u64(BITS["BACKEND_REQ"] |
+                                               BITS["REPLY_ACK"]))
+    out += message("SET_BACKEND_REQ_FD", b"", CHANNEL)
+    out += message("SET_FEATURES", u64(MODERN | BIT30 | PLATFORM))
+    out += message("SET_MEM_TABLE", struct.pack("<II", 1, 0) + region(), FILE)
+    out += message("SET_VRING_NUM", struct.pack("<II", 0, 16))
+    out += message("SET_VRING_ADDR", struct.pack(
+        "<IIQQQQ", 0, 0, IO, IO + 0x1000, IO + 0x800, 0))
+    out += message("SET_VRING_KICK", u64(0), EVENT)
+    out += message("SET_VRING_ENABLE", struct.pack("<II", 0, 1))
+    out += b"".join(written(0, 1)) + bytes([250]) + struct.pack(
+        "<HBQ", 0, 8, IO + 0x8000) + bytes([254])
+    for page in 0, 1, 8:
+        out += iotlb(UPDATE, page, page)
+    out += iotlb(INVALIDATE, 8, 8) + bytes([254]) + iotlb(UPDATE, 8, 3)
+    out += iotlb(INVALIDATE, 0, 0) + iotlb(UPDATE, 0, 0)
+    return out + iotlb(4, 1, 1)
+
+
+def moved_state():
+    """A state goes into the file, and out of what stands there."""
+    out = message("SET_PROTOCOL_FEATURES", u64(BITS["DEVICE_STATE"]))
+    out += message("SET_FEATURES", u64(MODERN | BIT30))
+    for direction in 0, 1:
+        out += message("SET_DEVICE_STATE_FD",
+                       struct.pack("<II", direction, 0), FILE)
+        out += message("CHECK_DEVICE_STATE")
+    return out
+
+
 def seeds():
+    yield "iotlb", behind_iommu()
+    yield "device_state", moved_state()
     for name, pf, ack, words in peers():
         yield re.sub(r"\W+", "_", name.lower())[:40], seed(pf, ack, words)

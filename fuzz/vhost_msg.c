@@ -217,6 +217,9 @@ static void send_message(struct input *in, uint8_t request)
 	vhu_msg_init(&msg, request, head.flags & 1 ? VHU_NEED_REPLY : 0, size);
 	take(in, &msg.p, size < in->left ? size : in->left);
 	msg.nr_fds = head.flags >> 4;
+	/* What nobody writes to would be waited for. */
+	if (request == VHOST_USER_SET_DEVICE_STATE_FD)
+		head.what = 0;
 	for (unsigned i = 0; i < msg.nr_fds; i++)
 		msg.fd[i] = kinds[(head.what >> (i % 4 * 2)) & 3];
 	if (head.flags & 2)
@@ -278,6 +281,7 @@ static void set_up(void)
 	struct vio_features offered = { { 0, 0 } };
 	struct vhu_conf conf = {
 		.dev = &dev, .env = &env_ops, .host_notifiers = true,
+		.iommu = true,
 	};
 	size_t len = vio_queue_storage_size(&limits);
 

@@ -20,6 +20,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+static unsigned translated;	/* pages that were asked for */
 static const struct vio_vq_limits limits = { .size = 32, .indirect_max = 8 };
 
 static struct vio_features ring_features(void)
@@ -308,6 +309,85 @@ TEST("vireo-blk: the file is the disk, sector by sector",
 	CHECK_EQ(vio_blkdrv_reset(&blk, NULL, NULL), VIO_OK);
 	program_stop(&p);
 	unlink(path);
+}
+
+/* Pages of 4 KiB, each for itself, as an IOMMU has them. */
+static int translate(void *ctx, uint64_t iova, unsigned perm,
+		     struct vhu_client_map *map)
+{
+	struct program *p = ctx;
+	uint64_t at = (iova - p->mem.window.addr.v) & ~0xfffull;
+
+	(void)perm;
+	if (at >= PROGRAM_WINDOW)
+		return -EFAULT;
+	map->iova = p->mem.window.addr.v + at;
+	map->host = p->mem.window.host + at;
+	map->size = 0x1000;
+	map->perm = VIO_PERM_RW;
+	translated++;
+	return 0;
+}
+
+static void run_translated(struct program *p, unsigned bit)
+{
+	struct vtest_rand rand = vtest_rand_init(vtest_seed());
+	struct vio_features wanted = vio_blkdrv_features();
+	struct vio_blkdrv_req req;
+	struct vio_blkdrv blk;
+	struct vio_seg seg;
+
+	vio_feature_set(&wanted, VIRTIO_F_ACCESS_PLATFORM);
+	vio_feature_set(&wanted, bit);
+	CHECK_EQ(vhu_client_open(&p->client, &p->conf), 0);
+	program_arenas(p);
+	translated = 0;
+	CHECK_EQ(vio_blkdrv_init(&blk, &vhu_client_bus, p->client, &wanted,
+				 &limits, 1, &p->mem), VIO_OK);
+	CHECK(vio_has(&blk.drv.features, VIRTIO_F_ACCESS_PLATFORM));
+	/* Each at another place in memory, over a page's end or two. */
+	for (unsigned i = 0; i < 100; i++) {
+		unsigned char *at = p->data + vtest_below(&rand, 2 << 20);
+
+		seg = (struct vio_seg){ at, 512 * (1 + vtest_below(&rand, 24)) };
+		for (unsigned back = 0; back < 2; back++) {
+			memset(at, back ? 0 : (int)i, seg.len);
+			req = (struct vio_blkdrv_req){
+				.type = back ? VIRTIO_BLK_T_IN :
+					       VIRTIO_BLK_T_OUT,
+				.sector = i, .seg = &seg, .nr_seg = 1,
+			};
+			CHECK_EQ(vio_blkdrv_sync(&blk, 0, &req), VIO_OK);
+		}
+		CHECK_EQ(at[0], i);
+		CHECK_EQ(at[seg.len - 1], i);
+	}
+	CHECK_GT(translated, 100);
+	CHECK_EQ(vio_blkdrv_reset(&blk, NULL, NULL), VIO_OK);
+	vhu_client_close(p->client);
+}
+
+TEST("vireo-blk --iommu: each page is asked for, and the bytes are right", "")
+{
+	static const struct vhu_client_ops ops = { .translate = translate };
+	char sock[] = "/tmp/vireo-test-XXXXXX", where[64];
+	const char *args[] = {
+		PROGRAMS "/vireo-blk", where, "--backend=mem", "--size=1M",
+		"--iommu", NULL,
+	};
+	struct program p;
+
+	close(mkstemp(sock));
+	snprintf(where, sizeof(where), "--socket-path=%s", sock);
+	program_spawn_peer(&p, args, sock);
+	p.conf.ops = &ops;
+	p.conf.ops_ctx = &p;
+	p.conf.iommu = true;
+	p.conf.serve_events = true;
+	run_translated(&p, VIRTIO_F_EVENT_IDX);
+	run_translated(&p, VIRTIO_F_RING_PACKED);
+	CHECK_EQ(vhu_client_open(&p.client, &p.conf), 0);
+	program_stop_peer(&p);
 }
 
 TEST("vireo-blk --read-only: the file stays as it is",
