@@ -5,6 +5,7 @@
  */
 #define _GNU_SOURCE
 #include "probe.h"
+#include "smoke_fs.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -259,59 +260,53 @@ static void try_net(struct bench *b)
 	vio_drv_reset(&d.drv);
 }
 
-struct fuse_init {
-	struct {
-		uint32_t len, opcode;
-		uint64_t unique, node;
-		uint32_t uid, gid, pid, padding;
-	} in;
-	struct {
-		uint32_t major, minor, max_readahead, flags;
-	} init;
+/* Of the data, where answers of a file system begin. */
+#define FS_OUT	4096u
+
+struct fs {
+	struct bench *b;
+	struct plain d;
 };
 
-struct fuse_answer {
-	uint32_t len;
-	int32_t error;
-	uint64_t unique;
-	uint32_t major, minor;
-	unsigned char more[56];
-};
+static bool fs_ask(void *ctx, const void *in, uint32_t len, void *out,
+		   uint32_t room, uint32_t *used)
+{
+	struct fs *fs = ctx;
+	unsigned char *data = fs->b->data;
+	struct vio_seg seg[2] = { { data, len }, { data + FS_OUT, room } };
 
-/* FUSE_INIT, the first request of every file system. */
+	memcpy(data, in, len);
+	memset(data + FS_OUT, 0, room);
+	if (vio_vq_add(&fs->d.vq[1], seg, 1, 1, fs) ||
+	    !vio_drv_wait_used(&fs->d.drv, 1, &fs->d.vq[1], used))
+		return false;
+	memcpy(out, data + FS_OUT, room);
+	return true;
+}
+
+static void fs_tell(void *ctx, bool good, const char *text)
+{
+	struct fs *fs = ctx;
+
+	if (good)
+		TELL(fs->b, "%s", text);
+	else
+		FAIL(fs->b, "%s", text);
+}
+
 static void try_fs(struct bench *b)
 {
-	struct fuse_init q = {
-		.in = { .len = sizeof(q), .opcode = 26, .unique = 2 },
-		.init = { .major = 7, .minor = 31 },
-	};
-	struct fuse_answer a;
-	struct vio_seg seg[2] = {
-		{ b->data, sizeof(q) }, { b->data + 4096, sizeof(a) },
-	};
-	struct plain d;
-	uint32_t used = 0;
-	void *back;
-	int rc = plain_up(b, &d);
+	struct fs fs = { .b = b };
+	int rc = plain_up(b, &fs.d);
 
-	if (!rc && d.nr < 2)
+	if (!rc && fs.d.nr < 2)
 		rc = VIO_E_INVAL;
 	if (rc) {
 		FAIL(b, "bring up: %s", why(rc));
 		return;
 	}
-	memcpy(b->data, &q, sizeof(q));
-	memset(b->data + 4096, 0, sizeof(a));
-	rc = vio_vq_add(&d.vq[1], seg, 1, 1, b);
-	back = rc ? NULL : vio_drv_wait_used(&d.drv, 1, &d.vq[1], &used);
-	memcpy(&a, b->data + 4096, sizeof(a));
-	if (!back)
-		FAIL(b, "FUSE_INIT: no answer");
-	else if (used < 24 || a.unique != 2 || a.error)
-		FAIL(b, "FUSE_INIT: error %d, %u bytes", a.error, used);
-	else
-		TELL(b, "FUSE_INIT: version %u.%u", a.major, a.minor);
-	vio_drv_reset(&d.drv);
+	smoke_fs(fs_ask, &fs, fs_tell);
+	vio_drv_reset(&fs.d.drv);
 }
 
 /* -- the bench ------------------------------------------------------------ */

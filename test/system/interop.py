@@ -107,7 +107,7 @@ def dpdk_virtio_user(t):
 
 @suite.case
 def the_page_says_no_more_than_was_seen(t):
-    check_reports(t)
+    check_reports(t, "serves-")
 
 
 suite.main()

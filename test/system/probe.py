@@ -154,12 +154,16 @@ def the_truth_about_virtiofsd(t):
         raise Skip("virtiofsd needs to be root")
     sock = t.path("fs")
     os.mkdir(t.path("shared"))
+    for name in "one", "two":
+        os.mkdir(os.path.join(t.path("shared"), name))
     # It ends with its front end, so the probe starts it again and again.
     code, report = probe(
         t, sock, "virtiofsd", "--type=fs", "--start=exec %s --socket-path=%s "
         "-o source=%s --thread-pool-size=1 -o sandbox=chroot" %
         (VIRTIOFSD, sock, t.path("shared")))
-    expect("FUSE_INIT: version 7." in report["smoke"], report["smoke"])
+    for word in ("FUSE_INIT: version 7.", "the root is a folder, mode 0755",
+                 "STATFS: ", "READDIR: 4 names"):
+        expect(word in report["smoke"], word, report["smoke"])
     expect(code == 0 and not verdicts(report, "untried"), report)
     expect("CONFIG" not in report["protocol_features"], report)
 
@@ -194,7 +198,7 @@ def nobody_there(t):
 
 @suite.case
 def the_page_says_no_more_than_was_seen(t):
-    check_reports(t)
+    check_reports(t, "probe-")
 
 
 suite.main()
