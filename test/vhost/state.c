@@ -6,6 +6,7 @@
 #define _GNU_SOURCE
 #include <vireo/vhu_client.h>
 
+#include "program.h"
 #include "vhost/sock.h"
 #include "vtest.h"
 
@@ -17,6 +18,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include <vireo/spec/virtio.h>
 
 #define STATE	300000u		/* more than a pipe holds */
 
@@ -239,4 +241,59 @@ TEST("vhost state: more than is wanted is refused, and takes no memory", "")
 	free(state);
 	CHECK_EQ(vhu_client_save(c, &state, &len, 0), -EFBIG);
 	end(&from, c);
+}
+
+/* -- between daemons ------------------------------------------------------ */
+
+/* Far enough that the device has its features; no ring runs. */
+static void begin(struct program *p, struct vio_drv *drv, const char *name,
+		  const char *const *args)
+{
+	struct vio_features wanted = { { 1ull << VIRTIO_F_VERSION_1, 0 } };
+
+	program_start(p, name, args, NULL);
+	CHECK_EQ(vio_drv_begin(drv, &vhu_client_bus, p->client, &wanted),
+		 VIO_OK);
+}
+
+static void move_state(const char *name, const char *const *args)
+{
+	struct program a, b;
+	struct vio_drv from_drv, to_drv;
+	unsigned char *state;
+	uint32_t status;
+	void *p;
+	size_t len;
+
+	begin(&a, &from_drv, name, args);
+	begin(&b, &to_drv, name, args);
+	CHECK_EQ(vhu_client_save(a.client, &p, &len, 1 << 20), 0);
+	CHECK_GT(len, 0);
+	state = p;
+	/* Cut off, and spoilt in its first word: refused, and no harm. */
+	CHECK_EQ(vhu_client_load(b.client, state, len - 1), -EREMOTEIO);
+	state[0] ^= 0xff;
+	CHECK_EQ(vhu_client_load(b.client, state, len), -EREMOTEIO);
+	state[0] ^= 0xff;
+	CHECK_EQ(vhu_client_load(b.client, state, len), 0);
+	CHECK_EQ(vhu_client_bus.get_status(b.client, &status), VIO_OK);
+	/* There, back and there again. */
+	CHECK_EQ(vhu_client_load(a.client, state, len), 0);
+	free(p);
+	CHECK_EQ(vhu_client_save(b.client, &p, &len, 1 << 20), 0);
+	CHECK_EQ(vhu_client_load(a.client, p, len), 0);
+	free(p);
+	program_stop(&a);
+	program_stop(&b);
+}
+
+TEST("vhost state: from daemon to daemon, there and back", "")
+{
+	static const char *const blk[] = {
+		"--backend=mem", "--size=1M", NULL,
+	};
+	static const char *const net[] = { "--backend=null", NULL };
+
+	move_state("vireo-blk", blk);
+	move_state("vireo-net", net);
 }
