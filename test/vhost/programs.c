@@ -349,7 +349,8 @@ static void run_translated(struct program *p, unsigned bit)
 	for (unsigned i = 0; i < 100; i++) {
 		unsigned char *at = p->data + vtest_below(&rand, 2 << 20);
 
-		seg = (struct vio_seg){ at, 512 * (1 + vtest_below(&rand, 24)) };
+		seg.base = at;
+		seg.len = 512 * (1 + vtest_below(&rand, 24));
 		for (unsigned back = 0; back < 2; back++) {
 			memset(at, back ? 0 : (int)i, seg.len);
 			req = (struct vio_blkdrv_req){

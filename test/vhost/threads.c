@@ -37,6 +37,9 @@ static struct fe f;
 static struct worker worker[FE_QUEUES];
 static pthread_t control;
 static int log_fd;
+static uint64_t platform;	/* ACCESS_PLATFORM, behind an IOMMU */
+static struct vhu_sock back;	/* and what is missed there */
+static unsigned misses;
 
 static void ring_bell(struct worker *w)
 {
@@ -158,7 +161,8 @@ static void start(void)
 		pthread_mutex_init(&w->lock, NULL);
 		pthread_cond_init(&w->done, NULL);
 	}
-	fe_open_in(&f, &env_ops);
+	fe_open_with(&f, &(struct vhu_conf){ .env = &env_ops,
+					     .iommu = platform });
 	f.threaded = true;
 	for (unsigned q = 0; q < FE_QUEUES; q++)
 		CHECK_EQ(pthread_create(&worker[q].thread, NULL, work,
@@ -203,7 +207,7 @@ static void stop_ring(unsigned q)
 static void log_dirty(struct vtest_rand *r)
 {
 	struct vhu_log_area a = { FE_GUEST / 4096 / 8 + 8, 0 };
-	uint64_t features = MODERN | PROTOCOL;
+	uint64_t features = MODERN | PROTOCOL | platform;
 
 	if (vtest_below(r, 2)) {
 		features |= 1ull << VHOST_F_LOG_ALL;
@@ -216,6 +220,50 @@ static void log_dirty(struct vtest_rand *r)
 		 0);
 }
 
+/* The IOMMU maps the ring's addresses and the buffers' to the same memory. */
+static void send_iotlb(uint8_t type, uint64_t io)
+{
+	uint64_t at = io >= FE_USER ? io - FE_USER : io - FE_GUEST;
+	struct vhu_iotlb m = {
+		.iova = io & ~(PAGE - 1), .size = PAGE, .type = type,
+		.user_addr = FE_USER + (at & ~(PAGE - 1)), .perm = 3,
+	};
+
+	fe_send(&f, VHOST_USER_IOTLB_MSG, 0, &m, sizeof(m), NULL, 0);
+	fe_expect(&f, VHOST_USER_IOTLB_MSG, 8);
+	CHECK_EQ(f.in.in.p.u64, 0);
+}
+
+static void tell_missed(void)
+{
+	while (platform && vhu_sock_recv(&back) == 1) {
+		CHECK_EQ(back.in.p.iotlb.type, VHU_IOTLB_MISS);
+		send_iotlb(VHU_IOTLB_UPDATE, back.in.p.iotlb.iova);
+		misses++;
+	}
+}
+
+static void take_away(struct vtest_rand *r)
+{
+	uint64_t page = vtest_below(r, 4 * FE_QUEUES) * PAGE;
+
+	if (platform)
+		send_iotlb(VHU_IOTLB_INVALIDATE, page +
+			   (vtest_below(r, 4) ? FE_GUEST : FE_USER));
+}
+
+static void connect_back(void)
+{
+	int sv[2];
+
+	if (!platform)
+		return;
+	CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv), 0);
+	fe_send_fd(&f, VHOST_USER_SET_BACKEND_REQ_FD, 0, sv[1]);
+	close(sv[1]);
+	vhu_sock_init(&back, sv[0]);
+}
+
 /* One of the things that a front end does to a running device. */
 static void disturb(struct vtest_rand *r, unsigned *extra)
 {
@@ -226,7 +274,7 @@ static void disturb(struct vtest_rand *r, unsigned *extra)
 	};
 	struct vhu_vring_state st = { q, 0 };
 
-	switch (vtest_below(r, 8)) {
+	switch (vtest_below(r, 10)) {
 	case 0:
 		if (fe_ask(&f, VHOST_USER_ADD_MEM_REG, &reg, sizeof(reg),
 			   &f.memfd, 1) == 0)
@@ -261,10 +309,22 @@ static void disturb(struct vtest_rand *r, unsigned *extra)
 	case 7:
 		log_dirty(r);
 		break;
+	case 8:
+		if (!*extra)
+			break;
+		--*extra;
+		reg.region.guest_addr -= PAGE;
+		reg.region.user_addr -= PAGE;
+		CHECK_EQ(fe_ask(&f, VHOST_USER_REM_MEM_REG, &reg, sizeof(reg),
+				NULL, 0), 0);
+		break;
+	case 9:
+		take_away(r);
+		break;
 	}
 }
 
-TEST("vhost threads: nothing gets lost while everything changes", "")
+static void change_everything(int rounds)
 {
 	struct vtest_rand r = vtest_rand_init(vtest_seed());
 	uint64_t one = 1;
@@ -273,11 +333,13 @@ TEST("vhost threads: nothing gets lost while everything changes", "")
 	log_fd = memfd_create("log", MFD_CLOEXEC);
 	CHECK_EQ(ftruncate(log_fd, FE_GUEST / 4096 / 8 + 4096), 0);
 	start();
-	fe_negotiate(&f, PF, MODERN | PROTOCOL);
+	fe_negotiate(&f, PF | VHU_PF(BACKEND_REQ),
+		     MODERN | PROTOCOL | platform);
+	connect_back();
 	fe_send_memory(&f);
 	for (unsigned q = 0; q < FE_QUEUES; q++)
 		set_ring(q);
-	for (int round = 0; round < 3000; round++) {
+	for (int round = 0; round < rounds; round++) {
 		for (unsigned q = 0; q < FE_QUEUES; q++) {
 			fe_used(&f, q);
 			while ((uint16_t)(f.q[q].avail_idx -
@@ -285,12 +347,14 @@ TEST("vhost threads: nothing gets lost while everything changes", "")
 				fe_offer(&f, q);
 			CHECK_EQ(write(f.q[q].kick_fd, &one, 8), 8);
 		}
+		tell_missed();
 		disturb(&r, &extra);
 	}
 	/* All that was offered comes back, without another kick. */
 	for (unsigned q = 0; q < FE_QUEUES; q++) {
 		for (int ms = 0; ms < 10000 &&
 		     f.q[q].used_seen != f.q[q].avail_idx; ms++) {
+			tell_missed();
 			fe_used(&f, q);
 			usleep(1000);
 		}
@@ -299,4 +363,20 @@ TEST("vhost threads: nothing gets lost while everything changes", "")
 	finish();
 	fe_close(&f);
 	close(log_fd);
+	if (platform)
+		vhu_sock_fini(&back);
+}
+
+TEST("vhost threads: nothing gets lost while everything changes", "")
+{
+	platform = 0;
+	change_everything(3000);
+}
+
+TEST("vhost threads: nor while pages are taken away behind an IOMMU", "")
+{
+	platform = 1ull << VIRTIO_F_ACCESS_PLATFORM;
+	misses = 0;
+	change_everything(2000);
+	CHECK_GT(misses, 50);
 }
