@@ -259,6 +259,7 @@ static int add_console(struct vmm *v)
 			.kind = (enum chardev_kind)o.console,
 			.path = o.console_path,
 			.escape = isatty(0),
+			.listen_fd = -1, .peer_fd = -1,
 		},
 		.escaped = on_escape, .ctx = &v->machine,
 		.stats = next_stats(v),
