@@ -170,10 +170,15 @@ TEST("a driver that does not kick is found out, and heals", "")
 
 TEST("a back end that does not get on is told from a driver's fault", "")
 {
+	int how;
+
 	begin();
 	disk_open(&d, tap.socket, 1);
 	poll(NULL, 0, 100);
+	/* Until all its threads stand, one may still serve the ring. */
 	kill(disk.pid, SIGSTOP);
+	CHECK_EQ(waitpid(disk.pid, &how, WUNTRACED), disk.pid);
+	CHECK(WIFSTOPPED(how));
 	submit();
 	vio_blkdrv_commit(&d.blk, 0);
 	CHECK(comes("waits: 1 buffers were kicked for and not used"));
