@@ -601,12 +601,11 @@ PEER("User Mode Linux, both by message",
 
 PEER("DPDK's virtio-user", VHU_PF(MQ) | VHU_PF(REPLY_ACK) | VHU_PF(STATUS),
      false, false,
-     "owner features protocol set-protocol queue-num status=0 status=1 "
-     "status=3 get-status call:* set-features status=11 get-status table "
-     "num:0 base:0 addr:0 kick:0 num:1 base:1 addr:1 kick:1 enable:* "
-     "status=15 work disable:* rest enable:* work stop:* status=0 again "
-     "status=3 call:* set-features status=11 table setup:* enable:* "
-     "status=15 work")
+     "owner features protocol set-protocol call:* set-features status=11 "
+     "get-status get-status table num:0 base:0 addr:0 kick:0 num:1 base:1 "
+     "addr:1 kick:1 enable:* status=15 work disable:* rest enable:* work "
+     "disable:* stop:* rest again call:* set-features status=11 table setup:* "
+     "enable:* status=15 work")
 
 PEER("Cloud Hypervisor", QEMU, true, false,
      "owner features protocol set-protocol queue-num config set-features "
