@@ -123,6 +123,14 @@ int vhu_on_get_protocol(struct vhu_server *s, struct vhu_msg *msg)
 	return vhu_reply_u64(s, msg, vhu_offered_protocol(s));
 }
 
+/* Regions that Xen maps are told otherwise, and no file is behind them. */
+static const char *not_offered(uint64_t pf)
+{
+	if (pf & VHU_PF(XEN_MMAP))
+		return "front end has memory that Xen maps; here it must be shared as files";
+	return "front end set protocol features that were not offered";
+}
+
 int vhu_on_set_protocol(struct vhu_server *s, struct vhu_msg *msg)
 {
 	const uint64_t inband_needs = VHU_PF(BACKEND_REQ) | VHU_PF(REPLY_ACK);
@@ -130,8 +138,7 @@ int vhu_on_set_protocol(struct vhu_server *s, struct vhu_msg *msg)
 	uint64_t pf = msg->p.u64;
 
 	if (pf & ~offered) {
-		vhu_say(s, VIO_LOG_ERROR,
-			"front end set protocol features that were not offered",
+		vhu_say(s, VIO_LOG_ERROR, not_offered(pf),
 			{ "protocol", pf },
 			{ "offered", offered }, { "extra", pf & ~offered });
 		return -EINVAL;

@@ -228,3 +228,20 @@ TEST("vhost more: crypto sessions are made and ended by messages", "")
 		 VHU_PF(CRYPTO_SESSION), 0);
 	fe_close(&f);
 }
+
+TEST("vhost more: memory that Xen maps is refused by name", "")
+{
+	uint64_t pf = VHU_PF(XEN_MMAP) | VHU_PF(REPLY_ACK);
+
+	fe_open(&f);
+	CHECK_EQ(fe_get_u64(&f, VHOST_USER_GET_PROTOCOL_FEATURES) &
+		 VHU_PF(XEN_MMAP), 0);
+	CHECK_EQ(fe_ask(&f, VHOST_USER_SET_PROTOCOL_FEATURES, &pf, 8, NULL, 0),
+		 1);
+	CHECK(strstr(f.log, "Xen") != NULL);
+	/* Nothing of it is in force. */
+	fe_negotiate(&f, 0, MODERN | PROTOCOL);
+	fe_send_memory(&f);
+	CHECK_EQ(f.ended, 0);
+	fe_close(&f);
+}
