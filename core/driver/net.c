@@ -11,7 +11,30 @@
 
 #define LINE		64	/* bytes */
 #define LARGEST		65609u	/* of a packet to be cut, and header */
-#define CONFIG_LEN	offsetof(struct virtio_net_config, speed)
+
+static struct vio_features set_of(const uint8_t *bits, unsigned nr)
+{
+	struct vio_features f = { { 0, 0 } };
+	unsigned i;
+
+	for (i = 0; i < nr; i++)
+		vio_feature_set(&f, bits[i]);
+	return f;
+}
+
+struct vio_features vio_netdrv_more_features(void)
+{
+	static const uint8_t bits[] = {
+		VIRTIO_NET_F_HASH_REPORT, VIRTIO_NET_F_RSS,
+		VIRTIO_NET_F_RSC_EXT, VIRTIO_NET_F_GUEST_HDRLEN,
+		VIRTIO_NET_F_GUEST_UFO, VIRTIO_NET_F_GUEST_UDP_TUNNEL_GSO,
+		VIRTIO_NET_F_GUEST_UDP_TUNNEL_GSO_CSUM,
+		VIRTIO_NET_F_HOST_UDP_TUNNEL_GSO,
+		VIRTIO_NET_F_HOST_UDP_TUNNEL_GSO_CSUM,
+	};
+
+	return set_of(bits, VIO_ARRAY_LEN(bits));
+}
 
 struct vio_features vio_netdrv_features(void)
 {
@@ -26,16 +49,15 @@ struct vio_features vio_netdrv_features(void)
 		VIRTIO_NET_F_CTRL_VQ, VIRTIO_NET_F_CTRL_RX,
 		VIRTIO_NET_F_CTRL_RX_EXTRA, VIRTIO_NET_F_CTRL_VLAN,
 		VIRTIO_NET_F_CTRL_MAC_ADDR, VIRTIO_NET_F_GUEST_ANNOUNCE,
-		VIRTIO_NET_F_CTRL_GUEST_OFFLOADS,
+		VIRTIO_NET_F_CTRL_GUEST_OFFLOADS, VIRTIO_NET_F_HOST_UFO,
+		VIRTIO_NET_F_MQ, VIRTIO_NET_F_NOTF_COAL,
+		VIRTIO_NET_F_VQ_NOTF_COAL, VIRTIO_NET_F_DEVICE_STATS,
+		VIRTIO_NET_F_SPEED_DUPLEX,
 		VIRTIO_F_INDIRECT_DESC, VIRTIO_F_EVENT_IDX,
 		VIRTIO_F_VERSION_1, VIRTIO_F_IN_ORDER, VIRTIO_F_RING_PACKED,
 	};
-	struct vio_features f = { { 0, 0 } };
-	unsigned i;
 
-	for (i = 0; i < VIO_ARRAY_LEN(bits); i++)
-		vio_feature_set(&f, bits[i]);
-	return f;
+	return set_of(bits, VIO_ARRAY_LEN(bits));
 }
 
 static unsigned pairs_of(const struct vio_netdrv_conf *conf)
@@ -54,7 +76,7 @@ size_t vio_netdrv_shared_size(const struct vio_netdrv_conf *conf)
 	return pairs_of(conf) * (2 * vio_vq_shared_size(&conf->limits) + LINE +
 				 conf->rx_buffers * rx_stride(conf->rx_len)) +
 	       vio_vq_shared_size(&conf->limits) + VIO_NETDRV_COMMAND +
-	       2 * LINE;
+	       RESULT_MAX + 2 * LINE;
 }
 
 size_t vio_netdrv_private_size(const struct vio_netdrv_conf *conf)
@@ -62,12 +84,61 @@ size_t vio_netdrv_private_size(const struct vio_netdrv_conf *conf)
 	return (pairs_of(conf) * 2 + 1) * vio_vq_private_size(&conf->limits);
 }
 
-/* Was a feature agreed on that stands for a field? */
-static bool has_config(const struct vio_drv *drv)
+static bool has_pairs(const struct vio_drv *drv)
 {
-	return vio_drv_has(drv, VIRTIO_NET_F_MAC) ||
-	       vio_drv_has(drv, VIRTIO_NET_F_STATUS) ||
-	       vio_drv_has(drv, VIRTIO_NET_F_MTU);
+	return vio_drv_has(drv, VIRTIO_NET_F_MQ) ||
+	       vio_drv_has(drv, VIRTIO_NET_F_RSS);
+}
+
+static bool has_hash(const struct vio_drv *drv)
+{
+	return vio_drv_has(drv, VIRTIO_NET_F_RSS) ||
+	       vio_drv_has(drv, VIRTIO_NET_F_HASH_REPORT);
+}
+
+/*
+ * How far the configuration goes for the features that were agreed on: older
+ * devices have less, and there are buses without any where none is needed.
+ */
+static uint32_t config_len(const struct vio_drv *drv)
+{
+	if (has_hash(drv))
+		return offsetof(struct virtio_net_config,
+				supported_tunnel_types);
+	if (vio_drv_has(drv, VIRTIO_NET_F_SPEED_DUPLEX))
+		return offsetof(struct virtio_net_config, rss_max_key_size);
+	if (has_pairs(drv) || vio_drv_has(drv, VIRTIO_NET_F_MAC) ||
+	    vio_drv_has(drv, VIRTIO_NET_F_STATUS) ||
+	    vio_drv_has(drv, VIRTIO_NET_F_MTU))
+		return offsetof(struct virtio_net_config, speed);
+	return 0;
+}
+
+/* What only newer devices have. VIO_E_PEER if it cannot be. */
+static int read_more(struct vio_netdrv *net,
+		     const struct virtio_net_config *c)
+{
+	struct vio_drv *drv = &net->drv;
+	bool speed = vio_drv_has(drv, VIRTIO_NET_F_SPEED_DUPLEX);
+
+	/* net.driver.device-configuration-layout.10 */
+	net->speed = speed ? vio_drv_from32(drv, c->speed) : UINT32_MAX;
+	if (net->speed > INT32_MAX)
+		net->speed = UINT32_MAX;
+	net->duplex = speed && c->duplex <= 1 ? c->duplex : 0xff;
+	net->max_pairs = has_pairs(drv) ?
+		vio_drv_from16(drv, c->max_virtqueue_pairs) : 1;
+	if (has_hash(drv)) {
+		net->key_max = c->rss_max_key_size;
+		net->hash_types = vio_drv_from32(drv,
+						 c->supported_hash_types);
+	}
+	if (vio_drv_has(drv, VIRTIO_NET_F_RSS))
+		net->table_max = vio_drv_from16(drv,
+				c->rss_max_indirection_table_length);
+	return net->max_pairs < VIRTIO_NET_CTRL_MQ_VQ_PAIRS_MIN ||
+	       net->max_pairs > VIRTIO_NET_CTRL_MQ_VQ_PAIRS_MAX ?
+	       VIO_E_PEER : VIO_OK;
 }
 
 int vio_netdrv_refresh(struct vio_netdrv *net)
@@ -77,9 +148,8 @@ int vio_netdrv_refresh(struct vio_netdrv *net)
 	int err;
 
 	memset(&c, 0, sizeof(c));
-	/* There are buses without a configuration, when none is needed. */
-	if (has_config(drv)) {
-		err = vio_drv_config_read(drv, 0, &c, CONFIG_LEN);
+	if (config_len(drv)) {
+		err = vio_drv_config_read(drv, 0, &c, config_len(drv));
 		if (err)
 			return err;
 	}
@@ -94,7 +164,7 @@ int vio_netdrv_refresh(struct vio_netdrv *net)
 			 VIRTIO_NET_S_ANNOUNCE);
 	net->mtu = vio_drv_has(drv, VIRTIO_NET_F_MTU) ?
 		vio_drv_from16(drv, c.mtu) : 0;
-	return VIO_OK;
+	return read_more(net, &c);
 }
 
 /* As many as the ring has room for, if a header takes a place of its own. */
@@ -154,7 +224,9 @@ static struct vio_features wanted_of(const struct vio_netdrv_conf *conf)
 	static const uint8_t large[] = {
 		VIRTIO_NET_F_GUEST_TSO4, VIRTIO_NET_F_GUEST_TSO6,
 		VIRTIO_NET_F_GUEST_ECN, VIRTIO_NET_F_GUEST_USO4,
-		VIRTIO_NET_F_GUEST_USO6,
+		VIRTIO_NET_F_GUEST_USO6, VIRTIO_NET_F_GUEST_UFO,
+		VIRTIO_NET_F_RSC_EXT, VIRTIO_NET_F_GUEST_UDP_TUNNEL_GSO,
+		VIRTIO_NET_F_GUEST_UDP_TUNNEL_GSO_CSUM,
 	};
 	struct vio_features f = conf->wanted;
 	uint64_t room = conf->rx_len;
@@ -164,6 +236,11 @@ static struct vio_features wanted_of(const struct vio_netdrv_conf *conf)
 		room *= VIO_NETDRV_SEGS;
 	for (i = 0; i < VIO_ARRAY_LEN(large) && room < LARGEST; i++)
 		vio_feature_clear(&f, large[i]);
+	/* net.driver.device-configuration-layout.12 and .13 */
+	if (!vio_has(&f, VIRTIO_NET_F_CTRL_VQ)) {
+		vio_feature_clear(&f, VIRTIO_NET_F_HASH_REPORT);
+		vio_feature_clear(&f, VIRTIO_NET_F_CTRL_RX_EXTRA);
+	}
 	return f;
 }
 
@@ -175,11 +252,13 @@ static int init_ctrl(struct vio_netdrv *net,
 
 	if (!vio_drv_has(&net->drv, VIRTIO_NET_F_CTRL_VQ))
 		return VIO_OK;
-	err = vio_drv_queue(&net->drv, CTRLQ, &net->ctrl, &conf->limits, mem);
+	err = vio_drv_queue(&net->drv, net->ctrlq, &net->ctrl, &conf->limits,
+			    mem);
 	if (err)
 		return err;
 	net->command = vio_arena_take(&mem->shared,
-				      CMD_HDR + VIO_NETDRV_COMMAND + 1, LINE);
+				      CMD_HDR + VIO_NETDRV_COMMAND + 1 +
+				      RESULT_MAX, LINE);
 	return net->command ? VIO_OK : VIO_E_NOSPC;
 }
 
@@ -220,7 +299,15 @@ int vio_netdrv_init(struct vio_netdrv *net, const struct vio_bus_ops *bus,
 	net->framed = net->drv.legacy &&
 		      !vio_drv_has(&net->drv, VIRTIO_F_ANY_LAYOUT);
 	net->rx_len = conf->rx_len;
-	net->nr_pairs = pairs_of(conf);
+	net->nr_pairs = net->active = pairs_of(conf);
+	/* Behind all pairs that the device has; it counts one without MQ. */
+	net->ctrlq = (uint16_t)(2 * net->max_pairs);
+	if (has_pairs(&net->drv)) {
+		/* net.driver.automatic-receive-steering-multiqueue-mode.3 */
+		net->active = 1;
+		if (net->nr_pairs > net->max_pairs)
+			net->nr_pairs = net->max_pairs;
+	}
 	if (!buffers_ok(net))
 		return VIO_E_INVAL;
 	for (i = 0; i < net->nr_pairs && !err; i++)

@@ -10,25 +10,45 @@
 
 #define CMD_SEGS	4u
 
-/* The features without which a class must not be used. */
+/* The feature without which a command must not be used; 0xff: there is none. */
+static uint8_t needed(uint8_t class_, uint8_t command)
+{
+	static const uint8_t mq[] = {
+		VIRTIO_NET_F_MQ, VIRTIO_NET_F_RSS, VIRTIO_NET_F_HASH_REPORT };
+
+	switch (class_) {
+	case VIRTIO_NET_CTRL_RX:
+		return command <= VIRTIO_NET_CTRL_RX_ALLMULTI ?
+			VIRTIO_NET_F_CTRL_RX : VIRTIO_NET_F_CTRL_RX_EXTRA;
+	case VIRTIO_NET_CTRL_MAC:
+		return VIRTIO_NET_F_CTRL_RX;
+	case VIRTIO_NET_CTRL_VLAN:
+		return VIRTIO_NET_F_CTRL_VLAN;
+	case VIRTIO_NET_CTRL_ANNOUNCE:
+		return VIRTIO_NET_F_GUEST_ANNOUNCE;
+	case VIRTIO_NET_CTRL_MQ:
+		return command < VIO_ARRAY_LEN(mq) ? mq[command] : 0xff;
+	case VIRTIO_NET_CTRL_GUEST_OFFLOADS:
+		return VIRTIO_NET_F_CTRL_GUEST_OFFLOADS;
+	case VIRTIO_NET_CTRL_NOTF_COAL:
+		return command <= VIRTIO_NET_CTRL_NOTF_COAL_RX_SET ?
+			VIRTIO_NET_F_NOTF_COAL : VIRTIO_NET_F_VQ_NOTF_COAL;
+	case VIRTIO_NET_CTRL_STATS:
+		return VIRTIO_NET_F_DEVICE_STATS;
+	default:
+		return 0xff;
+	}
+}
+
 static bool may_command(const struct vio_drv *drv, uint8_t class_,
 			uint8_t command)
 {
-	static const uint8_t needs[] = {
-		[VIRTIO_NET_CTRL_RX] = VIRTIO_NET_F_CTRL_RX,
-		[VIRTIO_NET_CTRL_MAC] = VIRTIO_NET_F_CTRL_RX,
-		[VIRTIO_NET_CTRL_VLAN] = VIRTIO_NET_F_CTRL_VLAN,
-		[VIRTIO_NET_CTRL_ANNOUNCE] = VIRTIO_NET_F_GUEST_ANNOUNCE,
-		[VIRTIO_NET_CTRL_MQ] = VIRTIO_NET_F_MQ,
-		[VIRTIO_NET_CTRL_GUEST_OFFLOADS] =
-			VIRTIO_NET_F_CTRL_GUEST_OFFLOADS,
-	};
+	uint8_t bit = needed(class_, command);
 
-	if (class_ >= VIO_ARRAY_LEN(needs) || !vio_drv_has(drv, needs[class_]))
+	if (bit == 0xff || !vio_drv_has(drv, bit))
 		return false;
 	return class_ != VIRTIO_NET_CTRL_RX ||
-	       command <= VIRTIO_NET_CTRL_RX_ALLMULTI ||
-	       vio_drv_has(drv, VIRTIO_NET_F_CTRL_RX_EXTRA);
+	       vio_drv_has(drv, VIRTIO_NET_F_CTRL_RX);
 }
 
 /*
@@ -64,8 +84,9 @@ static unsigned frame(const struct vio_netdrv *net, struct vio_seg *seg,
 	return 3;
 }
 
-int vio_netdrv_command(struct vio_netdrv *net, uint8_t class_,
-		       uint8_t command, const void *data, uint32_t len)
+int vio_netdrv_ask(struct vio_netdrv *net, uint8_t class_, uint8_t command,
+		   const void *data, uint32_t len, void *result,
+		   uint32_t result_len)
 {
 	const struct virtio_net_ctrl_hdr hdr = { class_, command };
 	unsigned char *at = net->command, ack = VIRTIO_NET_ERR;
@@ -76,26 +97,37 @@ int vio_netdrv_command(struct vio_netdrv *net, uint8_t class_,
 
 	if (!at || !may_command(&net->drv, class_, command))
 		return VIO_E_UNSUPP;
-	if (len > VIO_NETDRV_COMMAND)
+	if (len > VIO_NETDRV_COMMAND || result_len > RESULT_MAX)
 		return VIO_E_INVAL;
 	memcpy(at, &hdr, CMD_HDR);
 	if (len)
 		memcpy(at + CMD_HDR, data, len);
 	/* What is not overwritten is no consent. */
 	at[CMD_HDR + len] = VIRTIO_NET_ERR;
+	memset(at + CMD_HDR + len + 1, 0, result_len);
 	nr = frame(net, seg, &hdr, len);
 	if (!nr)
 		return VIO_E_INVAL;
-	seg[nr] = (struct vio_seg){ at + CMD_HDR + len, 1 };
+	seg[nr] = (struct vio_seg){ at + CMD_HDR + len, 1 + result_len };
 	err = vio_vq_add(&net->ctrl, seg, nr, 1, at);
 	if (err)
 		return err;
-	if (!vio_drv_wait_used(&net->drv, CTRLQ, &net->ctrl, &used))
+	if (!vio_drv_wait_used(&net->drv, net->ctrlq, &net->ctrl, &used))
 		return VIO_E_IO;
 	/* net.other.legacy-interface-device-operation.2 */
 	if (used || net->drv.legacy)
 		vio_copy_in(&ack, at + CMD_HDR + len, 1);
-	return ack == VIRTIO_NET_OK ? VIO_OK : VIO_E_INVAL;
+	if (ack != VIRTIO_NET_OK)
+		return VIO_E_INVAL;
+	if (result_len)
+		vio_copy_in(result, at + CMD_HDR + len + 1, result_len);
+	return VIO_OK;
+}
+
+int vio_netdrv_command(struct vio_netdrv *net, uint8_t class_,
+		       uint8_t command, const void *data, uint32_t len)
+{
+	return vio_netdrv_ask(net, class_, command, data, len, NULL, 0);
 }
 
 int vio_netdrv_announced(struct vio_netdrv *net)

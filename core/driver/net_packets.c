@@ -16,15 +16,21 @@
 
 static bool gso_agreed(const struct vio_drv *drv, uint8_t type)
 {
+	uint8_t base = type & (0xff ^ VIRTIO_NET_HDR_GSO_UDP_TUNNEL);
 	bool ecn = type & VIRTIO_NET_HDR_GSO_ECN;
 
 	if (ecn && !vio_drv_has(drv, VIRTIO_NET_F_HOST_ECN))
 		return false;
-	switch (type & ~VIRTIO_NET_HDR_GSO_ECN) {
+	if (base != type && !vio_drv_has(drv, VIRTIO_NET_F_HOST_UDP_TUNNEL_GSO))
+		return false;
+	switch (base & ~VIRTIO_NET_HDR_GSO_ECN) {
 	case VIRTIO_NET_HDR_GSO_TCPV4:
 		return vio_drv_has(drv, VIRTIO_NET_F_HOST_TSO4);
 	case VIRTIO_NET_HDR_GSO_TCPV6:
 		return vio_drv_has(drv, VIRTIO_NET_F_HOST_TSO6);
+	case VIRTIO_NET_HDR_GSO_UDP:
+		return type == VIRTIO_NET_HDR_GSO_UDP &&
+		       vio_drv_has(drv, VIRTIO_NET_F_HOST_UFO);
 	case VIRTIO_NET_HDR_GSO_UDP_L4:
 		return !ecn && vio_drv_has(drv, VIRTIO_NET_F_HOST_USO);
 	default:
@@ -32,23 +38,52 @@ static bool gso_agreed(const struct vio_drv *drv, uint8_t type)
 	}
 }
 
+/* net.driver.packet-transmission.14 to .16, and headers in their order */
+static int check_tunnel(const struct vio_netdrv *net,
+			const struct vio_netdrv_offload *off)
+{
+	uint8_t tunnel = off->gso_type & VIRTIO_NET_HDR_GSO_UDP_TUNNEL;
+	bool csum = off->flags & VIRTIO_NET_HDR_F_UDP_TUNNEL_CSUM;
+
+	if (csum && !vio_drv_has(&net->drv,
+				 VIRTIO_NET_F_HOST_UDP_TUNNEL_GSO_CSUM))
+		return VIO_E_UNSUPP;
+	if (!tunnel)
+		return csum ? VIO_E_INVAL : VIO_OK;
+	if (tunnel == VIRTIO_NET_HDR_GSO_UDP_TUNNEL ||
+	    off->gso_type == tunnel || !off->outer_th ||
+	    off->outer_th >= off->inner_nh ||
+	    off->inner_nh >= off->csum_start)
+		return VIO_E_INVAL;
+	return VIO_OK;
+}
+
 /* May the device be asked for this? */
 static int check_offload(const struct vio_netdrv *net,
 			 const struct vio_netdrv_offload *off, uint32_t len)
 {
+	bool csum = off->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM;
+	int err;
+
 	/* net.driver.packet-transmission.33 and .3 */
-	if (off->flags & ~VIRTIO_NET_HDR_F_NEEDS_CSUM)
+	if (off->flags & ~(VIRTIO_NET_HDR_F_NEEDS_CSUM |
+			   VIRTIO_NET_HDR_F_UDP_TUNNEL_CSUM))
 		return VIO_E_INVAL;
-	if (off->flags && !vio_drv_has(&net->drv, VIRTIO_NET_F_CSUM))
+	if (csum && !vio_drv_has(&net->drv, VIRTIO_NET_F_CSUM))
 		return VIO_E_UNSUPP;
-	if (off->flags &&
-	    (uint32_t)off->csum_start + off->csum_offset + 2 > len)
+	if (csum && (uint32_t)off->csum_start + off->csum_offset + 2 > len)
 		return VIO_E_INVAL;
-	if (!off->gso_type)
-		return VIO_OK;
-	if (!off->flags || !off->gso_size)
+	if (off->gso_type && !gso_agreed(&net->drv, off->gso_type))
+		return VIO_E_UNSUPP;
+	err = check_tunnel(net, off);
+	if (err || !off->gso_type)
+		return err;
+	/* net.driver.packet-transmission.23: at least not none */
+	if (!csum || !off->gso_size ||
+	    (!off->hdr_len &&
+	     vio_drv_has(&net->drv, VIRTIO_NET_F_GUEST_HDRLEN)))
 		return VIO_E_INVAL;
-	return gso_agreed(&net->drv, off->gso_type) ? VIO_OK : VIO_E_UNSUPP;
+	return VIO_OK;
 }
 
 static int check_packet(const struct vio_netdrv *net,
@@ -78,6 +113,8 @@ static void fill_header(const struct vio_drv *drv, struct virtio_net_hdr *hdr,
 	hdr->gso_size = vio_drv_to16(drv, off->gso_size);
 	hdr->csum_start = vio_drv_to16(drv, off->csum_start);
 	hdr->csum_offset = vio_drv_to16(drv, off->csum_offset);
+	hdr->outer_th_offset = vio_drv_to16(drv, off->outer_th);
+	hdr->inner_nh_offset = vio_drv_to16(drv, off->inner_nh);
 }
 
 /*
@@ -107,7 +144,8 @@ int vio_netdrv_send(struct vio_netdrv *net, unsigned pair,
 	uintptr_t room;
 	int err;
 
-	err = check_packet(net, seg, nr, off);
+	err = pair < net->active ? check_packet(net, seg, nr, off) :
+				   VIO_E_STATE;
 	if (err)
 		return err;
 	room = (uintptr_t)seg[0].base - (uintptr_t)vq->window.host;
@@ -158,7 +196,7 @@ unsigned vio_netdrv_send_many(struct vio_netdrv *net, unsigned pair,
 	struct vio_buf buf[BURST];
 	unsigned done = 0, n;
 
-	*err = VIO_OK;
+	*err = pair < net->active ? VIO_OK : VIO_E_STATE;
 	while (done < nr && *err == VIO_OK) {
 		const struct vio_netdrv_out *o = out + done;
 
@@ -236,18 +274,73 @@ static bool take_more(struct vio_netdrv *net, struct run *r,
 	return true;
 }
 
+/*
+ * net.driver.processing-incoming-packets.8 to .10: is what is said of a
+ * tunnel one thing? Whether it lies in the packet is seen when that is whole.
+ */
+static bool read_tunnel(const struct vio_netdrv *net,
+			const struct virtio_net_hdr *hdr,
+			struct vio_netdrv_packet *pkt)
+{
+	uint8_t tunnel = hdr->gso_type & VIRTIO_NET_HDR_GSO_UDP_TUNNEL;
+	const struct vio_drv *drv = &net->drv;
+
+	if (!tunnel)
+		return !(hdr->flags & VIRTIO_NET_HDR_F_UDP_TUNNEL_CSUM &&
+			 hdr->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM &&
+			 vio_drv_has(drv,
+				VIRTIO_NET_F_GUEST_UDP_TUNNEL_GSO_CSUM));
+	pkt->outer_th = vio_drv_from16(drv, hdr->outer_th_offset);
+	pkt->inner_nh = vio_drv_from16(drv, hdr->inner_nh_offset);
+	if (vio_drv_has(drv, VIRTIO_NET_F_GUEST_UDP_TUNNEL_GSO_CSUM))
+		pkt->flags |= hdr->flags & VIRTIO_NET_HDR_F_UDP_TUNNEL_CSUM;
+	return vio_drv_has(drv, VIRTIO_NET_F_GUEST_UDP_TUNNEL_GSO) &&
+	       tunnel != VIRTIO_NET_HDR_GSO_UDP_TUNNEL &&
+	       hdr->gso_type != tunnel &&
+	       hdr->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM &&
+	       !(hdr->flags & VIRTIO_NET_HDR_F_DATA_VALID) &&
+	       pkt->outer_th < pkt->inner_nh;
+}
+
+/* What few packets say. False: it contradicts itself. */
+static bool read_more(const struct vio_netdrv *net,
+		      const struct virtio_net_hdr *hdr,
+		      struct vio_netdrv_packet *pkt)
+{
+	const struct vio_drv *drv = &net->drv;
+
+	if (vio_drv_has(drv, VIRTIO_NET_F_HASH_REPORT)) {
+		pkt->hash = vio_drv_from32(drv, hdr->hash_value);
+		pkt->hash_report = vio_drv_from16(drv, hdr->hash_report);
+		if (pkt->hash_report > VIRTIO_NET_HASH_REPORT_UDPv6_EX)
+			pkt->hash_report = VIRTIO_NET_HASH_REPORT_NONE;
+	}
+	/* net.driver.processing-incoming-packets.4: no offsets then */
+	if (hdr->flags & VIRTIO_NET_HDR_F_RSC_INFO &&
+	    vio_drv_has(drv, VIRTIO_NET_F_RSC_EXT)) {
+		pkt->flags |= VIRTIO_NET_HDR_F_RSC_INFO;
+		pkt->merged = pkt->csum_start;
+		pkt->dup_acks = pkt->csum_offset;
+		pkt->csum_start = pkt->csum_offset = 0;
+	}
+	return read_tunnel(net, hdr, pkt);
+}
+
 /* Read the first buffer's header. Returns how many buffers; 0: a lie. */
 static unsigned read_header(const struct vio_netdrv *net,
 			    const unsigned char *buffer, uint32_t len,
 			    struct vio_netdrv_packet *pkt)
 {
 	const struct vio_drv *drv = &net->drv;
-	struct virtio_net_hdr hdr;
+	struct virtio_net_hdr hdr = { .flags = 0 };
 	unsigned nr;
 
 	if (len < net->hdr_len)
 		return 0;
 	vio_copy_in(&hdr, buffer, VIRTIO_NET_HDR_LEN);
+	if (vio_unlikely(net->hdr_len > VIRTIO_NET_HDR_LEN))
+		vio_copy_in(&hdr.hash_value, buffer + VIRTIO_NET_HDR_LEN,
+			    net->hdr_len - VIRTIO_NET_HDR_LEN);
 	nr = vio_drv_from16(drv, hdr.num_buffers);
 	/* net.driver.processing-incoming-packets.1: others are ignored */
 	pkt->flags = hdr.flags & (VIRTIO_NET_HDR_F_NEEDS_CSUM |
@@ -256,6 +349,12 @@ static unsigned read_header(const struct vio_netdrv *net,
 	pkt->gso_size = vio_drv_from16(drv, hdr.gso_size);
 	pkt->csum_start = vio_drv_from16(drv, hdr.csum_start);
 	pkt->csum_offset = vio_drv_from16(drv, hdr.csum_offset);
+	pkt->merged = pkt->dup_acks = pkt->hash_report = 0;
+	pkt->hash = 0;
+	if (vio_unlikely(hdr.flags | hdr.gso_type ||
+			 net->hdr_len > VIRTIO_NET_HDR_LEN) &&
+	    !read_more(net, &hdr, pkt))
+		return 0;
 	if (!net->mergeable)
 		return 1;
 	if (!nr || nr > VIO_NETDRV_SEGS ||
@@ -266,6 +365,9 @@ static unsigned read_header(const struct vio_netdrv *net,
 
 static bool offsets_ok(const struct vio_netdrv_packet *pkt)
 {
+	if (vio_unlikely(pkt->gso_type & VIRTIO_NET_HDR_GSO_UDP_TUNNEL &&
+			 pkt->inner_nh >= pkt->len))
+		return false;
 	return pkt->len >= ETH_HDR &&
 	       (!(pkt->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) ||
 		(uint32_t)pkt->csum_start + pkt->csum_offset + 2 <= pkt->len);

@@ -39,6 +39,10 @@ struct vio_netdrv_packet {
 	uint8_t flags;			/* VIRTIO_NET_HDR_F_* */
 	uint8_t gso_type;
 	uint16_t gso_size, csum_start, csum_offset;
+	uint16_t outer_th, inner_nh;	/* valid if gso_type says a tunnel */
+	uint16_t merged, dup_acks;	/* with RSC_EXT, of large packets */
+	uint16_t hash_report;		/* 0: no hash */
+	uint32_t hash;
 	uint32_t len;
 	unsigned nr;
 	struct vio_seg seg[VIO_NETDRV_SEGS];
@@ -47,9 +51,11 @@ struct vio_netdrv_packet {
 
 /* What the device is asked to do with a packet; all 0: nothing. */
 struct vio_netdrv_offload {
-	uint8_t flags;			/* VIRTIO_NET_HDR_F_NEEDS_CSUM */
+	uint8_t flags;			/* VIRTIO_NET_HDR_F_NEEDS_CSUM, and
+					 * UDP_TUNNEL_CSUM */
 	uint8_t gso_type;
 	uint16_t hdr_len, gso_size, csum_start, csum_offset;
+	uint16_t outer_th, inner_nh;	/* of a tunnel */
 };
 
 struct vio_netdrv_pair {
@@ -72,13 +78,28 @@ struct vio_netdrv {
 	bool link_up;
 	bool announce;			/* the device asks for it */
 	uint16_t mtu;			/* 0: the device does not say */
+	uint32_t speed;			/* Mbit/s; UINT32_MAX: not known */
+	uint8_t duplex;			/* 1: full; 0xff: not known */
+	uint32_t hash_types;		/* that the device can calculate */
+	uint16_t table_max;		/* entries of its table, */
+	uint8_t key_max;		/* bytes of its key */
+	uint16_t max_pairs;		/* that it has; with MQ or RSS */
+	uint16_t ctrlq;			/* index of the control queue */
 	uint32_t rx_len;
-	unsigned nr_pairs;
+	unsigned nr_pairs;		/* set up */
+	unsigned active;		/* of these, to be sent on */
 	struct vio_netdrv_pair pair[VIO_NETDRV_PAIRS];
 };
 
 /* The features this driver can use, ring features included. */
 struct vio_features vio_netdrv_features(void);
+
+/*
+ * And those that cost something with every packet, or ask something of the
+ * caller: HASH_REPORT and UDP_TUNNEL_GSO (longer headers), RSS, RSC_EXT (no
+ * csum_start in large packets), GUEST_UFO, GUEST_HDRLEN (the exact hdr_len).
+ */
+struct vio_features vio_netdrv_more_features(void);
 
 /* Bytes that a driver takes from either arena, buffers included. */
 size_t vio_netdrv_shared_size(const struct vio_netdrv_conf *conf);
@@ -160,6 +181,57 @@ void vio_netdrv_commit(struct vio_netdrv *net, unsigned pair);
  */
 int vio_netdrv_command(struct vio_netdrv *net, uint8_t class_,
 		       uint8_t command, const void *data, uint32_t len);
+
+/*
+ * Commands with a meaning. Each returns what vio_netdrv_command() does, and
+ * VIO_E_INVAL without asking the device for what no driver may ask.
+ */
+
+/* Use the first @pairs pairs. Only those are sent on. With MQ. */
+int vio_netdrv_set_pairs(struct vio_netdrv *net, unsigned pairs);
+
+struct vio_netdrv_rss {
+	uint32_t hash_types;		/* VIRTIO_NET_HASH_TYPE_* */
+	const uint16_t *table;		/* pairs, a power of two of them */
+	unsigned nr;
+	uint16_t unclassified;		/* pair for what has no hash */
+	uint16_t tx_pairs;		/* that will be sent on */
+	const uint8_t *key;
+	uint8_t key_len;
+};
+
+int vio_netdrv_set_rss(struct vio_netdrv *net,
+		       const struct vio_netdrv_rss *rss);
+/* What is reported where there is no RSS. With HASH_REPORT. */
+int vio_netdrv_set_hash(struct vio_netdrv *net, uint32_t types,
+			const uint8_t *key, uint8_t key_len);
+
+/* Tell us of used buffers after so many packets or microseconds. */
+int vio_netdrv_coalesce(struct vio_netdrv *net, bool tx, uint32_t packets,
+			uint32_t usecs);
+int vio_netdrv_coalesce_queue(struct vio_netdrv *net, uint16_t queue,
+			      uint32_t packets, uint32_t usecs);
+int vio_netdrv_coalesced(struct vio_netdrv *net, uint16_t queue,
+			 uint32_t *packets, uint32_t *usecs);
+
+/* VIRTIO_NET_STATS_TYPE_REPLY_* that the device knows, as bits. */
+int vio_netdrv_stats_types(struct vio_netdrv *net, uint64_t *types);
+/*
+ * The numbers of one type for one queue, in the standard's order: at most
+ * @max of them into @number, *@nr there were.
+ */
+int vio_netdrv_stats(struct vio_netdrv *net, uint16_t queue, unsigned type,
+		     uint64_t *number, unsigned max, unsigned *nr);
+
+/* The GUEST_* offloads to be on, as VIRTIO_NET_CTRL_GUEST_OFFLOADS has them. */
+int vio_netdrv_set_offloads(struct vio_netdrv *net, uint64_t offloads);
+
+/* The other addresses that are received: of one host each, and of groups. */
+int vio_netdrv_set_macs(struct vio_netdrv *net,
+			const uint8_t (*uni)[VIRTIO_NET_MAC_LEN],
+			unsigned nr_uni,
+			const uint8_t (*multi)[VIRTIO_NET_MAC_LEN],
+			unsigned nr_multi);
 
 /* The link's neighbours have been told: stop asking. */
 int vio_netdrv_announced(struct vio_netdrv *net);

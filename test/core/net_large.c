@@ -246,6 +246,8 @@ TEST("net: tunnels that contradict themselves are not accepted",
 }
 
 TEST("net: a driver that bears tunnels gets them whole, others in pieces",
+     "net.other.processing-incoming-packets.2 "
+     "net.other.processing-incoming-packets.3 "
      "net.device.processing-incoming-packets.10 "
      "net.device.processing-incoming-packets.11 "
      "net.device.processing-incoming-packets.19 "

@@ -22,7 +22,7 @@
 
 #include "vtest.h"
 
-#define LOOP_QUEUES	4
+#define LOOP_QUEUES	6
 #define LOOP_REGIONS	3
 #define LOOP_GUEST_BASE	0x40000000u
 
