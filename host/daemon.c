@@ -88,18 +88,18 @@ static int gather(struct daemon_process *p, const struct daemon_options *o,
 		  struct needs *n)
 {
 	struct daemon *d;
-	unsigned count = 1;
+	unsigned count = 2;
 
 	for (d = p->devices; d; d = d->next)
-		count += 3;
+		count += 2;
 	n->dirs = calloc(count, sizeof(*n->dirs));
 	if (!n->dirs)
 		return -ENOMEM;
 	need_dir(n, o->control_path ? p->control.sock.dir_fd : -1);
+	need_dir(n, p->upgrade.dir_fd);
 	for (d = p->devices; d; d = d->next) {
 		need_dir(n, d->sock.dir_fd);
 		need_dir(n, d->unlink_dir_fd);
-		need_dir(n, d->upgrade.dir_fd);
 		need_syscalls(n, d->more_syscalls);
 		need_ioctls(n, d->more_ioctls);
 		n->network |= d->network;
@@ -313,8 +313,8 @@ static int serve(struct daemon_process *p, const struct daemon_options *o)
 	log_about(NULL);
 	if (!rc)
 		rc = daemon_control_start(p, o);
-	if (!rc && !p->many)
-		rc = daemon_upgrade_start(p->devices);
+	if (!rc)
+		rc = daemon_upgrade_start(p);
 	if (!rc) {
 		service_ready();
 		rc = loop_run(&p->main.loop);
@@ -335,6 +335,7 @@ static void close_all(struct daemon_process *p)
 	for (d = p->devices; d; d = d->next)
 		stuck |= atomic_load(&d->stuck);
 	daemon_control_close(p);
+	daemon_upgrade_close(p);
 	if (!stuck)
 		stop_workers(p);
 	for (d = p->devices; d; d = d->next)
@@ -354,9 +355,14 @@ static int run_one(struct daemon_process *p, const struct daemon_options *o,
 
 	daemon_device_init(&d, p, ctx, NULL);
 	d.opt = *o;
-	rc = daemon_device_open(&d);
-	if (rc)
+	rc = daemon_upgrade_open(p, o);
+	if (!rc)
+		rc = daemon_device_open(&d);
+	if (rc) {
+		daemon_control_close(p);
+		daemon_upgrade_close(p);
 		return rc;
+	}
 	p->devices = &d;
 	rc = daemon_control_open(p, o);
 	if (!rc)
@@ -383,7 +389,9 @@ static int run_many(struct daemon_process *p, const struct daemon_options *o)
 
 	p->many = true;
 	more_descriptors();
-	rc = daemon_many_open(p, o->config);
+	rc = daemon_upgrade_open(p, o);
+	if (!rc)
+		rc = daemon_many_open(p, o->config);
 	if (!rc)
 		rc = daemon_control_open(p, o);
 	if (!rc)
@@ -418,7 +426,8 @@ int daemon_main(const struct daemon_type *type, void *ctx, int argc,
 	int rc;
 
 	p.type = type;
-	p.signal_fd.fd = -1;
+	p.signal_fd.fd = p.heir.fd = -1;
+	p.upgrade.fd = p.upgrade.dir_fd = -1;
 	log_init(type->program, LOG_LEVEL_INFO);
 	rc = daemon_options_read(type, argc, argv, &o);
 	if (rc >= 0)

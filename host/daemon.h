@@ -25,6 +25,7 @@
 
 struct daemon;
 struct daemon_process;
+struct heirloom;
 
 struct daemon_feature {
 	unsigned bit;
@@ -159,6 +160,12 @@ struct daemon_process {
 	struct loop_fd signal_fd;
 	struct control control;
 	bool control_adopted;		/* the predecessor's */
+	/* See daemon_upgrade.c. */
+	struct sock upgrade;
+	struct vhu_sock heir;		/* successor, or predecessor */
+	struct loop_fd upgrade_fd, heir_fd;
+	struct heirloom *heirlooms;
+	bool handed_over, inherited;	/* devices, all or some */
 	struct daemon *devices;		/* in the order in which they came */
 	bool many;			/* --config: they have names */
 	bool sandboxed;
@@ -198,14 +205,13 @@ struct daemon {
 	struct vhu_server *server;
 	struct vhu_env_ops env;		/* what this type offers it */
 	struct sock sock;
-	struct sock upgrade;
-	struct vhu_sock heir;		/* successor, or predecessor */
-	struct loop_fd upgrade_fd, heir_fd;
 	int keep[2];			/* see daemon_keep.c; -1: not kept */
 	struct daemon_file file[DAEMON_FILES_MAX];	/* predecessor's */
 	unsigned nr_files;
 	bool files_left;		/* ours are the next program's */
-	bool handed_over, inherited;	/* see daemon_upgrade.c */
+	/* See daemon_upgrade.c: it is the successor's; there is a predecessor
+	 * that has it; and it gave it away. */
+	bool handed_over, inherits, inherited;
 	struct loop_fd listen_fd, conn_fd, lost_fd;
 	struct loop_call config_call;	/* posted by any thread */
 	atomic_bool config_posted;

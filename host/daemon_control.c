@@ -361,11 +361,10 @@ int daemon_control_start(struct daemon_process *p,
 
 void daemon_control_close(struct daemon_process *p)
 {
-	const struct daemon *d = p->many ? NULL : p->devices;
 	struct sock *s = &p->control.sock;
 	/* The file is another daemon's, who still or already listens. */
-	bool others = d && (d->handed_over ||
-			    (p->control_adopted && !d->inherited));
+	bool others = p->handed_over ||
+		(p->control_adopted && !p->inherited);
 
 	if (others && s->name[0] && s->dir_fd >= 0) {
 		close(s->dir_fd);

@@ -22,8 +22,7 @@ void daemon_device_init(struct daemon *d, struct daemon_process *p, void *ctx,
 		.type = p->type, .ctx = ctx, .process = p, .main = &p->main,
 		.name = name, .unlink_dir_fd = -1,
 		.sock = { .fd = -1, .dir_fd = -1 },
-		.upgrade = { .fd = -1, .dir_fd = -1 },
-		.heir = { .fd = -1 }, .keep = { -1, -1 }, .stats = { .fd = -1 },
+		.keep = { -1, -1 }, .stats = { .fd = -1 },
 	};
 	d->conn_fd.fd = d->lost_fd.fd = d->listen_fd.fd = -1;
 }
@@ -38,8 +37,8 @@ static int open_socket(struct daemon *d)
 		.group = o->socket_group,
 	};
 
-	if (o->inherit)
-		return 0;
+	if (d->inherits)
+		return daemon_upgrade_adopt(d);
 	if (o->fd_given)
 		return sock_inherit(&d->sock, (int)o->fd);
 	if (!o->socket_path) {
@@ -51,13 +50,12 @@ static int open_socket(struct daemon *d)
 
 int daemon_device_open(struct daemon *d)
 {
-	int rc = daemon_upgrade_open(d);
+	int rc;
 
-	if (!rc)
-		rc = d->type->open(d);
+	daemon_upgrade_find(d);
+	rc = d->type->open(d);
 	if (rc) {
-		daemon_upgrade_close(d);
-		sock_close(&d->sock);
+		daemon_upgrade_leave(d);
 		return rc;
 	}
 	rc = stats_open(&d->stats, d->opt.stats_file, d->type->device);
@@ -110,7 +108,7 @@ void daemon_device_close(struct daemon *d)
 {
 	daemon_serve_fini(d);
 	daemon_keep_close(d);
-	daemon_upgrade_close(d);
+	daemon_upgrade_leave(d);
 	sock_close(&d->sock);
 	stats_close(&d->stats);
 	/* Storage that hangs would have us wait here for ever. */

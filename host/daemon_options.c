@@ -137,8 +137,6 @@ static int check_many(void)
 		return -1;
 	if (o.fd_given || o.socket_path)
 		return refuse("--config: each section says its own socket-path, and --fd is for one device");
-	if (o.inherit || o.upgrade_path)
-		return refuse("--config: a program with many devices hands none over; leave out --inherit and --upgrade-path");
 	if (o.exit_on_disconnect)
 		return refuse("--config, --exit-on-disconnect: there are several front ends; leave one out");
 	return -1;

@@ -628,7 +628,7 @@ int daemon_serve_start(struct daemon *d)
 
 	for (i = 0; i < d->dev->nr_queues; i++)
 		d->queues[i].worker = worker_of(d, i);
-	if (d->opt.inherit)
+	if (d->inherits)
 		return inherit(d);
 	if (d->opt.connect)
 		return daemon_connect_start(d);

@@ -127,11 +127,11 @@ static int blk_open(struct daemon *d)
 
 	b->opt = disk_opt;
 	b->opt.live = d->live;
-	rc = disk_check_options(&b->opt, d->opt.inherit);
+	rc = disk_check_options(&b->opt, d->inherits);
 	blkdev_drain_limit(b->opt.drain_s);
 	if (!rc)
 		rc = disk_open(&b->storage, &b->opt, d->opt.control_path,
-			       d->opt.inherit);
+			       d->inherits);
 	b->disk = b->storage.top;
 	if (!rc)
 		rc = make_device(b);

@@ -204,7 +204,7 @@ static int start_chardev(struct daemon *d)
 /* A predecessor works on the same descriptors until it hands over. */
 static int console_start(struct daemon *d)
 {
-	return d->opt.inherit ? 0 : start_chardev(d);
+	return d->inherits ? 0 : start_chardev(d);
 }
 
 static void console_alone(struct daemon *d)

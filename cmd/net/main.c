@@ -311,7 +311,7 @@ static int net_start(struct daemon *d)
 {
 	struct net *n = d->ctx;
 
-	return d->opt.inherit && n->wire->ops->file ? 0 : attach_all(d);
+	return d->inherits && n->wire->ops->file ? 0 : attach_all(d);
 }
 
 static void net_alone(struct daemon *d)

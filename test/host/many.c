@@ -294,6 +294,69 @@ TEST("one of several disks grows", "")
 	end();
 }
 
+/* A successor of what runs; the test goes on with it. */
+static void succeed(const char *upgrade)
+{
+	char arg[3][160];
+	const char *args[] = { arg[0], arg[1], arg[2], NULL };
+	struct peer old = p;
+
+	snprintf(arg[0], sizeof(arg[0]), "--config=%s", config);
+	snprintf(arg[1], sizeof(arg[1]), "--control-path=%s", p.socket);
+	snprintf(arg[2], sizeof(arg[2]), "--inherit=%s", upgrade);
+	snprintf(p.log, sizeof(p.log), "%.60s/log%d", p.dir, old.pid);
+	peer_start(&p, "vireo-blk", args, -2);
+	CHECK_EQ(peer_wait(&old), 0);
+}
+
+TEST("a successor takes all disks over, with and without front ends", "")
+{
+	static struct front_disk a, b;
+	char path[128], upgrade[128], arg[160];
+	unsigned char *out, *in;
+	struct vtest_rand r = vtest_rand_init(1);
+
+	two_disks();
+	make_image("c");
+	snprintf(upgrade, sizeof(upgrade), "%s/upgrade", p.dir);
+	snprintf(arg, sizeof(arg), "--upgrade-path=%s", upgrade);
+	/* A third one, which nobody uses. */
+	FILE *f = fopen(config, "a");
+
+	fprintf(f, "[c]\nblk-file = %s/c\nsocket-path = %s/c.sock\n",
+		p.dir, p.dir);
+	fclose(f);
+	start(arg, NULL);
+	file_of(path, "a.sock");
+	disk_open(&a, path, 2);
+	file_of(path, "b.sock");
+	disk_open(&b, path, 1);
+	out = front_data(&a.front, DATA);
+	in = front_data(&b.front, DATA);
+	for (unsigned i = 0; i < 3; i++) {
+		vtest_fill(&r, out, DATA);
+		CHECK_EQ(disk_run(&a, 1, VIRTIO_BLK_T_OUT, 8, out, DATA),
+			 VIO_OK);
+		succeed(upgrade);
+		CHECK_EQ(disk_run(&b, 0, VIRTIO_BLK_T_IN, 8, in, DATA),
+			 VIO_OK);
+		memset(out, 0, DATA);
+		CHECK_EQ(disk_run(&a, 0, VIRTIO_BLK_T_IN, 8, out, DATA),
+			 VIO_OK);
+		CHECK(out[0] | out[1] | out[2] | out[3]);
+	}
+	exercise("c", 0, 5);
+	HAS(ask("list"), "\"connected\":true");
+	disk_close(&a);
+	disk_close(&b);
+	exercise("a", 1, 6);
+	CHECK_EQ(peer_end(&p, SIGTERM), 0);
+	CHECK_LT(access(upgrade, F_OK), 0);
+	file_of(path, "a.sock");
+	CHECK_LT(access(path, F_OK), 0);
+	peer_fini(&p);
+}
+
 /* -- what disks cost, and how they share a thread -------------------------- */
 
 /* Of /proc/PID/status, in KiB. */
