@@ -182,6 +182,9 @@ VIO_APART int add_list(struct vio_vq *vq, const struct vio_buf *b)
 	return VIO_OK;
 }
 
+/* How far ahead descriptors are asked for that will be written. */
+#define AHEAD	16
+
 /*
  * Add buffers of one segment, up to @nr and to the end of the ring, as far as
  * there is room. Returns how many.
@@ -210,6 +213,8 @@ VIO_INLINE unsigned add_run(struct vio_vq *vq, const struct vio_buf *buf,
 		uint32_t len;
 		bool writable;
 
+		/* The device looked at it last: have it back in time. */
+		vio_prefetch_write(d + AHEAD);
 		if (vio_unlikely(!vio_vq_usual(&w, b, &addr, &writable)))
 			break;
 		if (!(v & VIO_V_IN_ORDER))

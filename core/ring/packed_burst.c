@@ -18,78 +18,77 @@ unsigned vio_packed_peek(struct vio_queue *q, struct vio_piece *p,
 			 unsigned max, bool writable)
 {
 	struct vio_view view = vio_view_of(q->mem, q->mem_hint);
-	unsigned off = pvirtq_off(q->avail_next, q->size), i;
+	unsigned off = pvirtq_off(q->avail_next, q->size), want, i;
+	const struct pvirtq_desc *d = (struct pvirtq_desc *)q->desc + off;
 	bool wrap = pvirtq_wrap(q->avail_next, q->size);
-	const struct pvirtq_desc *ring = q->desc;
-	uint16_t want;
+	const unsigned size = q->size;
+	const bool dma = q->dma;
 
 	/* Entries that were never given back, before this start. */
 	if (vio_unlikely(q->used_next != q->avail_next))
 		return 0;
 	/* At the end of the ring, a batch ends. */
-	if (max > q->size - off)
-		max = q->size - off;
-	want = (uint16_t)((wrap ? PVIRTQ_DESC_F_AVAIL : PVIRTQ_DESC_F_USED) |
-			  (writable ? PVIRTQ_DESC_F_WRITE : 0));
-	for (i = 0; i < max; i++) {
-		const struct pvirtq_desc *e = &ring[off + i];
-		struct pvirtq_desc d;
-		uint16_t flags;
-
-		vio_prefetch(e + AHEAD);
+	if (max > size - off)
+		max = size - off;
+	want = (wrap ? PVIRTQ_DESC_F_AVAIL : PVIRTQ_DESC_F_USED) |
+	       (writable ? PVIRTQ_DESC_F_WRITE : 0u);
+	for (i = 0; i < max; i++, d++) {
 		/* pairs with [E]: the driver's release of the flags, after
 		 * the rest of the descriptor. */
-		flags = vio_get16_acquire(&e->flags, q->dma);
-		if ((flags & (OWNER | VIO_PEEK_FLAGS)) != want)
+		uint64_t tail = vio_get_tail_acquire(&d->len, dma), addr;
+		bool near;
+		void *at;
+
+		vio_prefetch(d + AHEAD);
+		if ((tail >> 48 & (OWNER | VIO_PEEK_FLAGS)) != want)
 			break;
-		vio_copy_in(&d, e, offsetof(struct pvirtq_desc, flags));
-		p[i].len = vio_from_le32(d.len);
-		p[i].id = vio_from_le16(d.id);
-		p[i].base = vio_peek_at(q, &view, vio_from_le64(d.addr),
-					p[i].len, writable);
-		if (vio_unlikely(!p[i].base || p[i].id >= q->size))
+		vio_tail_is_ours(&d->len);
+		p[i].len = (uint32_t)tail;
+		p[i].id = (uint16_t)(tail >> 32);
+		addr = vio_get64(&d->addr);
+		if (vio_unlikely(p[i].id >= size))
 			break;
+		near = vio_view_has(&view, addr, (uint32_t)tail, &at);
+		if (vio_unlikely(!near)) {
+			at = vio_peek_far(q, addr, (uint32_t)tail, writable);
+			view = vio_view_of(q->mem, q->mem_hint);
+			if (!at)
+				break;
+		}
+		p[i].base = at;
 	}
 	return i;
-}
-
-/*
- * Enter a used descriptor at offset @off. The driver polls the first that it
- * was not shown, whose flags wait for the publication.
- */
-static void push(struct vio_queue *q, unsigned off, uint16_t id, uint32_t len,
-		 uint16_t flags, bool first)
-{
-	struct pvirtq_desc *d = (struct pvirtq_desc *)q->desc + off;
-
-	vio_put16(&d->id, id);
-	vio_put32(&d->len, len);
-	if (first)
-		q->first_flags = flags;
-	else
-		vio_put16(&d->flags, flags);
 }
 
 /* All @n of them lie before the end of the ring. */
 void vio_packed_use(struct vio_queue *q, const struct vio_piece *p, unsigned n,
 		    bool written)
 {
-	unsigned off = pvirtq_off(q->used_next, q->size), i;
-	bool first = q->used_next == q->used_shown;
-	uint16_t flags = pvirtq_wrap(q->used_next, q->size) ? OWNER : 0;
+	unsigned off = pvirtq_off(q->used_next, q->size), i = 0;
+	unsigned flags = pvirtq_wrap(q->used_next, q->size) ? OWNER : 0;
+	struct pvirtq_desc *d = (struct pvirtq_desc *)q->desc + off;
+	unsigned left = n;
 
 	if (written) {
-		for (i = 0; i < n; i++)
-			push(q, off + i, p[i].id, p[i].len,
-			     flags | PVIRTQ_DESC_F_WRITE, first && !i);
+		flags |= PVIRTQ_DESC_F_WRITE;
 	} else if (q->in_order) {
 		/* One descriptor for all, with the id of the last (standard:
 		 * 2.8.9). */
-		push(q, off, p[n - 1].id, 0, flags, first);
-	} else {
-		for (i = 0; i < n; i++)
-			push(q, off + i, p[i].id, 0, flags, first && !i);
+		i = n - 1;
+		left = 1;
 	}
+	/* The driver polls the first that it was not shown, whose flags wait
+	 * for the publication. */
+	if (q->used_next == q->used_shown) {
+		vio_put16(&d->id, p[i].id);
+		vio_put32(&d->len, written ? p[i].len : 0);
+		q->first_flags = (uint16_t)flags;
+		d++, i++, left--;
+	}
+	for (; left; d++, i++, left--)
+		vio_put_tail(&d->len, (written ? p[i].len : 0u) |
+				      (uint64_t)p[i].id << 32 |
+				      (uint64_t)flags << 48);
 	q->used_next = pvirtq_add(q->used_next, (uint16_t)n, q->size);
 	q->avail_next = q->used_next;
 }

@@ -137,19 +137,14 @@ void vio_packed_use(struct vio_queue *q, const struct vio_piece *p, unsigned n,
 
 /*
  * Where a buffer lies that is looked at; NULL where it takes more than one
- * region. The view may be another after.
+ * region. The region that is hit first may be another after.
  */
-VIO_INLINE void *vio_peek_at(struct vio_queue *q, struct vio_view *view,
-			     uint64_t addr, uint32_t len, bool writable)
+VIO_INLINE void *vio_peek_far(struct vio_queue *q, uint64_t addr,
+			      uint64_t len, bool writable)
 {
-	void *p = vio_view_at(view, addr, len);
-
-	if (vio_unlikely(!p && len)) {
-		p = vio_mem_at(q->mem, &q->mem_hint, vio_addr_of(addr), len,
-			       writable ? VIO_PERM_WRITE : VIO_PERM_READ);
-		*view = vio_view_of(q->mem, q->mem_hint);
-	}
-	return p;
+	return len ? vio_mem_at(q->mem, &q->mem_hint, vio_addr_of(addr), len,
+				writable ? VIO_PERM_WRITE : VIO_PERM_READ) :
+		     NULL;
 }
 
 /* A build may leave a layout out (doc/porting.md); it is NULL then. */

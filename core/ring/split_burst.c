@@ -29,28 +29,22 @@ static unsigned shown(struct vio_queue *q, unsigned max)
 	return n < max ? n : max;
 }
 
-/*
- * All heads of a batch are read, once and into private copies, and the
- * descriptors asked for: each line takes its time to come. Returns how many
- * make sense.
- */
-static unsigned read_heads(const struct vio_queue *q, uint16_t *head,
-			   unsigned n)
+/* How far ahead descriptors are asked for: each line takes its time to come. */
+#define AHEAD	8
+
+/* All heads of a batch, copied, and zeros that only are asked for. */
+static void copy_heads(const struct vio_queue *q, vio_le16 *head, unsigned n)
 {
+	unsigned at = q->avail_next & (q->size - 1u), run = q->size - at;
 	const struct virtq_avail *avail = q->driver_area;
 	const vio_le16 *ring = (const vio_le16 *)(avail + 1);
-	const struct virtq_desc *table = q->desc;
-	unsigned mask = q->size - 1u, at = q->avail_next, i;
 
-	for (i = 0; i < n; i++) {
-		uint16_t h = vio_get16(&ring[at++ & mask]);
-
-		if (vio_unlikely(h > mask))
-			break;
-		head[i] = h;
-		vio_prefetch(&table[h]);
-	}
-	return i;
+	if (run > n)
+		run = n;
+	vio_copy_in(head, ring + at, run * sizeof(*ring));
+	if (vio_unlikely(run < n))
+		vio_copy_in(head + run, ring, (n - run) * sizeof(*ring));
+	memset(head + n, 0, AHEAD * sizeof(*ring));
 }
 
 unsigned vio_split_peek(struct vio_queue *q, struct vio_piece *p,
@@ -59,52 +53,59 @@ unsigned vio_split_peek(struct vio_queue *q, struct vio_piece *p,
 	struct vio_view view = vio_view_of(q->mem, q->mem_hint);
 	const uint16_t want = writable ? VIRTQ_DESC_F_WRITE : 0;
 	const struct virtq_desc *table = q->desc;
-	uint16_t head[VIO_PEEK_MAX];
-	struct virtq_desc d;
-	unsigned i, n;
+	vio_le16 head[VIO_PEEK_MAX + AHEAD];
+	const unsigned size = q->size;
+	unsigned i, n = shown(q, max);
 
-	n = read_heads(q, head, shown(q, max));
+	if (!n)
+		return 0;
+	copy_heads(q, head, n);
+	for (i = 0; i < AHEAD; i++)
+		vio_prefetch(&table[vio_from_le16(head[i])]);
 	for (i = 0; i < n; i++) {
+		unsigned id = vio_from_le16(head[i]);
+		uint64_t addr, rest;
+		bool near;
 		void *at;
 
-		vio_copy_in(&d, &table[head[i]], sizeof(d));
-		at = vio_peek_at(q, &view, vio_from_le64(d.addr),
-				 vio_from_le32(d.len), writable);
-		if (vio_unlikely(!at || (vio_from_le16(d.flags) &
-					 VIO_PEEK_FLAGS) != want))
+		vio_prefetch(&table[vio_from_le16(head[i + AHEAD])]);
+		if (vio_unlikely(id >= size))
 			break;
+		vio_get_desc(&table[id], &addr, &rest);
+		if (vio_unlikely((rest >> 32 & VIO_PEEK_FLAGS) != want))
+			break;
+		near = vio_view_has(&view, addr, (uint32_t)rest, &at);
+		if (vio_unlikely(!near)) {
+			at = vio_peek_far(q, addr, (uint32_t)rest, writable);
+			view = vio_view_of(q->mem, q->mem_hint);
+			if (!at)
+				break;
+		}
 		p[i].base = at;
-		p[i].len = vio_from_le32(d.len);
-		p[i].id = head[i];
+		p[i].len = (uint32_t)rest;
+		p[i].id = (uint16_t)id;
 	}
 	return i;
-}
-
-/* Enter a used buffer at @at; the driver does not see it yet. */
-static void push(const struct vio_queue *q, uint16_t at, uint16_t id,
-		 uint32_t len)
-{
-	struct virtq_used *used = q->device_area;
-	struct virtq_used_elem *e = (struct virtq_used_elem *)(used + 1) +
-				    (at & (q->size - 1));
-
-	vio_put32x2(&e->id, &e->len, id, len);
 }
 
 void vio_split_use(struct vio_queue *q, const struct vio_piece *p, unsigned n,
 		   bool written)
 {
-	if (written)
-		for (unsigned i = 0; i < n; i++)
-			push(q, (uint16_t)(q->used_next + i), p[i].id,
-			     p[i].len);
-	else if (q->in_order)
+	struct virtq_used *used = q->device_area;
+	struct virtq_used_elem *ring = (struct virtq_used_elem *)(used + 1);
+	unsigned mask = q->size - 1u, at = q->used_next, i;
+	const uint32_t all = written ? UINT32_MAX : 0;
+
+	if (!written && q->in_order) {
 		/* One entry for all of them, with the id of the last
 		 * (standard: 2.7.9). */
-		push(q, q->used_next, p[n - 1].id, 0);
-	else
-		for (unsigned i = 0; i < n; i++)
-			push(q, (uint16_t)(q->used_next + i), p[i].id, 0);
+		ring += at & mask;
+		vio_put32x2(&ring->id, &ring->len, p[n - 1].id, 0);
+	} else {
+		for (i = 0; i < n; i++, at++)
+			vio_put32x2(&ring[at & mask].id, &ring[at & mask].len,
+				    p[i].id, p[i].len & all);
+	}
 	q->used_next = (uint16_t)(q->used_next + n);
 	q->avail_next = (uint16_t)(q->avail_next + n);
 }
