@@ -205,7 +205,8 @@ static void send(struct vio_net *net, unsigned pair, struct vio_req **req,
 		send_cut(net, pair, p);
 		good = 0;
 	}
-	flush(net, pair, pkt, good);
+	if (vio_likely(good))
+		flush(net, pair, pkt, good);
 	for (i = 0; i < nr; i++)
 		vio_req_done(req[i]);
 }
