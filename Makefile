@@ -51,6 +51,8 @@ soak: all
 		python3 test/system/blk_survives.py $(BUILD)/bin outlives
 	VIREO_ALL=1 python3 test/system/run_kvm.py $(BUILD)/bin
 	VIREO_ALL=1 python3 test/system/iommu.py $(BUILD)/bin strict
+	VIREO_ALL=1 VIREO_STATES=20 \
+		python3 test/system/durability.py $(BUILD)/bin
 
 bench:
 	@scripts/setup bench

@@ -37,6 +37,16 @@ ssize_t pwritev(int fd, const struct iovec *v, int nr, off_t at)
 	return real(fd, v, nr, at);
 }
 
+ssize_t pwrite(int fd, const void *bytes, size_t len, off_t at)
+{
+	static ssize_t (*real)(int, const void *, size_t, off_t);
+
+	if (!real)
+		*(void **)&real = dlsym(RTLD_NEXT, "pwrite");
+	later(WRITE_MS);
+	return real(fd, bytes, len, at);
+}
+
 int fdatasync(int fd)
 {
 	static int (*real)(int);
