@@ -8,6 +8,7 @@
 #define VMM_DEVICES_H
 
 #include "backend/chardev.h"
+#include "backend/netdev.h"
 #include "vmm/dev.h"
 #include "vmm/ram.h"
 
@@ -35,6 +36,16 @@ int dev_console_open(struct dev **d, const struct dev_console_conf *conf);
 int dev_console_unlink_dir(const struct dev *d);
 /* The terminal may have another size. Any thread. */
 void dev_console_resized(struct dev *d);
+
+struct dev_net_conf {
+	const char *wire;	/* as of struct netdev_conf: "user", ... */
+	const char *stats;
+};
+
+/* A network card of one pair of queues. */
+int dev_net_open(struct dev **d, const struct dev_net_conf *conf);
+/* What its wire needs of a sandbox stands there. */
+const struct netdev *dev_net_wire(const struct dev *d);
 
 /* A type of device that may be in another process. */
 struct dev_vhost_type {

@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 enum {
 	RUN_DISKS_MAX = 16,
@@ -98,7 +99,7 @@ struct vmm {
 	const char *name;	/* as in the report */
 	enum guest_kind guest;
 	bool has_console;	/* can be given our console device */
-	bool has_devices;	/* in its process, all but the network's */
+	bool has_devices;	/* in its process: device_is_inside() */
 	const char *serial;	/* the guest's name for its serial port */
 	const char *append;	/* for the kernel's command line */
 	/* Can it work here, with a guest of that size? If not, say why. */
@@ -130,11 +131,18 @@ struct run {
 	double boot_s;		/* start of the guest to its end */
 };
 
-/* Is the device in the hypervisor's process: has it no back end? */
+/*
+ * Is the device in the hypervisor's process: has it no back end? A network's
+ * has, as long as it is for modern drivers: it has more options there.
+ */
 static inline bool device_is_inside(const struct run *r,
 				    const struct device *d)
 {
-	return r->vmm->has_devices && d->kind != DEVICE_NET;
+	const char *t = r->opt.transport;
+
+	return r->vmm->has_devices &&
+	       (d->kind != DEVICE_NET ||
+		(t && strcmp(t, "pci") && strcmp(t, "mmio")));
 }
 
 #endif

@@ -257,6 +257,12 @@ static int check_all(const struct run_options *o)
 		complain("--hostfwd and --host-loopback need --net user");
 		return -EINVAL;
 	}
+	if ((o->hostfwd || o->host_loopback || o->record) && o->transport &&
+	    strcmp(o->transport, "pci") && strcmp(o->transport, "mmio")) {
+		complain("--hostfwd, --host-loopback and --record: not with a "
+			 "network for legacy drivers; take --transport pci");
+		return -EINVAL;
+	}
 	if (o->record && !o->net) {
 		complain("--record needs a network: add --net user");
 		return -EINVAL;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A guest in our own machine on KVM, vireo-vmm: the devices are in its
- * process, but for the network's. Knows only how to write its command line.
+ * process, the network's only for legacy drivers. Knows only how to write its
+ * command line.
  */
 #include "probe.h"
 #include "run.h"
@@ -63,7 +64,10 @@ static void add_device(const struct run *r, const struct device *d,
 		args_add(a, "--rng");
 		return;
 	case DEVICE_NET:
-		args_add(a, "--vhost-user=net,%s", d->socket);
+		if (device_is_inside(r, d))
+			args_add(a, "--net=%s", r->opt.net);
+		else
+			args_add(a, "--vhost-user=net,%s", d->socket);
 		return;
 	}
 }

@@ -26,6 +26,7 @@ enum {
 	EXIT_USAGE = 2,
 	MEM_DEFAULT_MIB = 256,
 	QUEUES_MAX = 16,
+	IOCTLS_MAX = 32,	/* that a sandbox may let through */
 };
 
 enum { SERIAL_STDIO, SERIAL_STDERR, SERIAL_NONE };
@@ -51,6 +52,7 @@ enum { CONSOLE_NONE = CHARDEV_FILE + 1 };
 
 static struct {
 	const char *kernel, *initrd, *append, *console_path, *stats_dir;
+	const char *net;
 	uint64_t mem;
 	unsigned cpus, serial, console, transport;
 	struct opt_list disks, vhost;
@@ -91,6 +93,10 @@ static const struct opt options[] = {
 	  .help = "Of the console's socket to listen on, or of its file." },
 	{ .name = "rng", .type = OPT_FLAG, .to = &o.rng,
 	  .help = "An entropy device." },
+	{ .name = "net", .type = OPT_STRING, .to = &o.net,
+	  .arg = "user|tap=NAME|switch=NAME|stream=SOCKET",
+	  .help = "A network card, and what its wire is: see vireo-net(1).",
+	},
 	{ .name = "vhost-user", .type = OPT_LIST, .to = &o.vhost,
 	  .arg = "TYPE,SOCKET",
 	  .help = "A device in another process: net, blk, console, rng, vsock or fs, at this vhost-user socket; may be given several times.",
@@ -100,7 +106,7 @@ static const struct opt options[] = {
 	  .help = "Where the serial port leads (ttyS0). Default stdio." },
 	{ .name = "stats-dir", .type = OPT_STRING, .to = &o.stats_dir,
 	  .arg = "FOLDER",
-	  .help = "Write what each device did there at the end, as JSON: 0.json and so on, in the order disks, console, entropy.",
+	  .help = "Write what each device did there at the end, as JSON: 0.json and so on, in the order disks, console, entropy, network.",
 	},
 	{ .name = "sandbox", .type = OPT_CHOICE, .to = &o.sandbox,
 	  .arg = "on|none", .choices = sandboxes,
@@ -117,7 +123,7 @@ struct vmm {
 	struct machine machine;
 	struct loop loop;
 	struct chardev *serial;
-	struct dev *console;
+	struct dev *console, *net;
 	struct loop_fd signals;
 	unsigned devices;	/* opened so far */
 	char stats[4096];
@@ -274,6 +280,21 @@ static int add_console(struct vmm *v)
 	return err;
 }
 
+static int add_net(struct vmm *v)
+{
+	const struct dev_net_conf conf = {
+		.wire = o.net, .stats = next_stats(v),
+	};
+	struct dev *d;
+	int err = dev_net_open(&d, &conf);
+
+	if (!err)
+		err = machine_add(&v->machine, d);
+	if (!err)
+		v->net = d;
+	return err;
+}
+
 static int add_vhost(struct vmm *v, const char *words)
 {
 	const char *comma = strchr(words, ',');
@@ -307,6 +328,8 @@ static int add_devices(struct vmm *v)
 		if (!err)
 			err = machine_add(&v->machine, d);
 	}
+	if (!err && o.net)
+		err = add_net(v);
 	for (unsigned i = 0; i < o.vhost.n && !err; i++)
 		err = add_vhost(v, o.vhost.v[i]);
 	return err;
@@ -328,6 +351,17 @@ static int open_serial(struct vmm *v)
 	return err;
 }
 
+/* What does not fit is forbidden. */
+static void add_ioctls(unsigned long *to, const unsigned long *from)
+{
+	unsigned n = 0;
+
+	while (to[n])
+		n++;
+	for (; from && *from && n < IOCTLS_MAX; from++)
+		to[n++] = *from;
+}
+
 /*
  * Everything is open: what is left to a guest that breaks out is what its
  * devices need, and what KVM is asked while it runs.
@@ -343,14 +377,26 @@ static int enter_sandbox(const struct vmm *v)
 		BLKDISCARD, BLKSECDISCARD, BLKGETSIZE64, TIOCGWINSZ, TCGETS,
 		TCSETS, 0
 	};
-	const int dir = v->console ? dev_console_unlink_dir(v->console) : -1;
-	const struct sandbox sb = {
-		.syscalls = calls, .ioctls = ioctls,
-		.more_ioctls = machine_ioctls,
-		.unlink_dir_fd = &dir, .nr_unlink_dirs = 1,
+	const struct netdev *wire = v->net ? dev_net_wire(v->net) : NULL;
+	const int dirs[] = {
+		v->console ? dev_console_unlink_dir(v->console) : -1,
+		wire && wire->unlink_dir_fd > 0 ? wire->unlink_dir_fd : -1,
+	};
+	unsigned long all[IOCTLS_MAX + 1] = { 0 };
+	struct sandbox sb = {
+		.syscalls = calls, .ioctls = ioctls, .more_ioctls = all,
+		.unlink_dir_fd = dirs, .nr_unlink_dirs = 2,
 		/* To a back end that comes in the place of one that died. */
 		.connect = o.vhost.n > 0, .trace = o.verbose,
 	};
+
+	add_ioctls(all, machine_ioctls);
+	if (wire) {
+		add_ioctls(all, wire->ioctls);
+		sb.more_syscalls = wire->syscalls;
+		sb.network = wire->network;
+		sb.read_file = wire->read_file;
+	}
 
 	if (o.sandbox == SANDBOX_ON)
 		return sandbox_enter(&sb);

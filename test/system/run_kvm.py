@@ -114,7 +114,7 @@ READS = 2000
 
 # The kernel says of each device what was agreed on: character 33 is
 # VERSION_1.
-OLD = ("cut -c33 /sys/bus/virtio/devices/*/features | uniq -c; "
+OLD = ("ip addr; cut -c33 /sys/bus/virtio/devices/*/features | uniq -c; "
        "dd if=/dev/vda bs=64k iflag=direct 2>/dev/null | sha256sum; "
        "tr 0-9 A-J < /dev/vda > /tmp/x; cat /tmp/x > /dev/vda; sync; "
        "head -c 64 /dev/hwrng > /dev/null && echo random; exit 5")
@@ -122,7 +122,7 @@ OLD = ("cut -c33 /sys/bus/virtio/devices/*/features | uniq -c; "
 
 def old(transport):
     return ("cp /disk /tmp/%s; vireo run --vmm kvm --transport %s --mem 160 "
-            "--disk /tmp/%s -- '%s'; echo code $?; sha256sum < /tmp/%s; "
+            "--net user --disk /tmp/%s -- '%s'; echo code $?; sha256sum < /tmp/%s; "
             "rm /tmp/%s" % ((transport,) * 3 + (OLD,) + (transport,) * 2))
 
 
@@ -217,7 +217,8 @@ def our_machine_boots_linux_on_mmio(s):
 
 def old_drivers(s, transport, version):
     out = part(s, transport)
-    expect(re.search(r"^ +3 %d\r?$" % version, out, re.M), out)
+    expect(re.search(r"^ +4 %d\r?$" % version, out, re.M), out)
+    expect("inet 10.0.2." in out, out)
     expect(hashlib.sha256(DISK.encode()).hexdigest() in out, out)
     after = DISK.translate(str.maketrans("0123456789", "ABCDEFGHIJ"))
     expect(hashlib.sha256(after.encode()).hexdigest() in out, out)

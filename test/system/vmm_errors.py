@@ -77,7 +77,8 @@ def machine_with_all(s):
         f.truncate(1 << 20)
     return ["--mem", "32M", "--disk", s.path("disk"), "--rng", "--cpus", "2",
             "--console", "socket", "--console-path", s.path("console"),
-            "--serial", "stderr", "--stats-dir", s.dir]
+            "--serial", "stderr", "--stats-dir", s.dir, "--net", "null",
+            "--transport", "pci-legacy"]
 
 
 @suite.case
@@ -88,8 +89,9 @@ def a_guest_starts_and_ends_in_the_sandbox(s):
     out = child.communicate(timeout=60)[0].decode(errors="replace")
     expect(child.returncode == 0 and not out, child.returncode, out)
     expect(not os.path.exists(s.path("console")), "the socket is left")
-    with open(s.path("0.json")) as f:
-        expect('"block"' in f.read(), "no numbers of the disk")
+    for nr, name in enumerate(("block", "console", "rng", "net")):
+        with open(s.path("%d.json" % nr)) as f:
+            expect('"%s"' % name in f.read(), "no numbers of", name)
 
 
 @suite.case
@@ -188,6 +190,7 @@ def kernel_and_memory_do_not_fit(s):
 @suite.case
 def devices_cannot_be_had(s):
     need_kvm()
+    refused(s, ["--kernel", kernel(s), "--net", "wire"], "wire")
     none = s.path("none.img")
     refused(s, ["--kernel", kernel(s), "--disk", none], none)
 
