@@ -218,7 +218,20 @@ MANAGED = (reply(1, struct.pack("<Q", 1 << 32 | 1 << 30 | 1 << 26)) +
            reply(42, struct.pack("<Q", 0x100)) * 2 + reply(43, bytes(8)))
 
 
+# bus.c: a disk that comes up, by registers and by channel commands.
+BUS_MMIO = (struct.pack("<7I", 2, 0, *[0xffffffff] * 4, 0xb) +
+            struct.pack("<I", 64) * 100)
+BUS_CCW = b"\0".join(bytes(n) for n in (
+    0, 7, 4, 0, 1, 1, 1)) + b"\0" + b"\0\xff\xff\xff\xff\0" * 8 + (
+        b"\0\x0b" * 2 + b"\0" + bytes(60)) + b"\0\0\0\0\x40" * 40
+
+
 def main():
+    save("bus", [("mmio", bytes([0]) + BUS_MMIO),
+                 ("mmio_net", bytes([4]) + BUS_MMIO),
+                 ("mmio_legacy", bytes([2]) + BUS_MMIO),
+                 ("ccw", bytes([1]) + BUS_CCW),
+                 ("ccw_net", bytes([0xd]) + BUS_CCW)])
     save("vhost-client", [("managed", MANAGED)])
     save("vhost_msg", orders.seeds())
     save("vhost-asked", [("all", ASKED)])
