@@ -192,6 +192,7 @@ struct daemon {
 	unsigned num_workers;		/* that are of use to it; 0: it wants
 					 * its queues on the main loop */
 	unsigned queues_together;	/* that share a worker; 1 if 0 */
+	unsigned queue_num;		/* as of struct vhu_conf */
 	int unlink_dir_fd;		/* for the sandbox, or -1 */
 	/* What this run needs beside the type's lists: see sandbox.h. */
 	const char *const *more_syscalls;

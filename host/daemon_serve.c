@@ -559,6 +559,7 @@ int daemon_serve_init(struct daemon *d)
 		.env = &d->env,
 		.env_ctx = d,
 		.iommu = d->opt.iommu,
+		.queue_num = d->queue_num,
 		.log = { .fn = log_core, .ctx = (void *)d->name },
 	};
 	int rc, fd;

@@ -98,8 +98,9 @@ static int agree(struct vhu_client *c)
 	err = vhu_ask_u64(c, VHOST_USER_GET_QUEUE_NUM, &queues);
 	if (err)
 		return err;
+	/* And a control queue behind them, if the back end has one. */
 	if (c->conf.queue_pairs && queues < VHU_CLIENT_QUEUES)
-		queues *= 2;
+		queues = 2 * queues + 1;
 	c->nr_queues = queues < VHU_CLIENT_QUEUES ? (unsigned)queues
 						  : VHU_CLIENT_QUEUES;
 	return 0;
@@ -116,7 +117,7 @@ int vhu_client_open(struct vhu_client **out,
 	if (!c)
 		return -ENOMEM;
 	c->conf = *conf;
-	c->nr_queues = c->conf.queue_pairs ? 2 : 1;
+	c->nr_queues = c->conf.queue_pairs ? 3 : 1;
 	c->inflight_fd = -1;
 	vhu_sock_init(&c->events, -1);
 	vhu_client_init_memory(c);

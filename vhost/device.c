@@ -162,7 +162,9 @@ int vhu_on_set_protocol(struct vhu_server *s, struct vhu_msg *msg)
 
 int vhu_on_get_queue_num(struct vhu_server *s, struct vhu_msg *msg)
 {
-	return vhu_reply_u64(s, msg, s->nr_rings);
+	unsigned n = s->conf.queue_num;
+
+	return vhu_reply_u64(s, msg, n ? n : s->nr_rings);
 }
 
 /*

@@ -378,6 +378,7 @@ static int connect_to(struct dev_vhost *v, const char *path, struct ram *ram)
 		.socket_path = path, .mem_fd = ram->fd,
 		.window = { .host = ram->host, .size = ram->span },
 		.queue_size_max = QUEUE_SIZE,
+		.queue_pairs = v->type->id == VIRTIO_ID_NET,
 	};
 	int err = vhu_client_open(&v->client, &conf);
 

@@ -183,6 +183,7 @@ static void place_queues(struct daemon *d)
 {
 	struct net *n = d->ctx;
 
+	d->queue_num = n->opt.pairs;
 	d->queues_together = vio_net_queues((uint16_t)n->opt.pairs);
 	d->num_workers = d->name ? 1 : 0;
 	if (has_threads(n)) {

@@ -315,6 +315,8 @@ static bool bench_up(struct bench *b)
 {
 	struct vhu_client_conf conf = {
 		.timeout_ms = b->p->timeout_ms,
+		.queue_pairs = b->p->type &&
+			       b->p->type->id == VIRTIO_ID_NET,
 	};
 	int rc;
 

@@ -119,6 +119,11 @@ struct vhu_conf {
 	 * IOMMU: a driver takes any that offer it for one.
 	 */
 	bool iommu;
+	/*
+	 * What GET_QUEUE_NUM answers; all queues if 0. Front ends of networks
+	 * mean pairs by it.
+	 */
+	unsigned queue_num;
 	uint64_t features_off;		/* device features not to offer */
 	uint64_t protocol_off;		/* protocol features not to offer */
 	bool host_notifiers;		/* vhu_server_host_notifier() is used */

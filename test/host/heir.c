@@ -189,7 +189,7 @@ TEST("heir: what a network's driver wants to receive", "")
 	snprintf(upgrade, sizeof(upgrade), "--upgrade-path=%s/u", old.dir);
 	snprintf(inherit, sizeof(inherit), "--inherit=%s/u", old.dir);
 	PEER_START(&old, "vireo-net", "--backend=echo", mac, upgrade);
-	CHECK(front_open(&f, old.socket, -1));
+	CHECK(front_open_as(&f, old.socket, -1, true));
 	CHECK_EQ(vio_netdrv_init(&net, &vhu_client_bus, f.client, &c,
 				 &f.drv_mem), VIO_OK);
 	at = front_data(&f, 2048);

@@ -35,7 +35,7 @@ static struct vio_netdrv_conf conf_of(bool packed, bool in_order, bool merge)
 
 static void net_open(const struct vio_netdrv_conf *c)
 {
-	CHECK(front_open(&f, p.socket, -1));
+	CHECK(front_open_as(&f, p.socket, -1, true));
 	CHECK_EQ(vio_netdrv_init(&net, &vhu_client_bus, f.client, c,
 				 &f.drv_mem), VIO_OK);
 	CHECK_EQ(vio_netdrv_command(&net, VIRTIO_NET_CTRL_RX,

@@ -43,13 +43,15 @@ static void card_open(struct card *c, const char *name, unsigned pairs)
 	char path[128];
 
 	snprintf(path, sizeof(path), "%s/%s", p.dir, name);
-	CHECK(front_open(&c->f, path, -1));
+	CHECK(front_open_as(&c->f, path, -1, true));
 	CHECK_EQ(vio_netdrv_init(&c->net, &vhu_client_bus, c->f.client, &conf,
 				 &c->f.drv_mem), VIO_OK);
 	CHECK_EQ(c->net.nr_pairs, pairs);
 	CHECK_EQ(vio_netdrv_command(&c->net, VIRTIO_NET_CTRL_RX,
 				    VIRTIO_NET_CTRL_RX_PROMISC, "\1", 1),
 		 VIO_OK);
+	if (pairs > 1)
+		CHECK_EQ(vio_netdrv_set_pairs(&c->net, pairs), VIO_OK);
 	c->data = front_data(&c->f, 64 * 2048);
 }
 

@@ -29,7 +29,7 @@ static void card_open(void)
 		.rx_buffers = 32, .rx_len = 2048,
 	};
 
-	CHECK(front_open(&f, p.socket, -1));
+	CHECK(front_open_as(&f, p.socket, -1, true));
 	CHECK_EQ(vio_netdrv_init(&net, &vhu_client_bus, f.client, &c,
 				 &f.drv_mem), VIO_OK);
 	CHECK_EQ(vio_netdrv_command(&net, VIRTIO_NET_CTRL_RX,

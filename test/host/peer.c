@@ -159,8 +159,13 @@ bool peer_said(struct peer *p, const char *text)
 
 bool front_open(struct front *f, const char *path, int fd)
 {
+	return front_open_as(f, path, fd, false);
+}
+
+bool front_open_as(struct front *f, const char *path, int fd, bool net)
+{
 	struct vhu_client_conf conf = { .socket_path = path,
-					.socket_fd = fd };
+					.socket_fd = fd, .queue_pairs = net };
 	unsigned i;
 	int rc = -1;
 

@@ -66,6 +66,8 @@ enum { FRONT_MEM = 4 << 20, FRONT_RINGS = 1 << 20 };
 
 /* Connect to @path, or use the connected @fd. False: no such peer. */
 bool front_open(struct front *f, const char *path, int fd);
+/* The same, of a network: its back end counts pairs of queues. */
+bool front_open_as(struct front *f, const char *path, int fd, bool net);
 void front_close(struct front *f);
 /* @len bytes of the shared memory for data. */
 void *front_data(struct front *f, size_t len);

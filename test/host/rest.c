@@ -70,7 +70,7 @@ static void front_all(void)
 	disk_open(&disk, p[0].socket, 2);
 	CHECK_EQ(disk_run(&disk, 1, VIRTIO_BLK_T_FLUSH, 0, NULL, 0), VIO_OK);
 	for (unsigned i = 1; i < PROGRAMS; i++)
-		CHECK(front_open(&f[i], p[i].socket, -1));
+		CHECK(front_open_as(&f[i], p[i].socket, -1, i == 3));
 	CHECK_EQ(vio_rngdrv_init(&rng, &vhu_client_bus, f[1].client, &all,
 				 &limits, &f[1].drv_mem), VIO_OK);
 	CHECK_EQ(vio_rngdrv_read(&rng, front_data(&f[1], 64), 64, &got),
