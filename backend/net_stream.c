@@ -249,6 +249,9 @@ static int dial(struct stream *s, const char *path)
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
 	int err = ENAMETOOLONG;
 
+	/* netdev_open() sees to it; a compiler with sanitizers does not. */
+	if (!path)
+		return -EINVAL;
 	s->watch.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (strlen(path) < sizeof(a.sun_path)) {
 		memcpy(a.sun_path, path, strlen(path) + 1);
