@@ -494,7 +494,7 @@ TEST("disks on one thread share it", "")
 /* Milliseconds of processor time so far. */
 static unsigned long busy_ms(void)
 {
-	unsigned long user, sys;
+	unsigned long user = 0, sys = 0;
 	char line[512], *at;
 	FILE *f;
 
