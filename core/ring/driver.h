@@ -170,6 +170,11 @@ VIO_INLINE bool vio_vq_usual(const struct vio_vq_bounds *w,
 	return vio_likely(off <= w->size - s->len);
 }
 
+VIO_INLINE bool vio_vq_is_single(const struct vio_buf *b)
+{
+	return (uint16_t)(b->nr_read + b->nr_write) == 1;
+}
+
 /* Its record. */
 VIO_INLINE void vio_vq_keep(struct vio_vq_slot *slot, void *token,
 			    uint32_t room, unsigned entries)

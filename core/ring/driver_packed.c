@@ -252,18 +252,16 @@ VIO_INLINE unsigned add_run(struct vio_vq *vq, const struct vio_buf *buf,
 VIO_INLINE unsigned add(struct vio_vq *vq, const struct vio_buf *buf,
 			unsigned nr, int *err, unsigned v)
 {
-	unsigned n = 0, got;
+	unsigned n = 0;
 
-	*err = VIO_OK;
-	while (n < nr) {
-		got = add_run(vq, buf + n, nr - n, v);
-		n += got;
-		if (vio_likely(got))
-			continue;
-		*err = add_list(vq, &buf[n]);
-		if (*err)
+	for (*err = VIO_OK; n < nr; n++) {
+		if (VIO_RUNS && vio_vq_is_single(&buf[n]))
+			n += add_run(vq, buf + n, nr - n, v);
+		if (vio_likely(n == nr))
 			break;
-		n++;
+		*err = add_list(vq, &buf[n]);
+		if (vio_unlikely(*err))
+			break;
 	}
 	return n;
 }

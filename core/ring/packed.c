@@ -348,7 +348,7 @@ VIO_INLINE unsigned pop_run(struct vio_queue *q, struct vio_req **req,
 		vio_prefetch(d + AHEAD);
 		vio_tail_is_ours(&d->len);
 		at = vio_get64(&d->addr);
-		if (vio_unlikely(n == lent || id >= size ||
+		if (vio_unlikely(!VIO_RUNS || n == lent || id >= size ||
 				 r->state != VIO_REQ_FREE ||
 				 flags & (PVIRTQ_DESC_F_NEXT |
 					  PVIRTQ_DESC_F_INDIRECT) ||
@@ -500,7 +500,7 @@ VIO_INLINE void push(struct vio_queue *q, struct vio_req *const *req,
 				     (uint64_t)r->head << 32 |
 				     (uint64_t)flags << 48);
 		}
-		if (vio_unlikely(vio_ring_key_of(r) != usual)) {
+		if (vio_unlikely(!VIO_RUNS || vio_ring_key_of(r) != usual)) {
 			old += vio_ring_forget(q, r);
 			back += r->nr_desc - 1u;
 			off += r->nr_desc - 1u;
@@ -628,8 +628,10 @@ const struct vio_ring_ops vio_ring_packed = {
 	.recover = packed_recover,
 	.hot = packed_hot,
 	.replay = packed_replay,
+#ifndef VIO_SMALL
 	.peek = vio_packed_peek,
 	.use = vio_packed_use,
+#endif
 	.unpop = packed_unpop,
 	.pending = packed_pending,
 	.publish = packed_publish,

@@ -290,21 +290,17 @@ VIO_INLINE bool walk(struct vio_queue *q, struct vio_req *req,
 
 #define CHAINED	(VIRTQ_DESC_F_NEXT | VIRTQ_DESC_F_INDIRECT)
 
-VIO_APART bool walk_little(struct vio_queue *q, struct vio_req *req,
-			struct vio_view *view, struct virtq_desc *d)
-{
-	return walk(q, req, view, d, 0);
-}
-
+#ifndef VIO_SMALL
 VIO_APART bool walk_big(struct vio_queue *q, struct vio_req *req,
-		     struct vio_view *view, struct virtq_desc *d)
+			struct vio_view *view, struct virtq_desc *d)
 {
 	return walk(q, req, view, d, VIO_V_BIG);
 }
+#endif
 
 /*
  * A chain that is more than one buffer in the memory that was hit last; its
- * first descriptor is { @addr, @rest }, as copied. False: broken.
+ * first descriptor is { @addr, @rest }, as copied. False: broken, or nothing.
  */
 VIO_APART bool fill_slow(struct vio_queue *q, struct vio_req *req,
 			 uint64_t addr, uint64_t rest)
@@ -314,8 +310,13 @@ VIO_APART bool fill_slow(struct vio_queue *q, struct vio_req *req,
 	struct virtq_desc d;
 
 	memcpy(&d, at, sizeof(d));
-	return q->big_endian ? walk_big(q, req, &view, &d) :
-			       walk_little(q, req, &view, &d);
+#ifdef VIO_SMALL
+	return walk(q, req, &view, &d, variant_of(q));
+#else
+	if (vio_unlikely(q->big_endian))
+		return walk_big(q, req, &view, &d);
+	return walk(q, req, &view, &d, 0);
+#endif
 }
 
 /* -- pop ----------------------------------------------------------------- */
@@ -399,7 +400,7 @@ VIO_INLINE unsigned take(struct vio_queue *q, struct vio_req **req,
 		flags = vio_turn16(v, (uint16_t)(rest >> 32));
 		vio_ring_book_put(r, book);
 		req[i] = r;
-		if (vio_likely(!(flags & CHAINED) && vio_view_has(
+		if (vio_likely(VIO_RUNS && !(flags & CHAINED) && vio_view_has(
 				&view, vio_turn64(v, addr), len, &p))) {
 			vio_fill_single(r, p, len, flags & VIRTQ_DESC_F_WRITE);
 			continue;
@@ -414,7 +415,10 @@ VIO_INLINE unsigned take(struct vio_queue *q, struct vio_req **req,
 	return i;
 }
 
-/* Fill what take() left. Returns how many of @n are whole; fewer: broken. */
+/*
+ * Fill what take() left. Returns how many of @n are whole. Fewer: broken, or a
+ * translation comes later.
+ */
 VIO_APART unsigned finish(struct vio_queue *q, struct vio_req **req,
 			  const struct ahead *a, unsigned n)
 {
@@ -525,7 +529,7 @@ VIO_INLINE void push(struct vio_queue *q, struct vio_req *const *req,
 		struct vio_req *r = req[i];
 		struct virtq_used_elem *e = &ring[at & mask];
 
-		if (vio_unlikely(vio_ring_key_of(r) != usual))
+		if (vio_unlikely(!VIO_RUNS || vio_ring_key_of(r) != usual))
 			old += vio_ring_forget(q, r);
 		vio_put32(&e->id, vio_turn32(v, r->head));
 		vio_put32(&e->len, vio_turn32(v, r->written));
@@ -671,8 +675,10 @@ const struct vio_ring_ops vio_ring_split = {
 	.recover = split_recover,
 	.hot = split_hot,
 	.replay = split_replay,
+#ifndef VIO_SMALL
 	.peek = vio_split_peek,
 	.use = vio_split_use,
+#endif
 	.unpop = split_unpop,
 	.pending = split_pending,
 	.publish = split_publish,

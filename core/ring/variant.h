@@ -13,6 +13,16 @@
 #define VIO_V_IN_ORDER	1u	/* driver: what is used comes back in order */
 #define VIO_V_BIG	2u	/* legacy: a ring in big-endian order */
 
+/*
+ * Functions for what is usual beside those that do everything; a build for
+ * size (doc/porting.md) has only these, and one variant of them.
+ */
+#ifdef VIO_SMALL
+#define VIO_RUNS	false
+#else
+#define VIO_RUNS	true
+#endif
+
 /* A number of the ring as it stands there in little-endian, or back. */
 VIO_INLINE uint16_t vio_turn16(unsigned v, uint16_t x)
 {

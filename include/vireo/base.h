@@ -36,10 +36,17 @@ extern "C" {
 #define vio_container_of(ptr, type, member) \
 	((type *)(void *)((char *)(ptr) - offsetof(type, member)))
 
-/* Have a line brought near that will be read soon. Any address will do. */
+/*
+ * Have a line brought near that will be read soon. Any address will do. A
+ * build for size does not ask.
+ */
 static inline void vio_prefetch(const void *p)
 {
+#ifdef VIO_SMALL
+	(void)p;
+#else
 	__builtin_prefetch(p);
+#endif
 }
 
 /*
@@ -50,7 +57,9 @@ static inline void vio_prefetch(const void *p)
  */
 static inline void vio_prefetch_write(void *p)
 {
-#if defined(__x86_64__)
+#if defined(VIO_SMALL)
+	(void)p;
+#elif defined(__x86_64__)
 	__asm__ volatile("prefetchw %0" : : "m"(*(char *)p));
 #else
 	__builtin_prefetch(p, 1);
