@@ -12,6 +12,7 @@
 #include "core/mem/access.h"
 
 #define SHORT	128u	/* bytes that are copied in line */
+#define AHEAD_MAX	2048u	/* bytes of the next packet that are asked for */
 
 /*
  * The pair's buffers during a batch: those from first on are not filled yet.
@@ -526,6 +527,26 @@ static void prefetch_pieces(const struct vio_piece *b, unsigned n)
 	}
 }
 
+/*
+ * What a long packet is copied from, and where to, beyond what is on its way
+ * already: while the one before it is copied.
+ */
+static inline void prefetch_long(const struct vio_net_packet *pkt,
+				 const struct vio_piece *b)
+{
+	uint32_t len = pkt->len < b->len ? pkt->len : b->len, at;
+	const unsigned char *from;
+
+	if (len <= SHORT || pkt->nr_seg != 1)
+		return;
+	from = pkt->seg->base;
+	for (at = VIO_NET_LINE; at < len && at < AHEAD_MAX;
+	     at += VIO_NET_LINE) {
+		vio_prefetch(from + at);
+		vio_prefetch_write(b->base + VIRTIO_NET_HDR_LEN + at);
+	}
+}
+
 /* Can the packet go as it is into a buffer of its own? */
 static inline bool is_plain(const struct vio_net *net,
 			    const struct vio_net_packet *pkt, uint32_t most)
@@ -571,6 +592,8 @@ static unsigned receive_pieces(struct vio_net *net, unsigned pair,
 			count_received(st, &p->meta);
 			count_described(st, p);
 		}
+		if (done + 1 < nr && used + 1 < n)
+			prefetch_long(p + 1, &b[used + 1]);
 		put_header_in(net, b[used].base, p);
 		copy_bytes(b[used].base + VIRTIO_NET_HDR_LEN, p->seg->base,
 			   p->len);
