@@ -12,7 +12,7 @@
 #include "core/mem/access.h"
 
 #define SHORT	128u	/* bytes that are copied in line */
-#define AHEAD_MAX	2048u	/* bytes of the next packet that are asked for */
+#define AHEAD_MAX	2048u	/* bytes of the next packet asked for */
 
 /*
  * The pair's buffers during a batch: those from first on are not filled yet.
