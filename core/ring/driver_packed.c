@@ -67,8 +67,10 @@ VIO_INLINE void put_desc(struct pvirtq_desc *d, uint64_t addr, size_t len,
 			 uint16_t id)
 {
 	d->addr = vio_to_le64(addr);
-	d->len = vio_to_le32((uint32_t)len);
-	d->id = vio_to_le16(id);
+	/* Atomic: the device may load them with the flags, before it sees
+	 * by these that they are not for it yet (vio_get_tail_acquire()). */
+	vio_hide32(&d->len, (uint32_t)len);
+	vio_hide16(&d->id, id);
 }
 
 static uint16_t packed_next_id(const struct vio_vq *vq)
