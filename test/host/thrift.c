@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT */
+/* Daemons ask for memory when they start, and not for a request. */
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "test/host/peer.h"
+#include "vtest.h"
+
+#define BLOCK		4096u
+#define WARM		200u
+#define REQUESTS	2000u
+
+static struct peer p;
+static struct front_disk d;
+static char counts[128];
+
+static uint64_t asked(void)
+{
+	uint64_t n = 0;
+	int fd = open(counts, O_RDONLY);
+
+	CHECK_GE(fd, 0);
+	CHECK_EQ(read(fd, &n, sizeof(n)), sizeof(n));
+	close(fd);
+	return n;
+}
+
+/* Writes, reads and flushes. */
+static void requests(unsigned n, unsigned char *data)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (i % 7)
+			CHECK_EQ(disk_run(&d, 0, i & 1 ? VIRTIO_BLK_T_OUT :
+					  VIRTIO_BLK_T_IN, i % 64 * 8, data,
+					  BLOCK), VIO_OK);
+		else
+			CHECK_EQ(disk_run(&d, 0, VIRTIO_BLK_T_FLUSH, 0, NULL,
+					  0), VIO_OK);
+}
+
+/* @backend NULL: a file. */
+static void thrifty(const char *backend, const char *more)
+{
+	char what[128];
+	const char *const args[] = { what, "--num-queues=1", more, NULL };
+	uint64_t before, after;
+	unsigned char *data;
+	int fd;
+
+	peer_init(&p);
+	fd = open(p.image, O_CREAT | O_RDWR, 0600);
+	CHECK_EQ(ftruncate(fd, 1 << 20), 0);
+	close(fd);
+	snprintf(what, sizeof(what), backend ? "--backend=%s" : "--blk-file=%s",
+		 backend ? backend : p.image);
+	snprintf(counts, sizeof(counts), "%s/counts", p.dir);
+	setenv("VIREO_ALLOCATIONS", counts, 1);
+	setenv("LD_PRELOAD", ALLOCATIONS_LIB, 1);
+	peer_start(&p, "vireo-blk", args, -1);
+	unsetenv("LD_PRELOAD");
+	disk_open(&d, p.socket, 1);
+	data = front_data(&d.front, BLOCK);
+	requests(WARM, data);
+	before = asked();
+	CHECK_GT(before, 10u);
+	requests(REQUESTS, data);
+	after = asked();
+	if (after != before)
+		FAIL("%s %s: %llu times for %u requests", what, more,
+		     (unsigned long long)(after - before), REQUESTS);
+	disk_close(&d);
+	CHECK_EQ(peer_end(&p, SIGTERM), 0);
+	peer_fini(&p);
+}
+
+TEST("no request of a disk asks for memory, whatever does the I/O", "")
+{
+	static const char *const aios[] = {
+		"--aio=inline", "--aio=threads", "--aio=io_uring",
+	};
+
+	if (PEER_SANITIZED)
+		SKIP("sanitizers have their own memory");
+	thrifty("null", "--size=1M");
+	thrifty("mem", "--size=1M");
+	for (unsigned i = 0; i < 3; i++)
+		thrifty(NULL, aios[i]);
+}
