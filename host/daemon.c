@@ -8,10 +8,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/userfaultfd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
@@ -84,6 +86,12 @@ static void need_dir(struct needs *n, int fd)
 		n->dirs[n->nr_dirs++] = fd;
 }
 
+/* What postcopy takes, on descriptors that come of faults_fd. */
+static const unsigned long fault_ioctls[] = {
+	USERFAULTFD_IOC_NEW, UFFDIO_API, UFFDIO_REGISTER, UFFDIO_UNREGISTER,
+	UFFDIO_WAKE, 0
+};
+
 static int gather(struct daemon_process *p, const struct daemon_options *o,
 		  struct needs *n)
 {
@@ -97,6 +105,8 @@ static int gather(struct daemon_process *p, const struct daemon_options *o,
 		return -ENOMEM;
 	need_dir(n, o->control_path ? p->control.sock.dir_fd : -1);
 	need_dir(n, p->upgrade.dir_fd);
+	if (p->faults_fd >= 0)
+		need_ioctls(n, fault_ioctls);
 	for (d = p->devices; d; d = d->next) {
 		need_dir(n, d->sock.dir_fd);
 		need_dir(n, d->unlink_dir_fd);
@@ -400,10 +410,34 @@ static int run_many(struct daemon_process *p, const struct daemon_options *o)
 	return rc;
 }
 
+/*
+ * The device, for the system call needs a privilege that the sandbox takes
+ * away, and this can be given to a group.
+ */
+static int open_faults(struct daemon_process *p,
+		       const struct daemon_options *o)
+{
+	int rc;
+
+	if (!o->postcopy)
+		return 0;
+	p->faults_fd = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
+	if (p->faults_fd >= 0)
+		return 0;
+	rc = -errno;
+	log_err("--postcopy: /dev/userfaultfd: %s; it takes Linux 6.1 with CONFIG_USERFAULTFD, and a user who may open it",
+		strerror(-rc));
+	return rc;
+}
+
 static int run(struct daemon_process *p, const struct daemon_options *o,
 	       void *ctx)
 {
-	int rc = watch_signals(p);
+	int rc = open_faults(p, o);
+
+	if (rc)
+		return rc;
+	rc = watch_signals(p);
 
 	if (!rc)
 		rc = guard_init();
@@ -415,6 +449,8 @@ static int run(struct daemon_process *p, const struct daemon_options *o,
 		rc = run_one(p, o, ctx);
 	if (p->signal_fd.fd >= 0)
 		close(p->signal_fd.fd);
+	if (p->faults_fd >= 0)
+		close(p->faults_fd);
 	return rc;
 }
 
@@ -426,7 +462,7 @@ int daemon_main(const struct daemon_type *type, void *ctx, int argc,
 	int rc;
 
 	p.type = type;
-	p.signal_fd.fd = p.heir.fd = -1;
+	p.signal_fd.fd = p.heir.fd = p.faults_fd = -1;
 	p.upgrade.fd = p.upgrade.dir_fd = -1;
 	log_init(type->program, LOG_LEVEL_INFO);
 	rc = daemon_options_read(type, argc, argv, &o);

@@ -141,6 +141,7 @@ struct daemon_options {
 	bool connect;			/* to the socket, not listen on it */
 	unsigned poll_us;
 	bool iommu;
+	bool postcopy;
 	bool poll_always;
 	bool verbose;
 	const char *config;
@@ -158,6 +159,7 @@ struct daemon_process {
 	unsigned num_workers;		/* 0: all queues on the main loop */
 	unsigned next_worker;		/* where the next device's begin */
 	struct loop_fd signal_fd;
+	int faults_fd;			/* makes userfaultfds; -1: none */
 	struct control control;
 	bool control_adopted;		/* the predecessor's */
 	/* See daemon_upgrade.c. */

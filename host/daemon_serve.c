@@ -6,9 +6,12 @@
 #include "host/daemon_serve.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 #include <vireo/spec/virtio.h>
 
@@ -328,6 +331,15 @@ static int env_send_rarp(void *env, const uint8_t mac[6])
 	return d->type->send_rarp(d, mac);
 }
 
+static int env_userfaultfd(void *env)
+{
+	struct daemon *d = env;
+	int fd = ioctl(d->process->faults_fd, USERFAULTFD_IOC_NEW,
+		       O_CLOEXEC | O_NONBLOCK);
+
+	return fd < 0 ? -errno : fd;
+}
+
 static const struct vhu_env_ops env_ops = {
 	.run_on_queue = env_run_on_queue,
 	.watch_kick = env_watch_kick,
@@ -569,6 +581,8 @@ int daemon_serve_init(struct daemon *d)
 		d->env.set_mtu = env_set_mtu;
 		d->env.send_rarp = env_send_rarp;
 	}
+	if (d->process->faults_fd >= 0)
+		d->env.userfaultfd = env_userfaultfd;
 	d->config_call = (struct loop_call){ .fn = on_config_call, .ctx = d };
 	d->config_timer = (struct loop_timer){
 		.fn = on_config_timer, .ctx = d

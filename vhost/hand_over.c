@@ -278,7 +278,8 @@ static int give(struct vhu_server *s, int fd, bool deposit)
 
 	if (s->sock.fd < 0)
 		return -ENOTCONN;
-	if (vhu_sock_in_message(&s->sock))
+	/* A userfaultfd is for this process's memory alone. */
+	if (vhu_sock_in_message(&s->sock) || s->post_fd >= 0)
 		return -EAGAIN;
 	t = calloc(1, sizeof(*t));
 	if (!t)

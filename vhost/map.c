@@ -27,6 +27,7 @@ struct mapping {
 	int fd;				/* for a successor */
 	void *base;			/* page-aligned, as mapped */
 	size_t len;
+	bool registered;		/* pages may be missing */
 	const struct vhu_env_ops *env;
 	void *env_ctx;
 };
@@ -154,7 +155,7 @@ static int map_region(const struct vhu_server *s, struct slot *slot,
 	}
 	/* A guest's memory has no place in our core dump. */
 	madvise(base, len, MADV_DONTDUMP);
-	*m = (struct mapping){ 1, keep, base, len, s->conf.env,
+	*m = (struct mapping){ 1, keep, base, len, false, s->conf.env,
 			       s->conf.env_ctx };
 	if (m->env->map_guard)
 		m->env->map_guard(m->env_ctx, base, len, true);
@@ -212,6 +213,22 @@ void vhu_maps_set_dirty(struct vhu_server *s, vio_dirty_fn *fn)
 	pthread_mutex_lock(&s->maps_lock);
 	for (struct vhu_map *map = s->maps; map; map = map->next)
 		set_dirty(map, fn);
+	pthread_mutex_unlock(&s->maps_lock);
+}
+
+void vhu_maps_each(struct vhu_server *s,
+		   void (*fn)(int a, int b, void *base, size_t len),
+		   int a, int b)
+{
+	pthread_mutex_lock(&s->maps_lock);
+	for (struct vhu_map *map = s->maps; map; map = map->next) {
+		for (unsigned i = 0; i < map->nr; i++) {
+			const struct mapping *m = map->slot[i].mapping;
+
+			if (m->registered)
+				fn(a, b, m->base, m->len);
+		}
+	}
 	pthread_mutex_unlock(&s->maps_lock);
 }
 
@@ -403,8 +420,17 @@ int vhu_map_region(const struct vhu_map *map, unsigned i,
 	return map->slot[i].mapping->fd;
 }
 
+/* The next map is another, or none. */
+static void replace_next(struct vhu_server *s, struct vhu_map *map)
+{
+	if (s->post_map)
+		map_free(s->post_map);
+	s->post_map = map;
+}
+
 void vhu_map_drop(struct vhu_server *s)
 {
+	replace_next(s, NULL);
 	if (s->map)
 		map_unpin(s->map);
 	s->map = NULL;
@@ -488,6 +514,73 @@ static int map_use(struct vhu_server *s, struct vhu_map *map)
 	return err;
 }
 
+/* -- postcopy ------------------------------------------------------------- */
+
+/*
+ * Say where @nr regions, which are in s->out already, lie in @map, which
+ * waits until the front end has taken note: no byte of it is touched before.
+ */
+static int tell_bases(struct vhu_server *s, const struct vhu_msg *msg,
+		      struct vhu_map *map, struct vhu_region *region,
+		      uint32_t nr)
+{
+	replace_next(s, map);
+	for (uint32_t i = 0; i < nr; i++) {
+		unsigned at = 0;
+
+		while (map->slot[at].wire.guest_addr != region[i].guest_addr)
+			at++;
+		region[i].user_addr = (uintptr_t)map->slot[at].host;
+	}
+	return vhu_reply(s, msg, msg->hdr.size);
+}
+
+/* The front end knows. */
+static int use_next(struct vhu_server *s, const struct vhu_msg *msg)
+{
+	struct vhu_map *map = s->post_map;
+	int err = 0;
+
+	/* It said so though there was nothing new. */
+	if (!map)
+		return 0;
+	s->post_map = NULL;
+	if (msg->p.u64) {
+		vhu_say(s, VIO_LOG_ERROR,
+			"front end cannot fill in the pages of its memory",
+			{ "u64", msg->p.u64 });
+		err = -EREMOTEIO;
+	}
+	for (unsigned i = 0; i < map->nr && !err; i++) {
+		struct mapping *m = map->slot[i].mapping;
+
+		if (m->registered)
+			continue;
+		err = vhu_post_register(s, m->base, m->len);
+		m->registered = !err;
+	}
+	if (!err)
+		return map_use(s, map);
+	map_free(map);
+	return err;
+}
+
+/* Instead of a region: 0 goes on, else what became of it. */
+static bool no_region(struct vhu_server *s, const struct vhu_msg *msg,
+		      int *err)
+{
+	if (msg->hdr.size >= sizeof(msg->p.reg))
+		return false;
+	if (s->post_listening && msg->hdr.size == sizeof(msg->p.u64)) {
+		*err = use_next(s, msg);
+		return true;
+	}
+	vhu_say(s, VIO_LOG_ERROR, "memory region does not fit its message",
+		{ "bytes", msg->hdr.size });
+	*err = -EPROTO;
+	return true;
+}
+
 /* -- messages ------------------------------------------------------------- */
 
 /* Map a region of a message and put it into @map. */
@@ -514,6 +607,8 @@ int vhu_on_mem_table(struct vhu_server *s, struct vhu_msg *msg)
 	uint32_t nr = t->nr;
 	struct vhu_map *map;
 
+	if (s->post_map && msg->hdr.size == sizeof(msg->p.u64))
+		return use_next(s, msg);
 	if (nr > VHU_TABLE_REGIONS ||
 	    8 + nr * sizeof(t->region[0]) > msg->hdr.size ||
 	    (msg->nr_fds && msg->nr_fds != nr)) {
@@ -536,7 +631,10 @@ int vhu_on_mem_table(struct vhu_server *s, struct vhu_msg *msg)
 			return err;
 		}
 	}
-	return map_use(s, map);
+	if (!s->post_listening)
+		return map_use(s, map);
+	memcpy(&s->out.p, &msg->p, msg->hdr.size);
+	return tell_bases(s, msg, map, s->out.p.table.region, nr);
 }
 
 int vhu_on_mem_slots(struct vhu_server *s, struct vhu_msg *msg)
@@ -546,10 +644,13 @@ int vhu_on_mem_slots(struct vhu_server *s, struct vhu_msg *msg)
 
 int vhu_on_mem_add(struct vhu_server *s, struct vhu_msg *msg)
 {
-	unsigned nr = vhu_map_regions(s->map);
+	const struct vhu_map *now = s->post_map ? s->post_map : s->map;
+	unsigned nr = vhu_map_regions(now);
 	struct vhu_map *map;
 	int err;
 
+	if (no_region(s, msg, &err))
+		return err;
 	if (nr >= VHU_MEM_SLOTS) {
 		vhu_say(s, VIO_LOG_ERROR, "too many memory regions",
 			{ "regions_max", VHU_MEM_SLOTS });
@@ -559,14 +660,17 @@ int vhu_on_mem_add(struct vhu_server *s, struct vhu_msg *msg)
 	if (!map)
 		return -ENOMEM;
 	for (unsigned i = 0; i < nr; i++)
-		map_share(map, &s->map->slot[i]);
+		map_share(map, &now->slot[i]);
 	err = add_region(s, map, &msg->p.reg.region,
 			 msg->nr_fds ? msg->fd[0] : -1);
 	if (err) {
 		map_free(map);
 		return err;
 	}
-	return map_use(s, map);
+	if (!s->post_listening)
+		return map_use(s, map);
+	memcpy(&s->out.p, &msg->p, msg->hdr.size);
+	return tell_bases(s, msg, map, &s->out.p.reg.region, 1);
 }
 
 static bool same_region(const struct vhu_region *a, const struct vhu_region *b)
@@ -579,14 +683,23 @@ static bool same_region(const struct vhu_region *a, const struct vhu_region *b)
 int vhu_on_mem_rem(struct vhu_server *s, struct vhu_msg *msg)
 {
 	const struct vhu_region *w = &msg->p.reg.region;
-	unsigned nr = vhu_map_regions(s->map);
-	struct vhu_map *map = map_new(nr);
+	const struct vhu_map *now = s->post_map ? s->post_map : s->map;
+	unsigned nr = vhu_map_regions(now);
+	struct vhu_map *map;
+	int err;
 
+	if (no_region(s, msg, &err))
+		return err;
+	map = map_new(nr);
 	if (!map)
 		return -ENOMEM;
 	for (unsigned i = 0; i < nr; i++) {
-		if (!same_region(&s->map->slot[i].wire, w))
-			map_share(map, &s->map->slot[i]);
+		if (!same_region(&now->slot[i].wire, w))
+			map_share(map, &now->slot[i]);
+	}
+	if (map->nr + 1 == nr && s->post_map) {
+		replace_next(s, map);
+		return 0;
 	}
 	if (map->nr + 1 == nr)
 		return map_use(s, map);

@@ -87,6 +87,10 @@ static unsigned conditions(const struct vhu_server *s)
 	}
 	if (vhu_state_moves(s))
 		when |= VHU_WHEN_TRANSFER;
+	if (s->post_fd >= 0)
+		when |= VHU_WHEN_ADVISED;
+	if (s->post_listening)
+		when |= VHU_WHEN_LISTENING;
 	return when;
 }
 
@@ -178,7 +182,9 @@ static bool has_room(const struct vhu_server *s, const struct vhu_msg *msg)
 	const struct vhu_rule *rule = vhu_rule(msg->hdr.request);
 	struct pollfd p = { .fd = s->sock.fd, .events = POLLOUT };
 
-	if (!(rule && rule->reply) && !(msg->hdr.flags & VHU_NEED_REPLY))
+	/* In postcopy memory is answered, too. */
+	if (!(rule && rule->reply) && !(msg->hdr.flags & VHU_NEED_REPLY) &&
+	    !s->post_listening)
 		return true;
 	return poll(&p, 1, 0) != 0;
 }
@@ -228,12 +234,14 @@ int vhu_server_create(struct vhu_server **server, const struct vhu_conf *conf)
 		vio_dev_behind_iommu(s->dev);
 	s->back_fd = -1;
 	s->log_fd = -1;
+	s->post_fd = -1;
 	s->inherited = -1;
 	pthread_mutex_init(&s->maps_lock, NULL);
 	vhu_sock_init(&s->sock, -1);
 	pthread_mutex_init(&s->back_lock, NULL);
 	pthread_mutex_init(&s->back_ask, NULL);
 	pthread_mutex_init(&s->calls_lock, NULL);
+	pthread_mutex_init(&s->post_lock, NULL);
 	s->nr_rings = nr;
 	for (unsigned i = 0; i < nr; i++)
 		vhu_ring_init(s, (uint16_t)i);
@@ -252,6 +260,7 @@ void vhu_server_destroy(struct vhu_server *s)
 	/* Requests that never ended refer to maps, and those to us. */
 	if (s->maps)
 		return;
+	pthread_mutex_destroy(&s->post_lock);
 	pthread_mutex_destroy(&s->calls_lock);
 	pthread_mutex_destroy(&s->back_ask);
 	pthread_mutex_destroy(&s->back_lock);
@@ -284,6 +293,7 @@ void vhu_server_detach(struct vhu_server *s)
 	 * The connection goes last: a front end that outlives us looks into
 	 * its rings when it sees it go, and goes on from what it finds.
 	 */
+	vhu_post_drop(s);
 	vhu_device_reset(s);
 	for (unsigned i = 0; i < s->nr_rings; i++)
 		vhu_ring_forget(&s->ring[i]);

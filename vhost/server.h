@@ -3,7 +3,8 @@
  * vhost/server.h - the insides of the vhost-user back end, shared by its
  * parts: server.c (session, dispatch), device.c (features, status,
  * configuration), ring.c (ring states), map.c (memory), log.c (what was
- * written to), notify.c (calls), back.c (what we ask of the front end).
+ * written to), notify.c (calls), back.c (what we ask of the front end),
+ * post.c (memory whose pages are yet to come).
  */
 #ifndef VHOST_SERVER_H
 #define VHOST_SERVER_H
@@ -133,6 +134,15 @@ struct vhu_server {
 	pthread_mutex_t calls_lock;
 	bool calls_watched;		/* atomic */
 
+	/*
+	 * Postcopy. The control thread's; another one that looks takes the
+	 * lock, and so does who changes the first two.
+	 */
+	pthread_mutex_t post_lock;
+	int post_fd;			/* userfaultfd; -1: not advised */
+	bool post_listening;		/* pages may be missing */
+	struct vhu_map *post_map;	/* next one, until acknowledged */
+
 	unsigned nr_rings;
 	struct vhu_ring ring[];
 };
@@ -146,7 +156,8 @@ struct vhu_server {
 	 VHU_PF(RESET_DEVICE) | VHU_PF(INBAND_NOTIFICATIONS) | \
 	 VHU_PF(CONFIGURE_MEM_SLOTS) | VHU_PF(STATUS) | \
 	 VHU_PF(BACKEND_SEND_FD) | VHU_PF(HOST_NOTIFIER) | \
-	 VHU_PF(CRYPTO_SESSION) | VHU_PF(SHARED_OBJECT) | VHU_PF(SHMEM))
+	 VHU_PF(CRYPTO_SESSION) | VHU_PF(SHARED_OBJECT) | VHU_PF(SHMEM) | \
+	 VHU_PF(PAGEFAULT))
 
 #define VHU_F_PROTOCOL	((uint64_t)1 << VHOST_USER_F_PROTOCOL_FEATURES)
 #define VHU_F_LOG	((uint64_t)1 << VHOST_F_LOG_ALL)
@@ -166,6 +177,9 @@ static inline uint64_t vhu_offered_protocol(const struct vhu_server *s)
 		off |= VHU_PF(CRYPTO_SESSION);
 	if (!s->conf.env->shared_object)
 		off |= VHU_PF(SHARED_OBJECT);
+	if (!s->conf.env->userfaultfd || !s->conf.env->map_guard ||
+	    !s->conf.env->watch_calls)
+		off |= VHU_PF(PAGEFAULT);
 	if (!s->conf.host_notifiers)
 		off |= VHU_PF(HOST_NOTIFIER);
 	if (!s->dev->nr_shm)
@@ -196,6 +210,7 @@ vhu_handler vhu_on_state_fd, vhu_on_state_check;
 vhu_handler vhu_on_log_base, vhu_on_log_fd;
 vhu_handler vhu_on_get_shmem, vhu_on_get_object;
 vhu_handler vhu_on_crypto_create, vhu_on_crypto_close;
+vhu_handler vhu_on_post_advise, vhu_on_post_listen, vhu_on_post_end;
 
 /* Answer with the first @size bytes of s->out.p. */
 int vhu_reply(struct vhu_server *s, const struct vhu_msg *msg, uint32_t size);
@@ -263,6 +278,10 @@ int vhu_map_region(const struct vhu_map *map, unsigned i,
 		   struct vhu_region *region);
 /* Have all maps of the session log what is written, or not (NULL). */
 void vhu_maps_set_dirty(struct vhu_server *s, vio_dirty_fn *fn);
+/* Of all maps that live, each mapping that is registered for postcopy. */
+void vhu_maps_each(struct vhu_server *s,
+		   void (*fn)(int a, int b, void *base, size_t len),
+		   int a, int b);
 /* Rings are to run and there is no memory: say why, once a session. */
 void vhu_map_missing(struct vhu_server *s);
 
@@ -344,6 +363,15 @@ void vhu_call_begins(struct vhu_ring *r);
 void vhu_call_ends(struct vhu_ring *r);
 /* The ring has another descriptor, or none. Queue's thread. */
 void vhu_watch_fd(struct vhu_ring *r, enum vhu_watched what, int fd);
+
+/* -- post.c --------------------------------------------------------------- */
+
+/* From now on pages may be missing there. 0 or -errno (logged). */
+int vhu_post_register(struct vhu_server *s, void *base, size_t len);
+/* Any thread: did the front end leave us waiting? Whether to look again. */
+bool vhu_post_watch(struct vhu_server *s);
+/* The session ends: nobody waits for a page after that. */
+void vhu_post_drop(struct vhu_server *s);
 
 /* -- back.c --------------------------------------------------------------- */
 

@@ -204,7 +204,9 @@ static void put_payload(struct text *t, enum vhu_kind kind,
 		put_table(t, msg);
 		break;
 	case VHU_KIND_REGION:
-		put_region(t, &p->reg.region);
+		/* Else an acknowledgement, in postcopy. */
+		if (msg->hdr.size >= sizeof(p->reg))
+			put_region(t, &p->reg.region);
 		break;
 	case VHU_KIND_LOG:
 		put(t, "size 0x%" PRIx64, p->log.size);

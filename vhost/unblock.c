@@ -120,5 +120,5 @@ bool vhu_server_unblock(struct vhu_server *s)
 					 __ATOMIC_SEQ_CST);
 	}
 	pthread_mutex_unlock(&s->calls_lock);
-	return some;
+	return vhu_post_watch(s) || some;
 }

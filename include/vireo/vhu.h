@@ -92,12 +92,20 @@ struct vhu_env_ops {
 	void (*map_guard)(void *env, void *ptr, size_t len, bool add);
 
 	/*
-	 * Calls are made: call vhu_server_unblock() ten times a second, on a
-	 * thread that serves no queue and no front end, until it says false.
-	 * Any thread. NULL: a front end can have its queue's thread wait for
-	 * it, and whatever else runs there.
+	 * Calls are made, or pages may be missing: call
+	 * vhu_server_unblock() ten times a second, on a thread that serves no
+	 * queue and no front end, until it says false. Any thread. NULL: a
+	 * front end can have its queue's thread wait for it, and whatever else
+	 * runs there.
 	 */
 	void (*watch_calls)(void *env);
+
+	/*
+	 * A new userfaultfd that sees faults of the kernel, too, O_CLOEXEC
+	 * and O_NONBLOCK; the server's. Or -errno. NULL: no postcopy; nor is
+	 * there any without map_guard and watch_calls.
+	 */
+	int (*userfaultfd)(void *env);
 
 	/*
 	 * The front end was told of a changed configuration in a way in which
@@ -186,7 +194,8 @@ bool vhu_server_config_again(struct vhu_server *s);
  * notice. Blocks. Returns
  *   0		it is theirs; no front end is attached here any more
  *   -ENOTCONN	there is no front end
- *   -EAGAIN	in the middle of a message of the front end: try again
+ *   -EAGAIN	in the middle of a message of the front end, or of postcopy:
+ *		try again
  *   -errno	they refused or died: the session goes on here
  */
 int vhu_server_hand_over(struct vhu_server *s, int fd);

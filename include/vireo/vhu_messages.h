@@ -63,7 +63,8 @@ X(FDINDEX, 8, 8, "queue index; bit 8: no descriptor") \
 X(STATE, 8, 8, "queue index, a number") \
 X(ADDR, 40, 40, "queue index, flags, places of its three parts, log") \
 X(TABLE, 8, 1032, "how many regions, and each: as REGION") \
-X(REGION, 40, 40, "guest address, size, user address, offset in its file") \
+X(REGION, 8, 40, "guest address, size, user address, offset in its file; " \
+  "in postcopy also a number, 0: the answers are known") \
 X(LOG, 8, 16, "size and offset of the log") \
 X(IOTLB, 26, 32, "I/O address, size, user address, permission, kind") \
 X(CONFIG, 12, 4108, "offset, size, flags, bytes") \
@@ -139,11 +140,12 @@ X(CREATE_CRYPTO_SESSION, 26, CRYPTO, 0, 0, CRYPTO, CRYPTO_SESSION, ANY, \
 X(CLOSE_CRYPTO_SESSION, 27, U64, 0, 0, NONE, CRYPTO_SESSION, ANY, ALWAYS, \
   vhu_on_crypto_close, "end it") \
 X(POSTCOPY_ADVISE, 28, NONE, 0, 0, SPARE, PAGEFAULT, ANY, ALWAYS, \
-  NULL, "a migration may need postcopy: give a userfaultfd") \
+  vhu_on_post_advise, \
+  "a migration may need postcopy: give a userfaultfd") \
 X(POSTCOPY_LISTEN, 29, NONE, 0, 0, NONE, PAGEFAULT, ANY, ADVISED, \
-  NULL, "from now on pages may be missing") \
+  vhu_on_post_listen, "from now on pages may be missing") \
 X(POSTCOPY_END, 30, NONE, 0, 0, U64, PAGEFAULT, ANY, ADVISED, \
-  NULL, "all pages are there") \
+  vhu_on_post_end, "all pages are there") \
 X(GET_INFLIGHT_FD, 31, INFLIGHT, 0, 0, INFLIGHT, INFLIGHT_SHMFD, ANY, \
   ALWAYS, vhu_on_get_inflight, \
   "make memory to record requests in flight") \

@@ -19,12 +19,14 @@ import socket
 import subprocess
 import time
 
-from guests import BIN, Lines, Suite, expect, need_qemu, tool, wait_for
+from guests import BIN, Lines, Skip, Suite, expect, need_qemu, tool, wait_for
 from disks import Machine
 
 suite = Suite()
 # Slow enough that the guest reads a lot meanwhile.
 BANDWIDTH = 60 << 20
+# Slow enough that daemons miss pages.
+LATE_BANDWIDTH = 10 << 20
 
 # Files that never change, to be read, each time into other pages; and others
 # that come and go.
@@ -94,7 +96,7 @@ class Qmp:
 class Place:
     """Daemons and the QEMU that comes to them."""
 
-    def __init__(self, s, machine, name, image):
+    def __init__(self, s, machine, name, image, *words):
         self.s = s
         self.name = name
         self.machine = machine
@@ -102,8 +104,9 @@ class Place:
         self.monitor = s.path(name + ".qmp")
         self.log = s.path(name + ".log")
         self.daemons = [
-            self.serve("blk", self.socket, "--blk-file=" + image, "--no-lock"),
-            self.serve("net", self.socket + ".net", "--backend=user")]
+            self.serve("blk", self.socket, "--blk-file=" + image, "--no-lock",
+                       *words),
+            self.serve("net", self.socket + ".net", "--backend=user", *words)]
 
     def serve(self, what, path, *words):
         daemon = self.s.popen(
@@ -145,16 +148,24 @@ class Place:
             expect(code == 0, self.name, "ends with", code)
 
 
-def move(here, there, todo, number):
+def move(here, there, todo, number, late):
     path = here.s.path("move%d" % number)
-    there.start(todo, "-incoming", "unix:" + path)
+    there.start(todo, "-incoming", "unix:" + path, *late)
     wait_for(lambda: os.path.exists(path), 10, "nobody waits for the guest")
     for qmp in here.qmp, there.qmp:
         qmp.do("migrate-set-capabilities", capabilities=[
-            {"capability": "events", "state": True}])
+            {"capability": "events", "state": True},
+            {"capability": "postcopy-ram", "state": bool(late)}])
     here.qmp.do("migrate-set-parameters", **{"max-bandwidth": BANDWIDTH,
                                              "downtime-limit": 300})
+    if late:
+        here.qmp.do("migrate-set-parameters",
+                    **{"max-postcopy-bandwidth": LATE_BANDWIDTH})
     here.qmp.do("migrate", uri="unix:" + path)
+    if late:
+        wait_for(lambda: here.qmp.do("query-migrate")["status"] == "active",
+                 10, lambda: here.qmp.do("query-migrate"))
+        here.qmp.do("migrate-start-postcopy")
 
     def through():
         state = here.qmp.do("query-migrate")
@@ -170,17 +181,19 @@ def move(here, there, todo, number):
     here.leave()
 
 
-def migrates(s, device, moves):
+def migrates(s, device, moves, *late):
     need_qemu()
     image = s.ext4(mib=32)
     machine = Machine(s, "qemu", "", device)
-    places = [Place(s, machine, name, image) for name in ("one", "two")]
+    places = [Place(s, machine, name, image,
+                    *(["--postcopy"] if late else []))
+              for name in ("one", "two")]
     places[0].start(LOAD)
     places[0].lines.until("loaded", 60)
     for number in range(moves):
         here, there = places[number % 2], places[(number + 1) % 2]
         here.lines.until("round", 30)
-        move(here, there, LOAD, number)
+        move(here, there, LOAD, number, late)
         there.lines.until("done", 30)
         there.lines.until("done", 30)
     last = places[moves % 2]
@@ -211,6 +224,22 @@ def guest_moves_there_and_back_and_there(s):
 @suite.case
 def guest_with_a_packed_disk_moves(s):
     migrates(s, ",packed=on", 1)
+
+
+@suite.case
+def guest_moves_before_its_memory(s):
+    """There and back; pages that a daemon misses come when it touches them."""
+    if "VIREO_ALL" not in os.environ:
+        raise Skip("a part of make soak")
+    if not os.access("/dev/userfaultfd", os.R_OK | os.W_OK):
+        raise Skip("/dev/userfaultfd cannot be opened")
+    trace = s.path("trace")
+    migrates(s, "", 2, "-trace", "vhost_user_postcopy_fault_handler_found",
+             "-D", trace)
+    with open(trace) as log:
+        missed = log.read().count("fault_handler_found")
+    print("# %d pages were missed by daemons" % missed, flush=True)
+    expect(missed > 0, "no daemon missed a page")
 
 
 suite.main()
