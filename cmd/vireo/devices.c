@@ -98,8 +98,37 @@ static void console_words(const struct run *r, struct args *a)
 		args_add(a, "--path=%s", r->opt.console_path);
 }
 
+bool net_option(const struct run *r, const char *name,
+		char value[NET_OPTION_MAX])
+{
+	const char *at = r->opt.net_more;
+	size_t len = strlen(name);
+	unsigned int pid = (unsigned int)getpid();
+
+	value[0] = 0;
+	for (; at; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL)
+		if (!strncmp(at, name, len) && at[len] == '=') {
+			snprintf(value, NET_OPTION_MAX, "%.*s",
+				 (int)strcspn(at + len + 1, ","),
+				 at + len + 1);
+			return true;
+		}
+	if (strcmp(name, "mac"))
+		return false;
+	/* Locally administered; another run has another. */
+	snprintf(value, NET_OPTION_MAX, "52:56:%02x:%02x:%02x:%02x",
+		 pid >> 24 & 255, pid >> 16 & 255, pid >> 8 & 255, pid & 255);
+	return true;
+}
+
 static void net_words(const struct run *r, struct args *a)
 {
+	char mac[NET_OPTION_MAX];
+	char *more = r->opt.net_more;
+
+	/* Given twice, the user's counts. */
+	net_option(r, "mac", mac);
+	args_add(a, "--mac=%s", mac);
 	args_add(a, "--backend=%s", r->opt.net);
 	if (r->opt.hostfwd)
 		args_add(a, "--hostfwd=%s", r->opt.hostfwd);
@@ -107,6 +136,12 @@ static void net_words(const struct run *r, struct args *a)
 		args_add(a, "--host-loopback");
 	if (r->opt.record)
 		args_add(a, "--record=%s", r->opt.record);
+	while (more) {
+		size_t len = strcspn(more, ",");
+
+		args_add(a, "--%.*s", (int)len, more);
+		more = more[len] ? more + len + 1 : NULL;
+	}
 }
 
 static void device_words(const struct run *r, const struct device *d,

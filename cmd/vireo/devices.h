@@ -5,6 +5,14 @@
 
 #include "run.h"
 
+#define NET_OPTION_MAX	64
+/*
+ * The value of an option of vireo-net's ("mac", "mtu"), as the user gave it
+ * or as we choose. False, and "": neither.
+ */
+bool net_option(const struct run *r, const char *name,
+		char value[NET_OPTION_MAX]);
+
 /* Fill r->dev from the options. Return 0 or a negative errno. */
 int devices_plan(struct run *r);
 

@@ -56,6 +56,7 @@ struct run_options {
 	enum console_choice console;
 	const char *console_path;
 	const char *net;	/* vireo-net's --backend; NULL: no network */
+	char *net_more;		/* options of vireo-net, with commas */
 	const char *hostfwd;	/* its option of that name */
 	bool host_loopback;
 	const char *record;	/* its option of that name */

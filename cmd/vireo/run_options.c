@@ -39,7 +39,7 @@ static const char usage[] =
 "  --kernel FILE        boot this kernel\n"
 "  --initrd FILE        with this initramfs instead of ours\n"
 "  --append WORDS       add these to the kernel's command line\n"
-"  --net WHAT           a network: user, switch=NAME, tap=NAME; see vireo-net(1)\n"
+"  --net WHAT[,OPTION]  a network: user, switch=NAME, tap=NAME; see vireo-net(1)\n"
 "  --hostfwd RULES      with user: ports of this host that lead to the guest's\n"
 "  --host-loopback      with user: the guest reaches 127.0.0.1 at 10.0.2.2\n"
 "  --record FILE        write the network's packets to this file (pcap)\n"
@@ -257,10 +257,12 @@ static int check_all(const struct run_options *o)
 		complain("--hostfwd and --host-loopback need --net user");
 		return -EINVAL;
 	}
-	if ((o->hostfwd || o->host_loopback || o->record) && o->transport &&
+	if ((o->hostfwd || o->host_loopback || o->record || o->net_more) &&
+	    o->transport &&
 	    strcmp(o->transport, "pci") && strcmp(o->transport, "mmio")) {
-		complain("--hostfwd, --host-loopback and --record: not with a "
-			 "network for legacy drivers; take --transport pci");
+		complain("--hostfwd, --host-loopback, --record and options of "
+			 "vireo-net: not with a network for legacy drivers; "
+			 "take --transport pci");
 		return -EINVAL;
 	}
 	if (o->record && !o->net) {
@@ -312,6 +314,9 @@ static int parse_one(struct run_options *o, int c)
 		return 0;
 	case 'n':
 		o->net = optarg;
+		o->net_more = strchr(optarg, ',');
+		if (o->net_more)
+			*o->net_more++ = 0;
 		return 0;
 	case 'f':
 		o->hostfwd = optarg;

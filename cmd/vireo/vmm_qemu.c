@@ -5,6 +5,7 @@
  * vhost-user front ends for disks and entropy, but none for a console: the
  * user sits at its serial port.
  */
+#include "devices.h"
 #include "run.h"
 
 #include <stdio.h>
@@ -32,22 +33,30 @@ static bool kvm_usable(unsigned int mem_mib, char *why, size_t size)
  * Without vectors: in software emulation QEMU 7.2 dies of a network device
  * behind vhost-user that has them, as soon as the guest starts it.
  */
-static void add_net(unsigned int i, bool kvm, struct args *a)
+static void add_net(const struct run *r, unsigned int i, bool kvm,
+		    struct args *a)
 {
+	char mac[NET_OPTION_MAX], mtu[NET_OPTION_MAX];
+	char host_mtu[NET_OPTION_MAX + 16] = "";
+
 	args_add(a, "-netdev");
 	args_add(a, "vhost-user,id=n%u,chardev=c%u", i, i);
 	args_add(a, "-device");
-	args_add(a, "virtio-net-pci,netdev=n%u,romfile=%s", i,
-		 kvm ? "" : ",vectors=0");
+	/* Both are QEMU's own here: it does not ask the back end. */
+	net_option(r, "mac", mac);
+	if (net_option(r, "mtu", mtu))
+		snprintf(host_mtu, sizeof(host_mtu), ",host_mtu=%s", mtu);
+	args_add(a, "virtio-net-pci,netdev=n%u,mac=%s%s,romfile=%s", i, mac,
+		 host_mtu, kvm ? "" : ",vectors=0");
 }
 
-static void add_device(const struct device *d, unsigned int i, bool kvm,
-		       struct args *a)
+static void add_device(const struct run *r, const struct device *d,
+		       unsigned int i, bool kvm, struct args *a)
 {
 	args_add(a, "-chardev");
 	args_add(a, "socket,id=c%u,path=%s", i, d->socket);
 	if (d->kind == DEVICE_NET) {
-		add_net(i, kvm, a);
+		add_net(r, i, kvm, a);
 		return;
 	}
 	args_add(a, "-device");
@@ -88,7 +97,7 @@ static void common_command(const struct run *r, struct args *a,
 	args_add(a, "-append");
 	args_add(a, "%s", r->cmdline);
 	for (unsigned int i = 0; i < r->n_devs; i++)
-		add_device(&r->dev[i], i, !strcmp(accel, "kvm"), a);
+		add_device(r, &r->dev[i], i, !strcmp(accel, "kvm"), a);
 }
 
 static void kvm_command(const struct run *r, struct args *a)

@@ -166,6 +166,48 @@ def loopback_is_closed_unless_it_is_opened(s):
     expect(code == 0 and "can't connect" in out, code, out)
 
 
+def meet_with_jumbo_frames(s, vmm, show, pattern, ping, zone):
+    """Packets of 9000 bytes, and TCP, which checks them."""
+    name = "jumbo-%d" % os.getpid()
+    s.env["XDG_RUNTIME_DIR"] = s.tmp
+    wire = "switch=%s,mtu=9000" % name
+    first = s.popen(VIREO, "run", "--vmm", vmm, "--net", wire, "--",
+                    show + "; cat /sys/class/net/eth0/mtu; "
+                    "nc -l -p 7 -e sha256sum")
+    try:
+        text = Lines(first.stdout.fileno()).until("\n9000", 90)
+        address = re.search(pattern, text).group() + zone
+        code, out = s.run(
+            "--vmm", vmm, "--net", wire, "--",
+            "for i in $(seq 20); do "
+            "%s -s 8900 -c 1 -W 1 %s > /tmp/p 2>&1 && break; "
+            "sleep 1; done; "
+            "cat /tmp/p; seq 1 60000 > /tmp/n; sha256sum < /tmp/n; "
+            "nc %s 7 < /tmp/n" % (ping, address, address))
+        expect(code == 0 and "8908 bytes from" in out, code, out)
+        sums = [w for w in out.split() if re.fullmatch("[0-9a-f]{64}", w)]
+        expect(len(sums) == 2 and sums[0] == sums[1], out)
+    finally:
+        first.terminate()
+        first.communicate(timeout=20)
+        shutil.rmtree(os.path.join(s.tmp, "vireo-switch-%d" % os.getuid()))
+
+
+@suite.case
+def two_guests_of_uml_with_jumbo_frames(s):
+    need_uml()
+    meet_with_jumbo_frames(s, "uml", "ip -4 addr show eth0",
+                           r"169\.254\.\d+\.\d+", "ping", "")
+
+
+@suite.case
+def two_guests_of_qemu_with_jumbo_frames_over_ipv6(s):
+    if "VIREO_ALL" not in os.environ:
+        raise Skip("make soak has it")
+    meet_with_jumbo_frames(s, "qemu", "sleep 3; ip -6 addr show eth0",
+                           r"fe80::[0-9a-f:]+", "ping -6", "%eth0")
+
+
 @suite.case
 def two_guests_meet_on_a_switch(s):
     """64 KiB there, their sum back: in large packets, checked by nobody on
