@@ -393,6 +393,8 @@ TEST("fifty idle disks cost less than 8 MiB each", "")
 			p.dir, name);
 	}
 	fclose(f);
+	/* It would write to memory that is there for large rings alone. */
+	unsetenv("MALLOC_PERTURB_");
 	start(NULL, NULL);
 	HAS(ask("status"), "\"devices\":50,");
 	exercise("d49", 0, 1);
