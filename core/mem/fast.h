@@ -23,10 +23,13 @@ VIO_INLINE struct vio_view vio_view_of(const struct vio_mem *mem,
 				       unsigned hint)
 {
 	struct vio_view v = { 0, 0, NULL };
-	const struct vio_region *r = &mem->region[hint];
+	const struct vio_region *r;
 
-	if (vio_likely(hint < mem->nr &&
-		       (r->perm & VIO_PERM_RW) == VIO_PERM_RW))
+	/* Behind an IOMMU there may be none at all. */
+	if (vio_unlikely(hint >= mem->nr))
+		return v;
+	r = &mem->region[hint];
+	if (vio_likely((r->perm & VIO_PERM_RW) == VIO_PERM_RW))
 		v = (struct vio_view){ r->addr.v, r->size, r->host };
 	return v;
 }
