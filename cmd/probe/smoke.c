@@ -246,6 +246,11 @@ static void try_net(struct bench *b)
 		FAIL(b, "bring up: %s", why(rc));
 		return;
 	}
+	if (d.nr < 2) {
+		FAIL(b, "one queue; a network has two");
+		vio_drv_reset(&d.drv);
+		return;
+	}
 	TELL(b, "receive and transmit queues are up");
 	if (b->p->destructive) {
 		memset(b->data, 0, len);

@@ -81,9 +81,6 @@ static void count(struct probe *p, struct peer *s)
 		r = peer_ask_u64(s, VHOST_USER_GET_QUEUE_NUM, &n);
 		found(p, "GET_QUEUE_NUM", r || !n ? V_BREACH : V_OK,
 		      r ? "no answer" : "%" PRIu64 " queues", n);
-		/* Of a network these are pairs, a control queue behind. */
-		if (p->type && p->type->id == VIRTIO_ID_NET)
-			n = 2 * n + 1;
 		p->queues = r || n > 65536 ? 0 : (unsigned)n;
 	} else {
 		found(p, "GET_QUEUE_NUM", V_NONE, "MQ is not offered");
@@ -129,5 +126,8 @@ int survey(struct probe *p)
 	if (!r && !p->type)
 		p->type = type_guess(p->features, p->config, p->config_len,
 				     p->queues ? p->queues : 1);
+	/* Of a network these are pairs, a control queue behind. */
+	if (p->queues && p->type && p->type->id == VIRTIO_ID_NET)
+		p->queues = 2 * p->queues + 1;
 	return r;
 }
