@@ -213,6 +213,15 @@ static unsigned count_workers(const struct daemon_process *p,
 	return n > most || p->many ? most : n;
 }
 
+static void say_no_thread(int cpu, int rc)
+{
+	if (cpu >= 0 && rc == -EINVAL)
+		log_err("--cpus: there is no processor %d that this program may use; `taskset -cp $$` tells which it may",
+			cpu);
+	else
+		log_err("cannot start a thread: %s", strerror(-rc));
+}
+
 static int start_workers(struct daemon_process *p,
 			 const struct daemon_options *o)
 {
@@ -237,9 +246,7 @@ static int start_workers(struct daemon_process *p,
 		worker_run(s.worker, set_up, &s);
 	}
 	if (s.rc)
-		log_err("cannot start a thread%s: %s",
-			s.cpu >= 0 ? " on a processor of --cpus" : "",
-			strerror(-s.rc));
+		say_no_thread(s.cpu, s.rc);
 	return s.rc;
 }
 

@@ -277,6 +277,16 @@ static void expect_sectors(uint64_t sectors)
 	CHECK_EQ(d.blk.capacity_sectors, sectors);
 }
 
+TEST("a processor that is not there is told with the cure", "")
+{
+	begin();
+	PEER_START(&p, "vireo-blk", "--backend=null", "--size=1M",
+		   "--cpus=1000");
+	CHECK_EQ(peer_wait(&p), 1);
+	CHECK(peer_said(&p, "there is no processor 1000"));
+	peer_fini(&p);
+}
+
 TEST("one of several disks grows", "")
 {
 	char image[128], socket[128];
