@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Checksums and segmentation in software; see net_gso.h. */
+#include "core/device/net_bytes.h"
 #include "core/device/net_gso.h"
 #include "core/base/string.h"
 
@@ -17,28 +18,6 @@
 #define TCP_PSH		0x08u
 #define TCP_CWR		0x80u
 
-static unsigned get16(const unsigned char *p)
-{
-	return (unsigned)p[0] << 8 | p[1];
-}
-
-static void put16(unsigned char *p, unsigned v)
-{
-	p[0] = (unsigned char)(v >> 8);
-	p[1] = (unsigned char)v;
-}
-
-static uint32_t get32(const unsigned char *p)
-{
-	return (uint32_t)get16(p) << 16 | get16(p + 2);
-}
-
-static void put32(unsigned char *p, uint32_t v)
-{
-	put16(p, v >> 16);
-	put16(p + 2, v & 0xffff);
-}
-
 /*
  * Four bytes at a time: the sum of the halves is the same, and a packet has
  * too few to overflow 64 bits.
@@ -46,9 +25,9 @@ static void put32(unsigned char *p, uint32_t v)
 uint64_t vio_net_sum(const unsigned char *p, uint32_t len, uint64_t s)
 {
 	for (; len >= 4; p += 4, len -= 4)
-		s += get32(p);
+		s += vio_net_get32(p);
 	if (len >= 2) {
-		s += get16(p);
+		s += vio_net_get16(p);
 		p += 2;
 		len -= 2;
 	}
@@ -93,7 +72,7 @@ static void complete(struct vio_net_cut *c)
 			      c->len - c->meta.csum_start, 0));
 
 	/* 0 would say "none" in UDP, and all ones mean the same. */
-	put16(at, v ? v : 0xffff);
+	vio_net_put16(at, v ? v : 0xffff);
 }
 
 /* The network header, behind at most two VLAN tags. */
@@ -105,7 +84,7 @@ static bool find_l3(struct vio_net_cut *c)
 	for (tags = 0; tags <= 2; tags++, c->l3 += VLAN_TAG) {
 		if (c->len < c->l3 + IP6_HDR)
 			return false;
-		type = get16(c->bytes + c->l3 - 2);
+		type = vio_net_get16(c->bytes + c->l3 - 2);
 		if (type == 0x0800)
 			return c->bytes[c->l3] >> 4 == 4;
 		if (type == 0x86dd)
@@ -230,14 +209,15 @@ static void fill_ip(struct vio_net_cut *c, uint32_t l3, uint32_t end,
 	unsigned char *ip = c->head + l3;
 
 	if (ip[0] >> 4 == 6) {
-		put16(ip + 4, end - IP6_HDR);
+		vio_net_put16(ip + 4, end - IP6_HDR);
 		return;
 	}
-	put16(ip + 2, end);
+	vio_net_put16(ip + 2, end);
 	if (numbered)
-		put16(ip + 4, (get16(ip + 4) + c->nr) & 0xffff);
-	put16(ip + 10, 0);
-	put16(ip + 10, vio_net_fold(vio_net_sum(ip, (ip[0] & 15u) * 4, 0)));
+		vio_net_put16(ip + 4, (vio_net_get16(ip + 4) + c->nr) & 0xffff);
+	vio_net_put16(ip + 10, 0);
+	vio_net_put16(ip + 10,
+		      vio_net_fold(vio_net_sum(ip, (ip[0] & 15u) * 4, 0)));
 }
 
 static void fill_l3(struct vio_net_cut *c, uint32_t n)
@@ -252,10 +232,10 @@ static void fill_l4(struct vio_net_cut *c, uint32_t n, bool last)
 	unsigned char *l4 = c->head + c->l4;
 
 	if (is_udp(c)) {
-		put16(l4 + 4, UDP_HDR + n);
+		vio_net_put16(l4 + 4, UDP_HDR + n);
 		return;
 	}
-	put32(l4 + 4, get32(l4 + 4) + (c->at - c->hdr));
+	vio_net_put32(l4 + 4, vio_net_get32(l4 + 4) + (c->at - c->hdr));
 	if (!last)
 		l4[13] &= (unsigned char)~(TCP_FIN | TCP_PSH);
 	/* "I have slowed down" is said once (RFC 3168). */
@@ -273,11 +253,11 @@ static void fill_csum(struct vio_net_cut *c, uint32_t l3, uint32_t l4,
 
 	s = ip[0] >> 4 == 6 ? vio_net_sum(ip + 8, 32, s) :
 			      vio_net_sum(ip + 12, 8, s);
-	put16(field, 0);
+	vio_net_put16(field, 0);
 	/* Headers are even: the payload's words begin anew. */
 	s = vio_net_sum(c->head + l4, c->hdr - l4, s);
 	v = vio_net_fold(vio_net_sum(c->bytes + c->at, n, s));
-	put16(field, v || proto != PROTO_UDP ? v : 0xffff);
+	vio_net_put16(field, v || proto != PROTO_UDP ? v : 0xffff);
 }
 
 /*
@@ -287,10 +267,10 @@ static void fill_csum(struct vio_net_cut *c, uint32_t l3, uint32_t l4,
 static void fill_tunnel(struct vio_net_cut *c, uint32_t n)
 {
 	unsigned char *udp = c->head + c->o4;
-	bool wanted = get16(udp + 6) != 0 ||
+	bool wanted = vio_net_get16(udp + 6) != 0 ||
 		      c->meta.flags & VIRTIO_NET_HDR_F_UDP_TUNNEL_CSUM;
 
-	put16(udp + 4, c->hdr - c->o4 + n);
+	vio_net_put16(udp + 4, c->hdr - c->o4 + n);
 	if (wanted)
 		fill_csum(c, c->o3, c->o4, 6, n, PROTO_UDP);
 }
@@ -302,15 +282,15 @@ static uint32_t fill_fragment(struct vio_net_cut *c, uint32_t n, bool last)
 	uint32_t off = c->at - c->hdr;
 
 	if (!is_v6(c)) {
-		put16(ip + 6, off / 8 | (last ? 0 : FRAGMENT_MORE));
+		vio_net_put16(ip + 6, off / 8 | (last ? 0 : FRAGMENT_MORE));
 		fill_ip(c, c->l3, c->hdr - c->l3 + n, false);
 		return 0;
 	}
 	f[0] = ip[6];
 	f[1] = 0;
 	ip[6] = PROTO_FRAGMENT;
-	put16(f + 2, off + (last ? 0 : 1));	/* off: by 8 */
-	put32(f + 4, c->id);
+	vio_net_put16(f + 2, off + (last ? 0 : 1));	/* off: by 8 */
+	vio_net_put32(f + 4, c->id);
 	fill_ip(c, c->l3, c->hdr - c->l3 + FRAGMENT_HDR + n, false);
 	return FRAGMENT_HDR;
 }

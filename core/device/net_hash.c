@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Flows and their hash; see net_hash.h. */
+#include "core/device/net_bytes.h"
 #include "core/device/net_hash.h"
 #include "core/device/net_int.h"
 #include "core/base/string.h"
@@ -29,11 +30,6 @@ struct headers {
 	uint32_t len;
 };
 
-static unsigned get16(const unsigned char *p)
-{
-	return (unsigned)p[0] << 8 | p[1];
-}
-
 static void read_ports(const struct headers *h, uint32_t at, unsigned proto,
 		       struct vio_net_flow *flow)
 {
@@ -60,7 +56,7 @@ static void read_v4(const struct headers *h, uint32_t at,
 	flow->version = 4;
 	memcpy(flow->addr, ip + 12, 8);
 	/* More fragments, or not the first. */
-	if (!(get16(ip + 6) & 0x3fff))
+	if (!(vio_net_get16(ip + 6) & 0x3fff))
 		read_ports(h, at + len, ip[9], flow);
 }
 
@@ -95,7 +91,7 @@ static uint32_t read_extension(const struct headers *h, uint32_t at,
 	if (at > h->len || h->len - at < 8)
 		return 0;
 	if (type == FRAGMENT)
-		return get16(p + 2) & 0xfff9 ? 0 : 8;
+		return vio_net_get16(p + 2) & 0xfff9 ? 0 : 8;
 	len = (p[1] + 1u) * 8;
 	if (h->len - at < len)
 		return 0;
@@ -150,7 +146,7 @@ void vio_net_flow_read(const struct vio_net_packet *pkt,
 	for (tags = 0; tags <= 2; tags++, at += VIO_NET_VLAN_TAG) {
 		if (h.len < at + 2)
 			return;
-		type = get16(h.byte + at);
+		type = vio_net_get16(h.byte + at);
 		if (type == 0x0800)
 			read_v4(&h, at + 2, flow);
 		if (type == 0x86dd)
@@ -169,7 +165,7 @@ static uint32_t mix_end(const uint8_t *addr, unsigned len,
 
 	for (i = 0; i < len; i++)
 		h = (h ^ addr[i]) * 0x01000193u;
-	h = (h ^ get16(port)) * 0x01000193u;
+	h = (h ^ vio_net_get16(port)) * 0x01000193u;
 	return (h ^ h >> 15) * 0x85ebca6bu;
 }
 

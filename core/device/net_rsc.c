@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Segments in a row become one packet; see net_rsc.h. */
+#include "core/device/net_bytes.h"
 #include "core/device/net_gso.h"
 #include "core/device/net_int.h"
 #include "core/device/net_rsc.h"
@@ -20,39 +21,23 @@ struct segment {
 	bool v6;
 };
 
-static unsigned get16(const unsigned char *p)
-{
-	return (unsigned)p[0] << 8 | p[1];
-}
-
-static void put16(unsigned char *p, unsigned v)
-{
-	p[0] = (unsigned char)(v >> 8);
-	p[1] = (unsigned char)v;
-}
-
-static uint32_t get32(const unsigned char *p)
-{
-	return (uint32_t)get16(p) << 16 | get16(p + 2);
-}
-
 /* An IPv4 header without options, or an IPv6 one without extensions. */
 static bool read_ip(struct segment *s, uint32_t len, uint32_t *end)
 {
 	const unsigned char *ip = s->head + VIO_NET_ETH_HDR;
-	unsigned type = get16(s->head + VIO_NET_ETH_TYPE_AT);
+	unsigned type = vio_net_get16(s->head + VIO_NET_ETH_TYPE_AT);
 
 	s->v6 = type == 0x86dd;
 	if (s->v6) {
 		s->l4 = VIO_NET_ETH_HDR + IP6_HDR;
-		*end = s->l4 + get16(ip + 4);
+		*end = s->l4 + vio_net_get16(ip + 4);
 		return ip[0] >> 4 == 6 && ip[6] == TCP && *end <= len;
 	}
 	s->l4 = VIO_NET_ETH_HDR + IP4_HDR;
-	*end = VIO_NET_ETH_HDR + get16(ip + 2);
+	*end = VIO_NET_ETH_HDR + vio_net_get16(ip + 2);
 	/* Whole, and what the checksum says. */
 	return type == 0x0800 && ip[0] == 0x45 && ip[9] == TCP &&
-	       !(get16(ip + 6) & 0x3fff) && *end <= len &&
+	       !(vio_net_get16(ip + 6) & 0x3fff) && *end <= len &&
 	       !vio_net_fold(vio_net_sum(ip, IP4_HDR, 0));
 }
 
@@ -174,16 +159,17 @@ static void finish(struct vio_net_rsc *r, const struct segment *first,
 	uint32_t len = r->pkt.len - first->l4;
 
 	if (first->v6) {
-		put16(ip + 4, len);
+		vio_net_put16(ip + 4, len);
 	} else {
-		put16(ip + 2, r->pkt.len - VIO_NET_ETH_HDR);
-		put16(ip + 10, 0);
-		put16(ip + 10, vio_net_fold(vio_net_sum(ip, IP4_HDR, 0)));
+		vio_net_put16(ip + 2, r->pkt.len - VIO_NET_ETH_HDR);
+		vio_net_put16(ip + 10, 0);
+		vio_net_put16(ip + 10,
+			      vio_net_fold(vio_net_sum(ip, IP4_HDR, 0)));
 	}
 	if (push)
 		tcp[13] |= TCP_PSH;
 	/* What was validated is as a sender leaves it to be completed. */
-	put16(tcp + 16, ~vio_net_fold(pseudo(first) + len) & 0xffff);
+	vio_net_put16(tcp + 16, ~vio_net_fold(pseudo(first) + len) & 0xffff);
 	r->pkt.meta = (struct vio_net_meta){
 		.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
 		.gso_type = first->v6 ? VIRTIO_NET_HDR_GSO_TCPV6 :
@@ -233,11 +219,11 @@ unsigned vio_net_rsc(struct vio_net_rsc *r, const struct vio_net_packet *pkt,
 	if (nr < 2 || !begins(r, &pkt[0], offloads, &first))
 		return 0;
 	for (i = 1; i < nr && !push; i++) {
-		uint32_t seq = get32(first.head + first.l4 + 4) + r->pkt.len -
-			       first.hdr;
+		uint32_t seq = vio_net_get32(first.head + first.l4 + 4) +
+			       r->pkt.len - first.hdr;
 
 		if (!read_segment(&pkt[i], &s) || !goes_on(&first, &s) ||
-		    get32(s.head + s.l4 + 4) != seq)
+		    vio_net_get32(s.head + s.l4 + 4) != seq)
 			break;
 		/* A short one is the last; it is never made larger. */
 		if (s.payload > first.payload ||
