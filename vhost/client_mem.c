@@ -201,11 +201,16 @@ static int make_log(struct vhu_client *c)
 	uint64_t size = log_size(c);
 	void *p;
 
-	log->fd = memfd_create("vhost-user-log", MFD_CLOEXEC);
+	log->fd = memfd_create("vhost-user-log",
+			       MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (log->fd < 0)
 		return -errno;
 	if (size > INT64_MAX || ftruncate(log->fd, (off_t)size) < 0)
 		return -EFBIG;
+	/* The back end has it too: cut short, we would die of reading it. */
+	if (fcntl(log->fd, F_ADD_SEALS,
+		  F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+		return -errno;
 	p = mmap(NULL, (size_t)size, PROT_READ | PROT_WRITE, MAP_SHARED,
 		 log->fd, 0);
 	if (p == MAP_FAILED)

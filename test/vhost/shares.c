@@ -13,6 +13,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "vhost/client.h"
+
 #define PAGE	4096u
 #define MORE	(16 * PAGE)	/* behind the window, another file */
 
@@ -223,6 +225,21 @@ TEST("vhost shares: the log has the pages written to, and no others", "")
 		log_some(features[i]);
 		tear_down();
 	}
+}
+
+TEST("vhost shares: who gets the log cannot cut it short", "")
+{
+	unsigned got = 0;
+
+	set_up(0);
+	pair_drive(&p, 0);
+	CHECK_EQ(vhu_client_log_start(p.c), 0);
+	/* The descriptor is the one that the back end was given. */
+	CHECK_EQ(ftruncate(p.c->log.fd, 0), -1);
+	CHECK_EQ(ftruncate(p.c->log.fd, 1 << 30), -1);
+	pair_exchange(&p);
+	CHECK_GE(vhu_client_log_take(p.c, mark, &got), 1);
+	tear_down();
 }
 
 TEST("vhost shares: no log where the back end has none", "")
