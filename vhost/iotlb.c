@@ -35,6 +35,7 @@ struct vhu_tlb {
 	pthread_rwlock_t lock;
 	unsigned nr;
 	unsigned victim;
+	bool lost;		/* an entry that may still be in use */
 	struct entry e[ENTRIES];	/* sorted, not overlapping */
 };
 
@@ -100,6 +101,8 @@ static void cut(struct vhu_tlb *t, uint64_t at)
 	/* Where there is no room the rest is forgotten: it can be asked for. */
 	if (t->nr < ENTRIES)
 		put_in(t, i + 1, &rest);
+	else
+		t->lost = true;
 }
 
 static void forget(struct vhu_tlb *t, uint64_t first, uint64_t last)
@@ -131,6 +134,7 @@ static void learn(struct vhu_tlb *t, const struct entry *e)
 		/* Any: which were used lately is not worth knowing. */
 		t->victim = (t->victim + 1021) % ENTRIES;
 		take_out(t, t->victim, 1);
+		t->lost = true;
 	}
 	i = find(t, e->first);
 	put_in(t, i, e);
@@ -322,7 +326,10 @@ static int update(struct vhu_server *s, const struct entry *e, uint64_t size)
 	return wake(s, e->first, e->last);
 }
 
-/* What is about to be forgotten, in memory; all where it is in pieces. */
+/*
+ * What is about to be forgotten, in memory; all where it is in pieces, or where
+ * what was forgotten for lack of room may have been a part of it.
+ */
 static struct vio_seg lost_memory(const struct vhu_server *s, uint64_t first,
 				  uint64_t last)
 {
@@ -331,6 +338,8 @@ static struct vio_seg lost_memory(const struct vhu_server *s, uint64_t first,
 	unsigned i = find(t, first);
 	struct entry e;
 
+	if (t->lost)
+		return all;
 	if (i == t->nr || t->e[i].first > last)
 		return (struct vio_seg){ NULL, 0 };
 	if (i + 1 < t->nr && t->e[i + 1].first <= last)
@@ -381,12 +390,20 @@ static int invalidate(struct vhu_server *s, uint64_t first, uint64_t last)
 
 	pthread_rwlock_wrlock(&t->lock);
 	lost = lost_memory(s, first, last);
+	/* No queue has anything in flight after that. */
+	if (lost.len == SIZE_MAX)
+		t->lost = false;
 	forget(t, first, last);
 	pthread_rwlock_unlock(&t->lock);
 	for (unsigned i = 0; i < s->nr_rings; i++) {
 		int e = let_go(&s->ring[i], first, last, &lost);
 
 		err = err ? err : e;
+	}
+	if (err && lost.len == SIZE_MAX) {
+		pthread_rwlock_wrlock(&t->lock);
+		t->lost = true;
+		pthread_rwlock_unlock(&t->lock);
 	}
 	return err;
 }
@@ -401,6 +418,7 @@ void vhu_iotlb_flush(struct vhu_server *s)
 	}
 	pthread_rwlock_wrlock(&s->tlb->lock);
 	s->tlb->nr = 0;
+	s->tlb->lost = false;
 	for (unsigned i = 0; i < s->nr_rings; i++)
 		s->ring[i].miss = (struct vhu_miss){ 0 };
 	pthread_rwlock_unlock(&s->tlb->lock);
