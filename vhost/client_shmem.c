@@ -12,10 +12,12 @@
 #include "vhost/client.h"
 
 #include <errno.h>
+#include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 /* Parts that may be shown at a time: each costs the kernel a mapping. */
@@ -69,14 +71,19 @@ static void *reserve(void *at, uint64_t len)
 
 /*
  * Does the file have these bytes now? What is no file (a device's page) knows
- * itself what can be mapped.
+ * itself what can be mapped. A huge page is mapped whole, however little of it
+ * is asked for: what is behind the place for it would be gone.
  */
 static int check_file(int fd, uint64_t offset, uint64_t len)
 {
+	struct statfs fs;
 	struct stat st;
 
-	if (fstat(fd, &st) < 0)
+	if (fstat(fd, &st) < 0 || fstatfs(fd, &fs) < 0)
 		return -errno;
+	if (fs.f_type == HUGETLBFS_MAGIC && (offset % (uint64_t)fs.f_bsize ||
+					     len % (uint64_t)fs.f_bsize))
+		return -EINVAL;
 	if (offset > INT64_MAX || len > INT64_MAX - offset)
 		return -EINVAL;
 	if (S_ISREG(st.st_mode) && offset + len > (uint64_t)st.st_size)

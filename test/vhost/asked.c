@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/memfd.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -17,6 +18,7 @@
 #include <unistd.h>
 
 #define PAGE	4096u
+#define HUGE	(2u << 20)
 #define REGION	(16 * PAGE)
 
 static struct pair p;
@@ -105,6 +107,18 @@ static int map(void *arg)
 	return vhu_server_shmem_map(p.f.s, arg, file);
 }
 
+struct shown {
+	struct vhu_shared_area area;
+	int fd;
+};
+
+static int map_that(void *arg)
+{
+	const struct shown *what = arg;
+
+	return vhu_server_shmem_map(p.f.s, &what->area, what->fd);
+}
+
 static int unmap(void *arg)
 {
 	return vhu_server_shmem_unmap(p.f.s, arg);
@@ -189,6 +203,42 @@ TEST("vhost asked: shared memory is left alone where nobody wants it", "")
 	p.conf.shmem_max = REGION - PAGE;
 	CHECK_EQ(pair_connect(&p), -EFBIG);
 	tear_down();
+}
+
+/*
+ * A huge page is mapped whole, however little of it is asked for, where there
+ * are some: what is shown beside it would be gone.
+ */
+TEST("vhost asked: a huge page is shown whole, or not at all", "")
+{
+	static const struct vio_shm large[] = { { 3, 0, 4 * HUGE } };
+	struct vhu_shared_area a = { 3, false, 0, PAGE, PAGE };
+	int huge = memfd_create("huge", MFD_CLOEXEC | MFD_HUGETLB |
+				MFD_HUGE_2MB);
+	unsigned char *at;
+	uint64_t len, whole;
+	unsigned got;
+
+	if (huge < 0)
+		SKIP("needs a kernel with huge pages of 2 MiB");
+	CHECK_EQ(ftruncate(huge, HUGE), 0);
+	set_up();
+	p.f.dev.shm = large;
+	p.conf.shmem_max = 4 * HUGE;
+	CHECK_EQ(pair_connect(&p), 0);
+	at = vhu_client_shmem(p.c, 3, &len);
+	whole = HUGE - (uintptr_t)at % HUGE;
+	a.offset = whole + PAGE;
+	CHECK_EQ(pair_ask(&p, map, &a), 0);
+	a.offset = whole;
+	a.fd_offset = 0;
+	CHECK_EQ(pair_ask(&p, map_that, (struct shown[]){ { a, huge } }),
+		 -EREMOTEIO);
+	memcpy(&got, at + whole + PAGE, sizeof(got));
+	CHECK_EQ(got, 1);
+	CHECK_EQ(vhu_client_shmem_maps(p.c), 1);
+	tear_down();
+	close(huge);
 }
 
 /* -- while the front end waits for an answer ------------------------------ */
