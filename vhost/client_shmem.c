@@ -115,10 +115,20 @@ static int make_region(struct vhu_client *c, unsigned id, uint64_t size,
 	return 0;
 }
 
+/* What another back end had reserved is kept, and counts. */
+static uint64_t room_left(const struct vhu_client *c)
+{
+	uint64_t room = c->conf.shmem_max;
+
+	for (unsigned id = 0; id < VHU_SHMEM_REGIONS; id++)
+		room -= c->shmem->size[id];
+	return room;
+}
+
 int vhu_client_ask_shmem(struct vhu_client *c)
 {
 	struct vhu_shmem *a = &c->sock.in.p.shmem;
-	uint64_t room = c->conf.shmem_max;
+	uint64_t room;
 	uint32_t have, nr = 0;
 	int err;
 
@@ -132,6 +142,7 @@ int vhu_client_ask_shmem(struct vhu_client *c)
 		c->shmem = calloc(1, sizeof(*c->shmem));
 	if (!c->shmem)
 		return -ENOMEM;
+	room = room_left(c);
 	/* What is not said is not there. */
 	have = c->sock.in.hdr.size;
 	if (have > sizeof(*a))

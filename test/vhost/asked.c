@@ -17,6 +17,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "vhost/client.h"
+
 #define PAGE	4096u
 #define HUGE	(2u << 20)
 #define REGION	(16 * PAGE)
@@ -239,6 +241,23 @@ TEST("vhost asked: a huge page is shown whole, or not at all", "")
 	CHECK_EQ(vhu_client_shmem_maps(p.c), 1);
 	tear_down();
 	close(huge);
+}
+
+TEST("vhost asked: what one back end had reserved counts for the next", "")
+{
+	static const struct vio_shm both[] = {
+		{ 3, 0, REGION }, { 4, 0, REGION },
+	};
+
+	set_up();
+	p.conf.shmem_max = REGION + PAGE;
+	CHECK_EQ(pair_connect(&p), 0);
+	p.f.dev.shm = both + 1;
+	CHECK_EQ(vhu_client_ask_shmem(p.c), -ENOTSUP);
+	p.f.dev.shm = both;
+	p.f.dev.nr_shm = 2;
+	CHECK_EQ(vhu_client_ask_shmem(p.c), -EFBIG);
+	tear_down();
 }
 
 /* -- while the front end waits for an answer ------------------------------ */
