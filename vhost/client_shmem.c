@@ -265,6 +265,14 @@ int vhu_client_bus_shm(void *bus, uint8_t id, struct vio_shm *shm)
 
 /* -- notifications -------------------------------------------------------- */
 
+/* A page that takes what is written, and does nothing by it. */
+static int put_nothing(void *at, uint64_t page)
+{
+	return mmap(at, page, PROT_READ | PROT_WRITE, MAP_PRIVATE |
+		    MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED ?
+		-errno : 0;
+}
+
 /* The page stays where it is, since the queue's thread may be writing. */
 static int map_notifier(struct vhu_client *c, struct vhu_client_ring *r, int fd,
 			uint64_t offset)
@@ -272,11 +280,17 @@ static int map_notifier(struct vhu_client *c, struct vhu_client_ring *r, int fd,
 	uint64_t page = page_size();
 	int fixed = r->notifier_page ? MAP_FIXED : 0;
 	void *p;
+	int err;
 
 	p = mmap(r->notifier_page, page, PROT_READ | PROT_WRITE,
 		 MAP_SHARED | fixed, fd, (off_t)offset);
-	if (p == MAP_FAILED)
-		return -errno;
+	if (p == MAP_FAILED) {
+		err = -errno;
+		/* Before Linux 6.12 what was there is gone even so. */
+		if (fixed)
+			put_nothing(r->notifier_page, page);
+		return err;
+	}
 	if (!fixed)
 		r->notifier_page = p;
 	guard(c, p, page, true);
@@ -292,10 +306,7 @@ static int unmap_notifier(struct vhu_client *c, struct vhu_client_ring *r)
 		return 0;
 	__atomic_store_n(&r->notified, false, __ATOMIC_RELEASE);
 	guard(c, r->notifier_page, page, false);
-	if (mmap(r->notifier_page, page, PROT_READ | PROT_WRITE,
-		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
-		return -errno;
-	return 0;
+	return put_nothing(r->notifier_page, page);
 }
 
 int vhu_client_on_notifier(struct vhu_client *c, struct vhu_msg *msg)

@@ -331,6 +331,29 @@ TEST("vhost asked: a page takes the place of kicks, and gives it back", "")
 	tear_down();
 }
 
+/* Before Linux 6.12 a mapping that fails takes away what was there. */
+TEST("vhost asked: a page that cannot be mapped leaves one to write to", "")
+{
+	int sealed = memfd_create("sealed", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+	CHECK_EQ(ftruncate(sealed, REGION), 0);
+	CHECK_EQ(fcntl(sealed, F_ADD_SEALS, F_SEAL_WRITE), 0);
+	set_up();
+	CHECK_EQ(pair_connect(&p), 0);
+	pair_drive(&p, 0);
+	CHECK_EQ(pair_ask(&p, give_page, &file), 0);
+	CHECK_EQ(pair_ask(&p, give_page, &sealed), -EREMOTEIO);
+	CHECK(!vhu_client_host_notified(p.c, 0));
+	CHECK_EQ(guarded, 0);
+	/* A queue's thread may have looked before that. */
+	*(volatile uint16_t *)p.c->ring[0].notifier_page = 1;
+	pair_exchange(&p);
+	CHECK_EQ(pair_ask(&p, give_page, &file), 0);
+	CHECK_EQ(guarded, 1);
+	tear_down();
+	close(sealed);
+}
+
 /* -- buffers -------------------------------------------------------------- */
 
 static int add(void *arg)
