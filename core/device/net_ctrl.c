@@ -246,14 +246,17 @@ enum vio_service vio_net_service_ctrl(struct vio_net *net,
 	return VIO_SERVICE_MORE;
 }
 
+/* A back end goes on bringing packets while the driver starts anew. */
 void vio_net_ctrl_reset(struct vio_net *net)
 {
+	vio_net_lock(net);
 	net->filter = (struct vio_net_filter){ .promisc = false };
 	memcpy(net->filter.mac, net->conf.mac, MAC_LEN);
 	memcpy(net->config.mac, net->conf.mac, MAC_LEN);
 	net->guest_offloads = switchable(net);
 	vio_net_steering_reset(net);
 	vio_net_coal_reset(net);
+	vio_net_unlock(net);
 }
 
 /* -- which packets ------------------------------------------------------- */

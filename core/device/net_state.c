@@ -8,6 +8,7 @@
  */
 #include "core/device/net_hash.h"
 #include "core/device/net_int.h"
+#include "core/device/net_steer.h"
 #include "core/base/string.h"
 #include <vireo/state.h>
 
@@ -271,9 +272,9 @@ static bool load_coalescing(struct vio_net *net, const unsigned char *p,
 	return true;
 }
 
-int vio_net_load(struct vio_dev *dev, const struct vio_state_record *r)
+static int load_record(struct vio_net *net,
+		       const struct vio_state_record *r)
 {
-	struct vio_net *net = vio_container_of(dev, struct vio_net, dev);
 	struct vio_net_filter *f = &net->filter;
 	bool ok;
 
@@ -303,4 +304,16 @@ int vio_net_load(struct vio_dev *dev, const struct vio_state_record *r)
 		return VIO_E_UNSUPP;
 	}
 	return ok ? VIO_OK : VIO_E_PEER;
+}
+
+/* A back end brings packets to pairs' threads all the while. */
+int vio_net_load(struct vio_dev *dev, const struct vio_state_record *r)
+{
+	struct vio_net *net = vio_container_of(dev, struct vio_net, dev);
+	int rc;
+
+	vio_net_lock(net);
+	rc = load_record(net, r);
+	vio_net_unlock(net);
+	return rc;
 }
