@@ -364,6 +364,15 @@ static void close_all(struct daemon_process *p)
 		daemon_many_close(p);
 }
 
+/* Those of the process: whoever sees a device's socket can count on them. */
+static int open_sockets(struct daemon_process *p,
+			const struct daemon_options *o)
+{
+	int rc = daemon_upgrade_open(p, o);
+
+	return rc ? rc : daemon_control_open(p, o);
+}
+
 static int run_one(struct daemon_process *p, const struct daemon_options *o,
 		   void *ctx)
 {
@@ -372,7 +381,7 @@ static int run_one(struct daemon_process *p, const struct daemon_options *o,
 
 	daemon_device_init(&d, p, ctx, NULL);
 	d.opt = *o;
-	rc = daemon_upgrade_open(p, o);
+	rc = open_sockets(p, o);
 	if (!rc)
 		rc = daemon_device_open(&d);
 	if (rc) {
@@ -381,9 +390,7 @@ static int run_one(struct daemon_process *p, const struct daemon_options *o,
 		return rc;
 	}
 	p->devices = &d;
-	rc = daemon_control_open(p, o);
-	if (!rc)
-		rc = serve(p, o);
+	rc = serve(p, o);
 	close_all(p);
 	p->devices = NULL;
 	return rc;
@@ -406,11 +413,9 @@ static int run_many(struct daemon_process *p, const struct daemon_options *o)
 
 	p->many = true;
 	more_descriptors();
-	rc = daemon_upgrade_open(p, o);
+	rc = open_sockets(p, o);
 	if (!rc)
 		rc = daemon_many_open(p, o->config);
-	if (!rc)
-		rc = daemon_control_open(p, o);
 	if (!rc)
 		rc = serve(p, o);
 	close_all(p);
