@@ -334,6 +334,7 @@ VIO_INLINE unsigned get_run(struct vio_vq *vq, struct vio_used *used,
 	struct pvirtq_desc *d = vq->ring + start;
 	const bool dma = vq->dma;
 	unsigned n, lists = 0, last = max < size - start ? max : size - start;
+	unsigned left;
 
 	for (n = 0; n < last; n++, d++) {
 		/* pairs with [G]: the device's release of the flags, after
@@ -356,11 +357,13 @@ VIO_INLINE unsigned get_run(struct vio_vq *vq, struct vio_used *used,
 				vio_vq_broken(vq);
 				break;
 			}
-			/* These are nobody's; the end comes sooner. */
+			/* These are nobody's; the end comes sooner, and at
+			 * once where the list goes round it. */
 			d += more;
 			lists += more;
-			if (last > size - start - lists)
-				last = size - start - lists;
+			left = size - start > lists ? size - start - lists : 0;
+			if (last > left)
+				last = left;
 		}
 		/*
 		 * 2.8.5 reserves the length where WRITE is clear; but QEMU

@@ -153,6 +153,37 @@ TEST("one used descriptor answers a list, and the driver skips the rest",
 	}
 }
 
+TEST("behind a list that goes round the end, nothing is read", "")
+{
+	struct pvirtq_desc *behind;
+	struct vio_used u[3];
+	uint32_t len;
+
+	start(false, false, 0);
+	for (unsigned i = 0; i < 4; i++) {
+		CHECK_EQ(add(0, 1), VIO_OK);
+		vio_vq_publish(&vq);
+		use(vio_from_le16(desc(at)->id), 1, 1);
+		CHECK(vio_vq_get(&vq, &len) == window);
+	}
+	/* At 4; at 5, 6, 0, 1, 2; and at 3, which the device keeps. */
+	CHECK_EQ(add(0, 1), VIO_OK);
+	CHECK_EQ(add(0, 5), VIO_OK);
+	CHECK_EQ(add(0, 1), VIO_OK);
+	vio_vq_publish(&vq);
+	behind = desc(0) + 10;		/* five behind 5 */
+	behind->id = desc(3)->id;
+	behind->len = vio_to_le32(1);
+	behind->flags = vio_to_le16(PVIRTQ_DESC_F_AVAIL | PVIRTQ_DESC_F_USED);
+	use(vio_from_le16(desc(at)->id), 1, 1);
+	use(vio_from_le16(desc(2)->id), 1, 5);
+	CHECK_EQ(vio_vq_get_many(&vq, u, 3), 2);
+	CHECK_EQ(vq.inflight, 1);
+	use(vio_from_le16(desc(3)->id), 1, 1);
+	CHECK_EQ(vio_vq_get_many(&vq, u, 3), 1);
+	CHECK(!vq.broken);
+}
+
 TEST("the length counts without WRITE too, which QEMU never sets", "")
 {
 	uint32_t len = 7;
