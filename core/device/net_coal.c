@@ -52,8 +52,9 @@ bool vio_net_moderate(struct vio_dev *dev, struct vio_queue *q)
 	}
 	if (!c->armed) {
 		c->armed = true;
+		c->armed_usecs = load(&c->usecs);
 		net->conf.timer->arm(net->conf.timer_ctx, q->index,
-				     load(&c->usecs));
+				     c->armed_usecs);
 	}
 	return true;
 }
@@ -75,12 +76,18 @@ void vio_net_time(struct vio_net *net, unsigned queue)
 	tell(net, &net->dev.queue[queue]);
 }
 
-/* The parameters may be others now, and the time shorter. */
+/*
+ * The parameters may be others now, and the time shorter. A time that runs is
+ * left alone otherwise: each kick comes here, and would put it off for ever.
+ */
 void vio_net_coal_check(struct vio_net *net, struct vio_queue *q)
 {
+	struct vio_net_coal *c = &net->coal[q->index];
+
 	if (q->index == vio_net_ctrlq(net))
 		return;
-	net->coal[q->index].armed = false;
+	if (load(&c->usecs) < c->armed_usecs)
+		c->armed = false;
 	vio_queue_notify_withheld(q);
 }
 

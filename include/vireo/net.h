@@ -187,6 +187,7 @@ struct vio_net_filter {
 struct vio_net_coal {
 	uint32_t packets, usecs;	/* at most; 0: at once. Atomic */
 	uint64_t told;			/* packets, when it was told last */
+	uint32_t armed_usecs;		/* if armed: the time, as it was set */
 	bool armed, due;
 };
 

@@ -174,6 +174,28 @@ TEST("net: parameters that change are looked at once more",
 	CHECK(!vio_has(vio_dev_offered(&n.net.dev), VIRTIO_NET_F_NOTF_COAL));
 }
 
+TEST("net: a driver that goes on kicking does not put the time off",
+     "net.device.notifications-coalescing.7")
+{
+	unsigned before;
+
+	start();
+	CHECK_EQ(coal(VIRTIO_NET_CTRL_NOTF_COAL_TX_SET, 100, 50),
+		 VIRTIO_NET_OK);
+	CHECK_EQ(transmit(20), 0);
+	CHECK_EQ(armed, 1);
+	before = n.ring[0].notifies;
+	vio_net_time(&n.net, TX0);
+	CHECK_EQ(n.ring[0].notifies, before + 1);
+	CHECK_EQ(transmit(20), 0);
+	CHECK_EQ(armed, 2);
+	/* A longer one does not, either. */
+	CHECK_EQ(coal(VIRTIO_NET_CTRL_NOTF_COAL_TX_SET, 100, 80),
+		 VIRTIO_NET_OK);
+	CHECK_EQ(transmit(5), 0);
+	CHECK_EQ(armed, 2);
+}
+
 TEST("net: a driver that wants no notification gets none when it is time",
      "net.device.notifications-coalescing.8")
 {
