@@ -141,6 +141,11 @@ static void send_cut(struct vio_net *net, unsigned pair,
 
 	if (vio_unlikely(vio_net_learns(net)))
 		vio_net_learn(net, pair, pkt, 1);
+	/* ECN can be asked for where nobody does it: gso_negotiated(). */
+	if (!net->conf.scratch) {
+		vio_shared64_add(&st->tx_dropped, 1);
+		return;
+	}
 	vio_net_peek(pkt, scratch, pkt->len);
 	if (!vio_net_cut_begin(&cut, scratch, pkt->len, &pkt->meta)) {
 		vio_shared64_add(&st->tx_malformed, 1);
