@@ -134,8 +134,7 @@ static bool ack_announce(struct vio_net *net, uint8_t command,
 	return true;
 }
 
-/* The features that a driver may switch while it runs. */
-static uint64_t switchable(const struct vio_net *net)
+uint64_t vio_net_switchable(const struct vio_net *net)
 {
 	static const uint8_t bits[] = {
 		VIRTIO_NET_F_GUEST_CSUM, VIRTIO_NET_F_GUEST_TSO4,
@@ -168,7 +167,7 @@ static bool set_offloads(struct vio_net *net, uint8_t command,
 	    !vio_cursor_read(c, &wire, sizeof(wire)))
 		return false;
 	want = vio_dev_from64(&net->dev, wire);
-	if (want & ~switchable(net))
+	if (want & ~vio_net_switchable(net))
 		return false;
 	net->guest_offloads = want;
 	return true;
@@ -253,7 +252,7 @@ void vio_net_ctrl_reset(struct vio_net *net)
 	net->filter = (struct vio_net_filter){ .promisc = false };
 	memcpy(net->filter.mac, net->conf.mac, MAC_LEN);
 	memcpy(net->config.mac, net->conf.mac, MAC_LEN);
-	net->guest_offloads = switchable(net);
+	net->guest_offloads = vio_net_switchable(net);
 	vio_net_steering_reset(net);
 	vio_net_coal_reset(net);
 	vio_net_unlock(net);

@@ -71,6 +71,8 @@ void vio_net_steering_reset(struct vio_net *net);
 /* net_state.c: see struct vio_dev_ops. */
 void vio_net_save(struct vio_dev *dev, struct vio_state_out *to);
 int vio_net_load(struct vio_dev *dev, const struct vio_state_record *r);
+/* The offloads that the driver may switch while it runs, as it names them. */
+uint64_t vio_net_switchable(const struct vio_net *net);
 /* As after a reset. */
 void vio_net_ctrl_reset(struct vio_net *net);
 /* Did the driver say which packets it wants? */

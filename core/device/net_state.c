@@ -211,7 +211,7 @@ static bool load_offloads(struct vio_net *net, const unsigned char *p,
 	if (len != 8)
 		return false;
 	v = get(p, 8);
-	if (v & ~net->dev.driver.w[0])
+	if (v & ~vio_net_switchable(net))
 		return false;
 	net->guest_offloads = v;
 	return true;
