@@ -130,6 +130,20 @@ void daemon_many_close(struct daemon_process *p)
 
 /* -- by command ----------------------------------------------------------- */
 
+/* OPTION or OPTION=VALUE, and not what opens a section or a comment. */
+static bool is_option(char *word)
+{
+	char *end = strchr(word, '=');
+	bool ok;
+
+	if (end)
+		*end = 0;
+	ok = config_name_ok(word);
+	if (end)
+		*end = '=';
+	return ok;
+}
+
 /* The words of a command become the text of a section. */
 static int section_of(struct config *c, unsigned nr_args, char **args)
 {
@@ -138,6 +152,12 @@ static int section_of(struct config *c, unsigned nr_args, char **args)
 	unsigned i;
 	FILE *f;
 
+	for (i = 1; i < nr_args; i++) {
+		if (is_option(args[i]))
+			continue;
+		log_err("'%.80s' is not OPTION or OPTION=VALUE", args[i]);
+		return -EINVAL;
+	}
 	f = open_memstream(&text, &size);
 	if (!f)
 		return -ENOMEM;

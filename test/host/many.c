@@ -238,6 +238,9 @@ TEST("what cannot be added is refused with the reason", "")
 	HAS(ask("add c backend=null size=1M socket-path=%s/b.sock", p.dir),
 	    "is in use");
 	HAS(ask("add c"), "'add' takes NAME OPTION");
+	HAS(ask("add c [d] backend=null"), "'[d]' is not OPTION");
+	HAS(ask("add c backend=null #size=1M"), "'#size=1M' is not OPTION");
+	HAS(ask("add c =1"), "'=1' is not OPTION");
 	if (!PEER_SANITIZED) {
 		HAS(ask("add c blk-file=/etc/passwd read-only "
 			"socket-path=%s/c.sock", p.dir), "--live=FOLDER");
