@@ -164,6 +164,7 @@ static int enter_sandbox(struct daemon_process *p,
 		close(n.live[--n.nr_live]);
 	free(n.dirs);
 	p->sandboxed = !rc;
+	p->network = n.network;
 	return rc;
 }
 

@@ -171,6 +171,7 @@ struct daemon_process {
 	struct daemon *devices;		/* in the order in which they came */
 	bool many;			/* --config: they have names */
 	bool sandboxed;
+	bool network;			/* the sandbox leaves it open */
 	bool ending;			/* told so */
 	struct config config;		/* what options of devices refer to */
 	int exit_code;

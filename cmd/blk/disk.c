@@ -202,6 +202,15 @@ int disk_check_options(const struct disk_opt *o, bool inherits)
 	return 0;
 }
 
+bool disk_is_local(const struct disk_opt *o)
+{
+	static const char local[] = "nbd+unix:";
+
+	return o->kind != KIND_NBD ||
+		(!strncmp(o->nbd, local, sizeof(local) - 1) &&
+		 !o->tls_certificates && !o->tls_psk);
+}
+
 static int open_plain(struct blkdev **disk, const struct disk_opt *o,
 		      bool shared)
 {

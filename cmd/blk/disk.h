@@ -29,6 +29,9 @@ extern const struct opt disk_options[];
  */
 int disk_check_options(const struct disk_opt *o, bool inherits);
 
+/* Does its back end, now and later, get on with local sockets, in the clear? */
+bool disk_is_local(const struct disk_opt *o);
+
 /* A disk, and what lies at its bottom; whoever is on top of it owns it. */
 struct disk {
 	struct blkdev *top, *bottom;

@@ -242,6 +242,11 @@ TEST("what cannot be added is refused with the reason", "")
 	HAS(ask("add c backend=null #size=1M"), "'#size=1M' is not OPTION");
 	HAS(ask("add c =1"), "'=1' is not OPTION");
 	if (!PEER_SANITIZED) {
+		HAS(ask("add c backend=nbd nbd=nbd://127.0.0.1:1/ "
+			"socket-path=%s/c.sock", p.dir), "without a network");
+		HAS(ask("add c backend=nbd socket-path=%s/c.sock "
+			"nbd=nbds+unix:///?socket=%s/n", p.dir, p.dir),
+		    "without a network");
 		HAS(ask("add c blk-file=/etc/passwd read-only "
 			"socket-path=%s/c.sock", p.dir), "--live=FOLDER");
 		HAS(ask("add c backend=null size=1M socket-path=/tmp/c.sock"),
