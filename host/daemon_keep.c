@@ -16,10 +16,17 @@
 #include "host/log.h"
 #include "host/service.h"
 
+#define NAME_SIZE	(SERVICE_NAME_MAX + 1)
+
+/* Names of two devices may differ in their last letter only. */
+VIO_STATIC_ASSERT(sizeof("vireo-session-") + CONFIG_NAME_MAX <= NAME_SIZE &&
+		  sizeof("vireo--") + sizeof(((struct daemon_file *)0)->name) +
+		  CONFIG_NAME_MAX <= NAME_SIZE, "no name is cut");
+
 /* The name by which the manager knows it. */
-static const char *keep_name(const struct daemon *d, char name[64])
+static const char *keep_name(const struct daemon *d, char name[NAME_SIZE])
 {
-	snprintf(name, 64, d->name ? "vireo-session-%s" : "vireo-session",
+	snprintf(name, NAME_SIZE, d->name ? "vireo-session-%s" : "vireo-session",
 		 d->name);
 	return name;
 }
@@ -34,7 +41,7 @@ int daemon_keep_open(struct daemon *d)
 
 bool daemon_keep_take(struct daemon *d)
 {
-	char name[64];
+	char name[NAME_SIZE];
 	int fd, rc;
 
 	fd = service_kept(keep_name(d, name));
@@ -53,7 +60,7 @@ bool daemon_keep_take(struct daemon *d)
 
 bool daemon_keep_leave(struct daemon *d)
 {
-	char name[64];
+	char name[NAME_SIZE];
 	int rc;
 
 	if (d->keep[0] < 0)
@@ -70,9 +77,9 @@ bool daemon_keep_leave(struct daemon *d)
 }
 
 static const char *file_name(const struct daemon *d, const char *what,
-			     char name[64])
+			     char name[NAME_SIZE])
 {
-	snprintf(name, 64, d->name ? "vireo-%.15s-%s" :
+	snprintf(name, NAME_SIZE, d->name ? "vireo-%.15s-%s" :
 		 "vireo-%.15s", what,
 		 d->name);
 	return name;
@@ -82,7 +89,7 @@ void daemon_keep_files(struct daemon *d)
 {
 	struct daemon_file file[DAEMON_FILES_MAX];
 	unsigned n = d->type->files ? d->type->files(d, file) : 0;
-	char name[64];
+	char name[NAME_SIZE];
 
 	if (d->keep[0] < 0)
 		return;
@@ -93,7 +100,7 @@ void daemon_keep_files(struct daemon *d)
 
 int daemon_file(struct daemon *d, const char *what)
 {
-	char name[64];
+	char name[NAME_SIZE];
 	int fd;
 
 	for (unsigned i = 0; i < d->nr_files; i++) {

@@ -19,7 +19,7 @@
 
 #define FIRST_FD	3
 #define FDS_MAX		256u
-#define NAME_MAX_	64u
+#define NAME_SIZE	(SERVICE_NAME_MAX + 1)
 #define WAIT_MS		5000
 
 static struct {
@@ -27,7 +27,7 @@ static struct {
 	int barrier[2];		/* made while pipes can be made */
 	unsigned nr;
 	int fd[FDS_MAX];	/* -1: taken */
-	char name[FDS_MAX][NAME_MAX_];
+	char name[FDS_MAX][NAME_SIZE];
 } sv = { .notify = -1, .barrier = { -1, -1 } };
 
 static void open_notify(void)
@@ -75,8 +75,8 @@ static void take_fds(void)
 		sv.fd[sv.nr] = FIRST_FD + (int)sv.nr;
 		if (fcntl(sv.fd[sv.nr], F_SETFD, FD_CLOEXEC))
 			sv.fd[sv.nr] = -1;
-		if (len < NAME_MAX_)
-			snprintf(sv.name[sv.nr], NAME_MAX_, "%.*s", (int)len,
+		if (len < NAME_SIZE)
+			snprintf(sv.name[sv.nr], NAME_SIZE, "%.*s", (int)len,
 				 names ? names : "");
 		if (names)
 			names += len + (names[len] == ':');
@@ -170,7 +170,7 @@ static int tell(const char *text, int fd)
 
 int service_keep(const char *name, int fd)
 {
-	char text[NAME_MAX_ + 64];
+	char text[NAME_SIZE + 64];
 
 	/* It would let go of a socket whose other end is closed. */
 	snprintf(text, sizeof(text), "FDSTORE=1\nFDNAME=%s\nFDPOLL=0", name);
@@ -179,7 +179,7 @@ int service_keep(const char *name, int fd)
 
 void service_forget(const char *name)
 {
-	char text[NAME_MAX_ + 64];
+	char text[NAME_SIZE + 64];
 
 	snprintf(text, sizeof(text), "FDSTOREREMOVE=1\nFDNAME=%s", name);
 	if (sv.notify >= 0)

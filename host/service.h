@@ -10,6 +10,9 @@
 
 #include <stdbool.h>
 
+/* Of a kept descriptor; systemd takes 255. */
+#define SERVICE_NAME_MAX	127u
+
 /*
  * Look into the environment, once, while threads and sandbox are yet to come;
  * connects to NOTIFY_SOCKET.

@@ -7,7 +7,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "host/control_client.h"
@@ -271,6 +273,62 @@ TEST("a disk with a front end can be removed", "")
 	disk_close(&d);
 	exercise("b", 0, 4);
 	end();
+}
+
+/* How many names of kept descriptors the program told, all of them new. */
+static unsigned names_told(int manager, char names[2][128])
+{
+	struct timeval patience = { .tv_sec = 10 };
+	char text[256] = "";
+	unsigned n = 0;
+
+	setsockopt(manager, SOL_SOCKET, SO_RCVTIMEO, &patience,
+		   sizeof(patience));
+	while (strncmp(text, "BARRIER", 7)) {
+		ssize_t len = recv(manager, text, sizeof(text) - 1, 0);
+
+		CHECK_GT(len, 0);
+		text[len] = 0;
+		if (sscanf(text, "FDSTORE=1\nFDNAME=%127s", names[n % 2]) == 1)
+			n++;
+	}
+	return n;
+}
+
+TEST("sessions are kept by names that tell the longest apart", "")
+{
+	static const char *const last[] = { "1", "2" };
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	int manager = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	static struct front_disk fronts[2];
+	char path[128], names[2][128];
+	FILE *f;
+
+	begin();
+	f = fopen(config, "w");
+	for (unsigned i = 0; i < 2; i++)
+		fprintf(f, "[%062d%s]\nbackend = null\nsize = 1M\n"
+			"socket-path = %s/%s.sock\n", 7, last[i], p.dir,
+			last[i]);
+	fclose(f);
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "%.60s/notify", p.dir);
+	CHECK_EQ(bind(manager, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	setenv("NOTIFY_SOCKET", addr.sun_path, 1);
+	start(NULL, NULL);
+	unsetenv("NOTIFY_SOCKET");
+	for (unsigned i = 0; i < 2; i++) {
+		snprintf(path, sizeof(path), "%s/%s.sock", p.dir, last[i]);
+		disk_open(&fronts[i], path, 1);
+	}
+	kill(p.pid, SIGTERM);
+	CHECK_EQ(names_told(manager, names), 2);
+	CHECK_EQ(strncmp(names[0], "vireo-session-", 14), 0);
+	CHECK(strcmp(names[0], names[1]));
+	CHECK_EQ(peer_wait(&p), 0);
+	close(manager);
+	for (unsigned i = 0; i < 2; i++)
+		disk_close(&fronts[i]);
+	peer_fini(&p);
 }
 
 /* The capacity as the guest sees it, within 5 seconds. */
