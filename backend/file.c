@@ -114,7 +114,8 @@ static void file_submit(void *backend, struct vio_blk_io *io)
 		atomic_store(&f->map_off, true);
 	file_io(io)->pos = 0;
 	file_io(io)->tries = 0;
-	if (q->has_ring && io->op <= VIO_BLK_WRITE)
+	if (q->has_ring && io->op <= VIO_BLK_WRITE &&
+	    (file_io(io)->way = file_way(f, io)) != FILE_BOUNCED)
 		file_uring_submit(q, io);
 	else if (is_quick(f, io))
 		file_finish(q, io, file_sync(f, io));
@@ -182,7 +183,7 @@ static void file_close(struct blkdev *d)
 	file_unmap(f);
 	file_wear_close(f);
 	/* The rings hold the file a little longer than we do. */
-	flock(f->buffered_fd, LOCK_UN);
+	flock(f->fd, LOCK_UN);
 	for (i = 0; i < f->queue_count; i++) {
 		file_uring_close(&f->queues[i]);
 		pthread_cond_destroy(&f->queues[i].cond);
@@ -209,7 +210,7 @@ static int lock_file(const struct file *f, const char *path, unsigned most)
 	 * machine that is very busy. */
 	for (tries = 0; tries < most; tries++) {
 		/* EOPNOTSUPP and the like: a file system without locks. */
-		if (!flock(f->buffered_fd, op) || errno != EWOULDBLOCK)
+		if (!flock(f->fd, op) || errno != EWOULDBLOCK)
 			return 0;
 		usleep(500);
 	}
@@ -272,17 +273,21 @@ static int open_path(struct file *f, const struct blkdev_file_conf *conf)
 	/* io_uring would answer EAGAIN instead of waiting. */
 	if (fcntl(f->buffered_fd, F_SETFL, 0))
 		rc = -errno;
-	if (!rc && !conf->no_lock)
-		rc = lock_file(f, conf->path, conf->impatient ? 1 :
-			       LOCK_TRIES);
 	f->fd = f->buffered_fd;
 	f->direct = conf->direct;
 	if (!rc && conf->direct)
 		rc = open_direct(f, conf->path, flags);
 	else if (!rc && !conf->buffered)
 		prefer_direct(f, conf->path, flags);
-	if (rc)
-		close(f->buffered_fd);
+	/* The descriptor whose requests may outlive this program. */
+	if (!rc && !conf->no_lock)
+		rc = lock_file(f, conf->path, conf->impatient ? 1 :
+			       LOCK_TRIES);
+	if (!rc)
+		return 0;
+	if (f->fd >= 0 && f->fd != f->buffered_fd)
+		close(f->fd);
+	close(f->buffered_fd);
 	return rc;
 }
 

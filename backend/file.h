@@ -4,7 +4,8 @@
  * doing I/O.
  *
  * Reads and writes go through io_uring where that is possible and sensible.
- * Everything else (flush, discard, write zeroes, misaligned direct I/O), and
+ * Everything else (flush, discard, write zeroes, direct I/O from memory that
+ * is misaligned for it), and
  * all where io_uring is not permitted, is done by plain system calls on a
  * pool of threads (file_pool.c), all in one place (file_sync.c).
  */
@@ -39,12 +40,19 @@ extern const struct file_sys file_sys_linux;
 /* A request that keeps returning EAGAIN or EINTR is given up. */
 #define FILE_TRIES_MAX 100u
 
+enum file_way {
+	FILE_AS_IS,
+	FILE_BOUNCED,	/* through memory that is aligned */
+	FILE_BUFFERED,	/* through the page cache: not whole blocks */
+};
+
 /* What this back end keeps in vio_blk_io.scratch. */
 struct file_io {
 	struct vio_blk_io *next;	/* pool or finished list */
 	uint64_t pos;			/* bytes done so far */
 	int32_t err;			/* of the pool: 0 or an errno */
 	uint32_t tries;
+	enum file_way way;		/* where a transfer goes on */
 } __attribute__((may_alias));
 
 VIO_STATIC_ASSERT(sizeof(struct file_io) <=
@@ -105,7 +113,7 @@ struct file_pool {
 struct file {
 	struct blkdev dev;
 	const struct file_sys *sys;
-	int fd;			/* O_DIRECT if asked for */
+	int fd;			/* O_DIRECT if asked for; has the lock */
 	int buffered_fd;	/* the same file through the page cache */
 	int life_fd, eol_fd;	/* how worn it is, or -1 */
 	/* Bytes, as last looked at; queues read it. */
@@ -138,8 +146,11 @@ void file_finish(struct file_queue *q, struct vio_blk_io *io, int err);
 
 /* file_sync.c: do all of @io now. Any thread. Returns 0 or an errno. */
 int file_sync(struct file *f, struct vio_blk_io *io);
-/* May @io go to the O_DIRECT descriptor as it is? */
-bool file_aligned(const struct file *f, const struct vio_blk_io *io);
+
+/* How may the data of @io, a read or write, reach the file? */
+enum file_way file_way(const struct file *f, const struct vio_blk_io *io);
+/* @n bytes of it were moved, fewer than it has. */
+void file_moved(const struct file *f, struct vio_blk_io *io, uint64_t n);
 
 /* file_map.c: make the mapping if the file is fit for it. */
 void file_map(struct file *f, const struct stat *st);

@@ -50,20 +50,64 @@ const struct file_sys file_sys_linux = {
 	.discard = sys_discard,
 };
 
-bool file_aligned(const struct file *f, const struct vio_blk_io *io)
+/* The bounce buffer lies on a thread's stack. */
+#define BOUNCE_ALIGN 4096u
+#define BOUNCE_BYTES 65536u
+
+enum file_way file_way(const struct file *f, const struct vio_blk_io *io)
 {
 	uintptr_t bits = 0;
 	unsigned i;
 
-	if (f->mem_align <= 1 && f->off_align <= 1)
-		return true;
+	if (f->off_align <= 1)
+		return FILE_AS_IS;
 	if ((io->offset | io->len) & (f->off_align - 1))
-		return false;
+		return FILE_BUFFERED;
 	for (i = 0; i < io->nr_seg; i++) {
 		bits |= (uintptr_t)io->seg[i].base & (f->mem_align - 1);
 		bits |= io->seg[i].len & (f->off_align - 1);
 	}
-	return !bits;
+	if (!bits)
+		return FILE_AS_IS;
+	return f->mem_align <= BOUNCE_ALIGN && f->off_align <= BOUNCE_BYTES ?
+		FILE_BOUNCED : FILE_BUFFERED;
+}
+
+void file_moved(const struct file *f, struct vio_blk_io *io, uint64_t n)
+{
+	struct file_io *fi = file_io(io);
+
+	fi->pos += n;
+	/* Direct I/O that stopped within a block cannot go on there. */
+	if (fi->pos & ((f->off_align - 1) | (f->mem_align - 1)))
+		fi->way = FILE_BUFFERED;
+}
+
+/* @n bytes of the request's data from @pos on: to @buf if @out, else from. */
+static void copy_data(const struct vio_blk_io *io, uint64_t pos,
+		      unsigned char *buf, size_t n, bool out)
+{
+	uint64_t skip = pos;
+	unsigned i;
+
+	for (i = 0; i < io->nr_seg && n; i++) {
+		unsigned char *at = io->seg[i].base;
+		size_t len = io->seg[i].len;
+
+		if (skip >= len) {
+			skip -= len;
+			continue;
+		}
+		at += skip;
+		len = len - skip < n ? len - (size_t)skip : n;
+		skip = 0;
+		if (out)
+			memcpy(buf, at, len);
+		else
+			memcpy(at, buf, len);
+		buf += len;
+		n -= len;
+	}
 }
 
 /* The rest of the request from @pos on, as far as it fits into @iov. */
@@ -95,33 +139,69 @@ static bool again(int err, unsigned *tries)
 	return (err == EINTR || err == EAGAIN) && ++*tries < FILE_TRIES_MAX;
 }
 
+/*
+ * One call's worth, through a buffer that direct I/O takes: of the guest's
+ * blocks, only where they lie in memory does not suit it. What went through
+ * the page cache instead could undo a neighbour's direct write to the same
+ * page.
+ */
+static ssize_t __attribute__((noinline))
+move_bounced(struct file *f, struct vio_blk_io *io)
+{
+	unsigned char buf[BOUNCE_BYTES]
+		__attribute__((aligned(BOUNCE_ALIGN)));
+	uint64_t pos = file_io(io)->pos, left = io->len - pos;
+	struct iovec iov = {
+		buf, left < sizeof(buf) ? (size_t)left : sizeof(buf)
+	};
+	off_t off = (off_t)(io->offset + pos);
+	ssize_t got;
+
+	if (io->op == VIO_BLK_WRITE) {
+		copy_data(io, pos, buf, iov.iov_len, true);
+		return f->sys->writev(f->fd, &iov, 1, off,
+				      io->flags & VIO_BLK_FUA ? RWF_DSYNC : 0);
+	}
+	got = f->sys->readv(f->fd, &iov, 1, off);
+	if (got > 0)
+		copy_data(io, pos, buf, (size_t)got, false);
+	return got;
+}
+
+/* One call's worth, from and to where the guest has it. */
+static ssize_t move(struct file *f, struct vio_blk_io *io)
+{
+	const struct file_io *fi = file_io(io);
+	int fd = fi->way == FILE_BUFFERED ? f->buffered_fd : f->fd;
+	off_t off = (off_t)(io->offset + fi->pos);
+	struct iovec iov[SYNC_IOV];
+	int n = rest(io, fi->pos, iov);
+
+	if (!n) {		/* fewer bytes than promised */
+		errno = EINVAL;
+		return -1;
+	}
+	if (io->op == VIO_BLK_READ)
+		return f->sys->readv(fd, iov, n, off);
+	return f->sys->writev(fd, iov, n, off,
+			      io->flags & VIO_BLK_FUA ? RWF_DSYNC : 0);
+}
+
 /* Returns 0 or a positive errno. */
 static int transfer(struct file *f, struct vio_blk_io *io)
 {
-	int fd = file_aligned(f, io) ? f->fd : f->buffered_fd, n;
-	int flags = io->flags & VIO_BLK_FUA ? RWF_DSYNC : 0;
-	struct iovec iov[SYNC_IOV];
+	struct file_io *fi = file_io(io);
 	unsigned tries = 0;
-	uint64_t pos = 0;
 	ssize_t got;
 
-	while (pos < io->len) {
-		off_t off = (off_t)(io->offset + pos);
-
-		n = rest(io, pos, iov);
-		if (!n)
-			return EINVAL;	/* fewer bytes than promised */
-		if (io->op == VIO_BLK_READ)
-			got = f->sys->readv(fd, iov, n, off);
-		else
-			got = f->sys->writev(fd, iov, n, off, flags);
-		if (got < 0 && again(errno, &tries))
-			continue;
-		if (got < 0)
-			return errno;
+	fi->way = file_way(f, io);
+	for (fi->pos = 0; fi->pos < io->len; file_moved(f, io, (size_t)got)) {
+		while ((got = fi->way == FILE_BOUNCED ? move_bounced(f, io) :
+			move(f, io)) < 0)
+			if (!again(errno, &tries))
+				return errno;
 		if (!got)	/* a file that shrank, a disk that is full */
 			return io->op == VIO_BLK_READ ? ENODATA : ENOSPC;
-		pos += (uint64_t)got;
 	}
 	return 0;
 }
@@ -166,11 +246,13 @@ static int write_zeroes_by_hand(struct file *f, const struct vio_blk_io *io)
 {
 	static const unsigned char zeroes[65536]
 		__attribute__((aligned(4096)));
+	bool direct = !((io->offset | io->len) & (f->off_align - 1)) &&
+		f->mem_align <= 4096;
+	int fd = direct ? f->fd : f->buffered_fd, n;
 	struct iovec iov[16];
 	unsigned tries = 0;
 	uint64_t pos = 0, left;
 	ssize_t got;
-	int n;
 
 	while (pos < io->len) {
 		left = io->len - pos;
@@ -181,8 +263,8 @@ static int write_zeroes_by_hand(struct file *f, const struct vio_blk_io *io)
 				left : sizeof(zeroes);
 			left -= iov[n].iov_len;
 		}
-		got = f->sys->writev(f->buffered_fd, iov, n,
-				     (off_t)(io->offset + pos), 0);
+		got = f->sys->writev(fd, iov, n, (off_t)(io->offset + pos),
+				     0);
 		if (got < 0 && again(errno, &tries))
 			continue;
 		if (got <= 0)

@@ -123,7 +123,7 @@ static void prepare(struct file_queue *q, struct io_uring_sqe *sqe,
 	 * request has ended. One that is named is kept as long as a request
 	 * is under way, which is what the lock has to wait for.
 	 */
-	if (!file_aligned(q->file, io) || pos)
+	if (file_io(io)->way == FILE_BUFFERED)
 		fd = q->file->buffered_fd;
 	if (!pos && io->nr_seg > 1) {
 		const struct iovec *iov = (const struct iovec *)(const void *)
@@ -239,7 +239,7 @@ static void complete(struct file_queue *q, struct vio_blk_io *io, int res)
 		return;
 	}
 	if (res > 0)
-		fi->pos += (uint64_t)res;
+		file_moved(q->file, io, (uint64_t)res);
 	else if (!res)
 		err = io->op == VIO_BLK_READ ? ENODATA : ENOSPC;
 	else if (-res != EINTR && -res != EAGAIN)
