@@ -55,6 +55,7 @@ static const unsigned long ioctls[] = {
 };
 
 /* To open one. */
+static const char *const live_syscalls[] = { "fsync", NULL };
 static const unsigned long live_ioctls[] = { BLKSSZGET, BLKPBSZGET, 0 };
 
 /* A ring of n entries holds a request of n segments, two of them ours. */
@@ -333,6 +334,7 @@ static const struct daemon_type blk_type = {
 	.features = features,
 	.syscalls = syscalls,
 	.ioctls = ioctls,
+	.live_syscalls = live_syscalls,
 	.live_ioctls = live_ioctls,
 	.open = blk_open,
 	.start = blk_start,

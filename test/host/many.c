@@ -223,6 +223,29 @@ TEST("disks come and go while others are served", "")
 	end();
 }
 
+TEST("disks of every kind are added within the sandbox", "")
+{
+	static const char *const kinds[] = {
+		"blk-file=%s/c zoned=host-managed zone-size=1M",
+		"blk-file=%s/c direct secure-erase stats-file=%s/stats",
+		"blk-file=%s/c read-only aio=inline",
+		"backend=mem size=1M", "backend=null size=1M num-queues=64",
+	};
+	char live[160], line[256];
+
+	two_disks();
+	make_image("c");
+	snprintf(live, sizeof(live), "--live=%s", p.dir);
+	start(live, NULL);
+	for (unsigned i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		snprintf(line, sizeof(line), kinds[i], p.dir, p.dir);
+		HAS(ask("add c %s socket-path=%s/c.sock", line, p.dir),
+		    "\"ok\":true");
+		HAS(ask("remove c"), "\"ok\":true");
+	}
+	end();
+}
+
 TEST("what cannot be added is refused with the reason", "")
 {
 	char live[160];
