@@ -238,6 +238,12 @@ int daemon_main(const struct daemon_type *type, void *ctx, int argc,
  */
 int daemon_file(struct daemon *d, const char *name);
 
+/*
+ * In type->open, before it uses a network for @what: 0, or -EOPNOTSUPP after
+ * an error line where the sandbox has closed without one.
+ */
+int daemon_network(const struct daemon *d, const char *what);
+
 /* The loop of a queue. From start on. */
 struct loop *daemon_queue_loop(struct daemon *d, unsigned queue);
 /* Run on a queue's thread and wait. From start on. */

@@ -70,6 +70,18 @@ int daemon_device_open(struct daemon *d)
 	return rc;
 }
 
+/* What is forbidden to a sandboxed program may end it. */
+int daemon_network(const struct daemon *d, const char *what)
+{
+	const struct daemon_process *p = d->process;
+
+	if (!d->live || !p->sandboxed || p->network)
+		return 0;
+	log_err("%s: the sandbox was closed without a network; a program that begins with such a device in its --config has one",
+		what);
+	return -EOPNOTSUPP;
+}
+
 /* Devices begin at different workers, so that small ones are spread. */
 static void choose_workers(struct daemon *d)
 {

@@ -121,18 +121,6 @@ static void blk_close(struct daemon *d)
 	free(b->stats);
 }
 
-/* A closed sandbox ends the program that asks for a network or for TLS. */
-static int check_live(const struct daemon *d, const struct disk_opt *o)
-{
-	const struct daemon_process *p = d->process;
-
-	if (!d->live || !p->sandboxed || p->network || disk_is_local(o))
-		return 0;
-	log_err("--nbd=%s: the sandbox was closed without a network; a program that begins with an NBD disk in its --config has one",
-		o->nbd);
-	return -EOPNOTSUPP;
-}
-
 static int blk_open(struct daemon *d)
 {
 	struct blk *b = d->ctx;
@@ -141,8 +129,8 @@ static int blk_open(struct daemon *d)
 	b->opt = disk_opt;
 	b->opt.live = d->live;
 	rc = disk_check_options(&b->opt, d->inherits);
-	if (!rc)
-		rc = check_live(d, &b->opt);
+	if (!rc && !disk_is_local(&b->opt))
+		rc = daemon_network(d, "--backend=nbd");
 	blkdev_drain_limit(b->opt.drain_s);
 	if (!rc)
 		rc = disk_open(&b->storage, &b->opt, d->opt.control_path,

@@ -229,6 +229,8 @@ static int net_open(struct daemon *d)
 	for (unsigned i = 0; i < NETDEV_FILES; i++)
 		n->opt.fd[i] = daemon_file(d, file_name(i));
 	rc = net_check_options(&n->opt, &conf);
+	if (!rc && net_connects(&n->opt))
+		rc = daemon_network(d, "--backend=user");
 	if (!rc)
 		rc = net_open_wire(&n->opt, &n->wire);
 	if (!rc)

@@ -107,6 +107,11 @@ int net_check_options(const struct net_opt *o, struct vio_net_conf *conf)
 	return 0;
 }
 
+bool net_connects(const struct net_opt *o)
+{
+	return !strcmp(o->backend, "user") && !o->restricted;
+}
+
 int net_open_wire(const struct net_opt *o, struct netdev **wire)
 {
 	const struct netdev_conf conf = {

@@ -20,6 +20,9 @@ extern const struct opt net_options[];
 /* What they say of the device. 0, or -EINVAL after an error line. */
 int net_check_options(const struct net_opt *o, struct vio_net_conf *conf);
 
+/* Does its wire make connections to elsewhere, and not only to this host? */
+bool net_connects(const struct net_opt *o);
+
 /* 0, or -errno after an error line. */
 int net_open_wire(const struct net_opt *o, struct netdev **wire);
 

@@ -19,6 +19,9 @@
 #include "test/host/peer.h"
 #include "vtest.h"
 
+#ifndef HAVE_SLIRP
+#define HAVE_SLIRP 0
+#endif
 #define PACKET	60u
 #define PAIRS	4u
 
@@ -89,10 +92,10 @@ static bool card_receive(struct card *c, unsigned ms, unsigned char *bytes)
 	return false;
 }
 
-static void start(const char *config)
+static void start(const char *config, const char *more)
 {
 	char path[128], arg[2][160];
-	const char *args[] = { arg[0], arg[1], "--threads=2", NULL };
+	const char *args[] = { arg[0], arg[1], "--threads=2", more, NULL };
 	FILE *f;
 
 	snprintf(path, sizeof(path), "%s/nets.conf", p.dir);
@@ -139,7 +142,7 @@ TEST("cards of one process meet on a switch; one is taken away, a guest on the o
 		 "[b]\nbackend = switch=s\nsocket-path = %s/b\n"
 		 "mac = 02:00:00:00:00:02\n", p.dir, p.dir);
 	setenv("XDG_RUNTIME_DIR", p.dir, 1);
-	start(config);
+	start(config, NULL);
 	card_open(&one, "a", 1);
 	card_open(&two, "b", 1);
 	for (unsigned i = 0; i < 100; i++) {
@@ -169,6 +172,31 @@ TEST("cards of one process meet on a switch; one is taken away, a guest on the o
 	peer_fini(&p);
 }
 
+TEST("what needs a network is added where the sandbox closed with one", "")
+{
+	static const char *const begins[] = { "null", "user" };
+	char config[1024], live[160], line[256];
+
+	if (PEER_SANITIZED || !HAVE_SLIRP)
+		SKIP("needs the sandbox and libslirp");
+	for (unsigned i = 0; i < 2; i++) {
+		peer_init(&p);
+		snprintf(config, sizeof(config),
+			 "[a]\nbackend = %s\nsocket-path = %s/a\n", begins[i],
+			 p.dir);
+		snprintf(live, sizeof(live), "--live=%s", p.dir);
+		start(config, live);
+		snprintf(line, sizeof(line),
+			 "add b backend=user socket-path=%s/b", p.dir);
+		ask(line, i ? "\"ok\":true" : "without a network");
+		snprintf(line, sizeof(line),
+			 "add c backend=user restrict socket-path=%s/c", p.dir);
+		ask(line, "\"ok\":true");
+		CHECK_EQ(peer_end(&p, SIGTERM), 0);
+		peer_fini(&p);
+	}
+}
+
 TEST("--queue-pairs: packets come back on each pair, whether pairs have threads or share one",
      "")
 {
@@ -180,7 +208,7 @@ TEST("--queue-pairs: packets come back on each pair, whether pairs have threads 
 		snprintf(config, sizeof(config),
 			 "[a]\nbackend = echo\nsocket-path = %s/a\n"
 			 "queue-pairs = %u\n", p.dir, many ? PAIRS : 1);
-		start(config);
+		start(config, NULL);
 		for (unsigned again = 0; again < 3; again++) {
 			unsigned pairs = many ? PAIRS : 1;
 
