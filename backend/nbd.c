@@ -9,7 +9,6 @@
  * not told of it yet. libnbd allocates its own record of each command.
  */
 #include <errno.h>
-#include <libnbd.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +16,7 @@
 
 #include "backend/blkdev.h"
 #include "backend/drain.h"
+#include "backend/nbd_handle.h"
 #include "host/clock.h"
 #include "host/log.h"
 
@@ -60,6 +60,7 @@ struct nbd_queue {
 	struct loop_timer timer;	/* the next attempt */
 	struct loop_call call;		/* something finished in submit */
 	uint64_t retry_ns, lost_ns;	/* since when; 0: connected */
+	uint64_t tried_ns;		/* when the attempt began */
 	struct list waiting;		/* for a connection */
 	struct list finished;
 	unsigned inflight;		/* requests taken and not done */
@@ -370,27 +371,6 @@ static void finish_all(struct nbd_queue *q, bool loop)
 
 /* -- the connection ------------------------------------------------------- */
 
-static struct nbd_handle *make_handle(const struct blkdev_nbd_conf *c)
-{
-	struct nbd_handle *h = nbd_create();
-
-	if (!h)
-		return NULL;
-	if (nbd_set_uri_allow_local_file(h, true) ||
-	    (c->tls_certificates &&
-	     nbd_set_tls_certificates(h, c->tls_certificates)) ||
-	    (c->tls_psk && nbd_set_tls_psk_file(h, c->tls_psk)) ||
-	    ((c->tls_certificates || c->tls_psk) &&
-	     nbd_set_tls(h, LIBNBD_TLS_REQUIRE))) {
-		nbd_close(h);
-		return NULL;
-	}
-	/* Ranges are checked here, and a flush is refused by the server if
-	 * it must be. */
-	nbd_set_strict_mode(h, 0);
-	return h;
-}
-
 static void watch(struct nbd_queue *q);
 
 static void unwatch(struct nbd_queue *q)
@@ -528,7 +508,8 @@ static void watch(struct nbd_queue *q)
 
 static void try_again(struct nbd_queue *q)
 {
-	q->h = make_handle(&q->nbd->conf);
+	q->tried_ns = clock_ns();
+	q->h = nbd_handle_make(&q->nbd->conf);
 	if (!q->h || nbd_aio_connect_uri(q->h, q->nbd->conf.uri))
 		lost(q);
 }
@@ -539,7 +520,13 @@ static void on_timer(void *ctx)
 
 	if (!q->h)
 		try_again(q);
+	else if (q->lost_ns && clock_ns() - q->tried_ns >=
+		 nbd_handle_patience_ns(&q->nbd->conf))
+		lost(q);	/* it says nothing */
 	look(q, true);
+	/* An attempt without an answer brings no event. */
+	if (q->lost_ns && q->h)
+		loop_timer_set(q->loop, &q->timer, q->retry_ns);
 }
 
 /* -- the back end --------------------------------------------------------- */
@@ -700,8 +687,13 @@ static void fill_conf(struct nbd *b, struct nbd_handle *h)
 	}
 }
 
-static int refuse(const struct nbd *b)
+static int refuse(const struct nbd *b, int rc)
 {
+	if (rc == -ETIMEDOUT) {
+		log_err("--nbd=%s: the server does not answer; is it an NBD server, and not stopped?",
+			b->conf.uri);
+		return rc;
+	}
 	log_err("--nbd=%s: %s; is the server running, and the address as nbdinfo takes it?",
 		b->conf.uri, nbd_get_error());
 	return nbd_get_errno() ? -nbd_get_errno() : -EIO;
@@ -710,15 +702,18 @@ static int refuse(const struct nbd *b)
 static int open_queue(struct nbd *b, unsigned i)
 {
 	struct nbd_queue *q = &b->queue[i];
+	int rc = -EIO;
 
 	q->nbd = b;
 	q->index = i;
 	q->fd.fd = -1;
 	list_init(&q->waiting);
 	list_init(&q->finished);
-	q->h = make_handle(&b->conf);
-	if (!q->h || nbd_connect_uri(q->h, b->conf.uri))
-		return refuse(b);
+	q->h = nbd_handle_make(&b->conf);
+	if (q->h)
+		rc = nbd_handle_connect(q->h, &b->conf);
+	if (rc)
+		return refuse(b, rc);
 	b->nr_queues = i + 1;
 	if (i)
 		return 0;

@@ -7,7 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -193,6 +195,56 @@ TEST("a server that stays away: requests fail when their time is over", "")
 	CHECK_EQ(disk_run(&d, 0, VIRTIO_BLK_T_IN, 8, buf, DATA), VIO_E_IO);
 	CHECK_EQ(disk_run(&d, 0, VIRTIO_BLK_T_IN, 8, buf, DATA), VIO_E_IO);
 	/* And work again when it is back. */
+	SERVE("nbdkit", "-f", "-U", nbd, "memory", "1M");
+	for (unsigned i = 0; i < 100 && put(0, 8, 2, buf); i++)
+		usleep(100000);
+	expect(0, 8, 2, buf);
+	end();
+}
+
+/* Takes connections, as far as the kernel does it, and says nothing. */
+static int serve_silence(void)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	unlink(nbd);
+	strcpy(a.sun_path, nbd);
+	CHECK_EQ(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+	CHECK_EQ(listen(fd, 64), 0);
+	return fd;
+}
+
+TEST("a server that says nothing is not waited for without end", "")
+{
+	unsigned char *buf;
+	int fd;
+
+	if (!have("nbdkit"))
+		SKIP("needs nbdkit");
+	begin();
+	fd = serve_silence();
+	PEER_START(&p, "vireo-blk", "--backend=nbd", uri, "--num-queues=1",
+		   "--reconnect=1");
+	CHECK_EQ(peer_wait(&p), 1);
+	if (peer_said(&p, "built without libnbd"))
+		SKIP("needs libnbd");
+	CHECK(peer_said(&p, "the server does not answer"));
+	close(fd);
+	peer_fini(&p);
+	begin();
+	SERVE("nbdkit", "-f", "-U", nbd, "memory", "1M");
+	PEER_START(&p, "vireo-blk", "--backend=nbd", uri, "--num-queues=1",
+		   "--reconnect=1");
+	disk_open(&d, p.socket, 1);
+	buf = front_data(&d.front, DATA);
+	CHECK_EQ(put(0, 8, 1, buf), VIO_OK);
+	end_server();
+	fd = serve_silence();
+	CHECK_EQ(disk_run(&d, 0, VIRTIO_BLK_T_IN, 8, buf, DATA), VIO_E_IO);
+	CHECK(peer_said(&p, "failed: Transport endpoint is not connected"));
+	/* And it is tried again. */
+	close(fd);
 	SERVE("nbdkit", "-f", "-U", nbd, "memory", "1M");
 	for (unsigned i = 0; i < 100 && put(0, 8, 2, buf); i++)
 		usleep(100000);
