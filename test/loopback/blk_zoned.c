@@ -185,12 +185,14 @@ TEST("blk: a driver that may not use zones",
      "blk.driver.device-initialization.10")
 {
 	struct vio_blkdrv_req req = { .type = VIRTIO_BLK_T_ZONE_OPEN };
+	uint32_t status;
 
 	prepare(VIRTIO_BLK_Z_HM);
 	vio_feature_clear(&f.wanted, VIRTIO_BLK_F_ZONED);
 	CHECK_EQ(start(), VIO_E_UNSUPP);
-	CHECK(vio_dev_status(&f.dev.dev) & VIRTIO_STATUS_FAILED);
-	CHECK(!(vio_dev_status(&f.dev.dev) & VIRTIO_STATUS_FEATURES_OK));
+	CHECK_EQ(loop_bus.get_status(&f.loop, &status), VIO_OK);
+	CHECK(status & VIRTIO_STATUS_FAILED);
+	CHECK(!(status & VIRTIO_STATUS_FEATURES_OK));
 	loop_fini(&f.loop);
 	prepare(VIRTIO_BLK_Z_HA);
 	vio_feature_clear(&f.wanted, VIRTIO_BLK_F_ZONED);

@@ -65,7 +65,7 @@ void loop_init(struct loop *l, unsigned nr, uint16_t ctx_size, uint64_t seed)
 	l->window.addr = vio_addr_of(LOOP_GUEST_BASE);
 	l->window.size = l->file_size;
 	map_device(l, fd);
-	close(fd);
+	l->mem_fd = fd;
 	l->priv = malloc(PRIV);
 	CHECK(l->priv);
 	l->drv_mem.window = l->window;
@@ -141,6 +141,8 @@ void loop_fini(struct loop *l)
 {
 	unsigned i;
 
+	if (l->detach)
+		l->detach(l);
 	vio_dev_reset(l->dev);
 	for (i = 0; i < LOOP_QUEUES; i++)
 		free(l->storage[i]);
@@ -148,6 +150,7 @@ void loop_fini(struct loop *l)
 	free(l->priv);
 	munmap(l->window.host, l->file_size);
 	munmap(l->device_map, LOOP_REGIONS * (REGION + PAGE));
+	close(l->mem_fd);
 }
 
 void *loop_buffer(struct loop *l, size_t len)
@@ -180,11 +183,14 @@ static bool service_one(struct loop *l, unsigned i)
 {
 	unsigned max = l->budget_max ? l->budget_max
 				     : 1 + (unsigned)vtest_below(&l->rand, 8);
+	enum vio_service done;
 
 	if (!l->kicked[i] || !l->started[i])
 		return false;
 	l->kicked[i] = false;
-	if (vio_queue_service(&l->queue[i], max) == VIO_SERVICE_MORE)
+	done = l->service ? l->service(l, i, max) :
+			    vio_queue_service(&l->queue[i], max);
+	if (done == VIO_SERVICE_MORE)
 		l->kicked[i] = true;
 	return true;
 }
@@ -204,5 +210,5 @@ bool loop_step(struct loop *l)
 			return true;
 		}
 	}
-	return false;
+	return l->bus_step && l->bus_step(l);
 }

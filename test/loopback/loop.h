@@ -26,6 +26,8 @@
 #define LOOP_REGIONS	3
 #define LOOP_GUEST_BASE	0x40000000u
 
+struct loop_vhost;
+
 struct loop {
 	/* First: a pointer to a loop is one to its bus. */
 	union {
@@ -49,6 +51,7 @@ struct loop {
 			struct vio_pci_vector pci_vector[LOOP_QUEUES + 1];
 		};
 		struct vio_ccw ccw;
+		struct loop_vhost *vhost;
 	} side;			/* the device's, of the transport */
 	bool line;		/* the interrupt's, or a message came */
 	uint64_t cookie;	/* ccw: what the driver got last */
@@ -61,6 +64,7 @@ struct loop {
 	struct vio_drv_mem drv_mem;
 	struct vio_arena data;		/* shared; what tests put buffers in */
 	void *priv;
+	int mem_fd;
 	size_t file_size;
 	/* loop_bounce(): buffers lie elsewhere, and are copied through this */
 	struct vio_bounce bounce;
@@ -85,6 +89,12 @@ struct loop {
 	bool (*backend_step)(void *ctx);
 	void *backend_ctx;
 
+	/* The bus's, where it needs more than the verbs; NULL: it does not. */
+	enum vio_service (*service)(struct loop *l, unsigned queue,
+				    unsigned max);
+	bool (*bus_step)(struct loop *l);	/* like backend_step */
+	void (*detach)(struct loop *l);		/* before all is freed */
+
 	const char *last_log;		/* what the device said last */
 };
 
@@ -94,6 +104,7 @@ struct loop {
  */
 extern struct vio_bus_ops loop_bus;
 extern const bool loop_legacy;		/* of the legacy interface */
+extern const bool loop_narrow;		/* has room for 64 features alone */
 
 /* Memory, and @nr queues that vio_*_init() of a device can have. */
 void loop_init(struct loop *l, unsigned nr, uint16_t ctx_size, uint64_t seed);

@@ -13,6 +13,7 @@ const bool loop_legacy = true;
 #else
 const bool loop_legacy = false;
 #endif
+const bool loop_narrow = false;
 
 static void on_interrupt(void *ctx)
 {

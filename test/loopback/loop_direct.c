@@ -3,6 +3,7 @@
 #include "loop.h"
 
 const bool loop_legacy = false;
+const bool loop_narrow = false;
 
 static void up_notify(void *ctx, struct vio_queue *q)
 {

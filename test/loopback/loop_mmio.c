@@ -26,6 +26,7 @@ const bool loop_legacy = true;
 #define QUEUES(l)	((l)->side.mmio_queue)
 const bool loop_legacy = false;
 #endif
+const bool loop_narrow = false;
 
 static void on_interrupt(void *ctx, bool level)
 {

@@ -19,6 +19,7 @@ const bool loop_legacy = true;
 #define pci_ops		vio_bus_pci_ops
 const bool loop_legacy = false;
 #endif
+const bool loop_narrow = false;
 
 static void on_intx(void *ctx, bool level)
 {

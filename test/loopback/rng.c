@@ -180,10 +180,9 @@ TEST("rng: suspended and resumed with buffers waiting, nothing is lost",
 	unsigned char *buf[BUFS], expected[LEN];
 	struct vtest_rand model;
 	struct fixture f;
+	unsigned nr = 0;
 	uint32_t len;
 
-	if (loop_legacy)
-		SKIP("needs VERSION_1");
 	for (unsigned set = 0; set < LOOP_SETS; set++) {
 		setup(&f, set, false);
 		/* Channel I/O has it in its last revision alone. */
@@ -191,6 +190,7 @@ TEST("rng: suspended and resumed with buffers waiting, nothing is lost",
 			loop_fini(&f.loop);
 			continue;
 		}
+		nr++;
 		model = vtest_rand_init(7);
 		for (unsigned i = 0; i < BUFS; i++)
 			buf[i] = loop_buffer(&f.loop, LEN);
@@ -217,4 +217,6 @@ TEST("rng: suspended and resumed with buffers waiting, nothing is lost",
 		}
 		loop_fini(&f.loop);
 	}
+	if (!nr)
+		SKIP("needs SUSPEND, which this bus does not have");
 }
