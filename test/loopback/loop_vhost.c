@@ -127,7 +127,7 @@ unsigned loop_config_changes(struct loop *l)
 	return l->config_changes;
 }
 
-/* -- the bus ---------------------------------------------------------------- */
+/* -- the bus --------------------------------------------------------------- */
 
 static int bus_get_status(void *bus, uint32_t *status)
 {
@@ -217,7 +217,7 @@ struct vio_bus_ops loop_bus = {
 	.wait = bus_wait,
 };
 
-/* -- the two ends ------------------------------------------------------------ */
+/* -- the two ends ---------------------------------------------------------- */
 
 static void detach(struct loop *l)
 {
