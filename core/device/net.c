@@ -327,6 +327,8 @@ static enum vio_service net_service(struct vio_dev *dev, struct vio_queue *q,
 		vio_net_coal_check(net, q);
 	if (q->index == vio_net_ctrlq(net))
 		return vio_net_service_ctrl(net, q, budget);
+	if (vio_unlikely(!vio_net_carries(net, q->index)))
+		return VIO_SERVICE_WAIT;
 	return q->index % 2 ? service_tx(net, q, budget) :
 			      vio_net_service_rx(net, q);
 }
@@ -339,6 +341,8 @@ static void net_queue_stop(struct vio_dev *dev, struct vio_queue *q)
 		__atomic_store_n(&net->knows, false, __ATOMIC_RELAXED);
 		return;
 	}
+	if (!vio_net_carries(net, q->index))
+		return;
 	vio_net_coal_stop(net, q);
 	if (q->index % 2)
 		return;

@@ -43,7 +43,7 @@ bool vio_net_moderate(struct vio_dev *dev, struct vio_queue *q)
 	struct vio_net *net = vio_container_of(dev, struct vio_net, dev);
 	struct vio_net_coal *c;
 
-	if (q->index == vio_net_ctrlq(net) || !net->conf.timer)
+	if (!vio_net_carries(net, q->index) || !net->conf.timer)
 		return false;
 	c = &net->coal[q->index];
 	if (is_due(net, q)) {
@@ -84,7 +84,7 @@ void vio_net_coal_check(struct vio_net *net, struct vio_queue *q)
 {
 	struct vio_net_coal *c = &net->coal[q->index];
 
-	if (q->index == vio_net_ctrlq(net))
+	if (!vio_net_carries(net, q->index))
 		return;
 	if (load(&c->usecs) < c->armed_usecs)
 		c->armed = false;
@@ -162,7 +162,7 @@ static bool read_index(const struct vio_net *net, struct vio_cursor *c,
 	    !vio_cursor_skip(c, sizeof(wire)))
 		return false;
 	*index = vio_dev_from16(&net->dev, wire);
-	return *index < vio_net_ioqs(net) && *index != vio_net_ctrlq(net) &&
+	return vio_net_carries(net, *index) &&
 	       __atomic_load_n(&net->dev.queue[*index].state,
 			       __ATOMIC_RELAXED) == VIO_QUEUE_RUNNING;
 }

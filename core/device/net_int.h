@@ -24,6 +24,16 @@ static inline unsigned vio_net_ctrlq(const struct vio_net *net)
 	       2u * net->conf.pairs : 2u;
 }
 
+/*
+ * Is it one of a pair's? With fewer pairs than there could be, the last queue
+ * is neither that nor the control queue, and a driver may start it all the
+ * same.
+ */
+static inline bool vio_net_carries(const struct vio_net *net, unsigned queue)
+{
+	return queue < 2u * net->conf.pairs && queue != vio_net_ctrlq(net);
+}
+
 /* Memory for one packet of the pair's. */
 static inline unsigned char *vio_net_scratch(const struct vio_net *net,
 					     unsigned pair)

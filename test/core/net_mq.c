@@ -518,3 +518,23 @@ TEST("net: a packet for another thread's pair waits until that takes it", "")
 	}
 	CHECK_EQ(n.net.pair[0].stats.rx_astray, lost);
 }
+
+/* -- queues that are nobody's --------------------------------------------- */
+
+TEST("net: without more pairs, the last queue is nobody's", "")
+{
+	static const unsigned off[] = { VIRTIO_NET_F_MQ, VIRTIO_NET_F_RSS };
+	static const struct vio_net_pair none;
+	const struct vio_net_pair *behind;
+
+	/* It would be the first of a pair behind those that there are. */
+	netrig_init(&n);
+	netrig_start(&n, off, VIO_ARRAY_LEN(off));
+	behind = &n.net.pair[n.conf.pairs];
+	netrig_offer(&n, CTRL, 4);
+	CHECK_EQ(vio_queue_service(&n.queue[CTRL], 64), VIO_SERVICE_WAIT);
+	CHECK(!memcmp(behind, &none, sizeof(none)));
+	n.net.pair[n.conf.pairs].open = true;
+	vio_queue_stop(&n.queue[CTRL]);
+	CHECK(behind->open);
+}
