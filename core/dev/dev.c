@@ -130,6 +130,8 @@ int vio_dev_reset(struct vio_dev *dev)
 	for (unsigned i = 0; i < dev->nr_queues; i++) {
 		struct vio_queue *q = &dev->queue[i];
 
+		/* One that sleeps is not to be woken in another life. */
+		q->resume = NULL;
 		inflight += q->state == VIO_QUEUE_STOPPED ? q->inflight :
 							    vio_queue_stop(q);
 	}

@@ -236,6 +236,9 @@ int vio_queue_set_mem(struct vio_queue *q, struct vio_mem *mem)
 	bool room = false;
 	int err;
 
+	/* Of one that sleeps, nothing holds the old one. */
+	if (q->resume)
+		q->resume = mem;
 	if (q->state != VIO_QUEUE_RUNNING)
 		return VIO_OK;
 	for (unsigned i = 0; i < VIO_QUEUE_MAPS; i++)

@@ -208,8 +208,8 @@ static int set_queue(struct vio_ccw_job *j, uint64_t index, bool good,
 	if (index >= dev->nr_queues)
 		return vio_ccw_reject(j);
 	if (!l->size) {
-		if (dev->queue[index].state != VIO_QUEUE_STOPPED)
-			vio_queue_stop(&dev->queue[index]);
+		/* Also where it sleeps. */
+		vio_queue_stop(&dev->queue[index]);
 		return VIO_OK;
 	}
 	if (!good)

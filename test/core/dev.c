@@ -341,3 +341,53 @@ TEST("a driver that always adds one more cannot hold the thread", "")
 	CHECK_EQ(rig_kick(&r), VIO_SERVICE_MORE);
 	CHECK_LE(served, 8);
 }
+
+/* -- suspended ------------------------------------------------------------ */
+
+#define ASLEEP	(VIRTIO_STATUS_SUSPEND | 11)
+
+static void start_sleepy(void)
+{
+	struct vio_features f;
+
+	setup();
+	vio_dev_suspendable(&dev);
+	f = *vio_dev_offered(&dev);
+	vio_feature_clear(&f, VIRTIO_F_RING_PACKED);
+	rig_start(&r, &dev, &f);
+	vio_dev_set_status(&dev, ASLEEP);
+	CHECK_EQ(vio_dev_status(&dev), ASLEEP);
+}
+
+TEST("a queue that slept when the device was reset is not woken later", "")
+{
+	struct vio_features f;
+
+	start_sleepy();
+	f = dev.driver;
+	vio_dev_set_status(&dev, 0);
+	CHECK_EQ(vio_dev_set_features(&dev, &f), VIO_OK);
+	vio_dev_set_status(&dev, 11);
+	vio_dev_set_status(&dev, 15);
+	vio_dev_set_status(&dev, ASLEEP);
+	CHECK_EQ(vio_dev_status(&dev), ASLEEP);
+	vio_dev_set_status(&dev, 15);
+	CHECK_EQ(vio_dev_status(&dev), 15);
+	CHECK_EQ(queue[0].state, VIO_QUEUE_STOPPED);
+}
+
+TEST("memory that changes while a device sleeps is what it wakes with", "")
+{
+	struct vio_mem other;
+
+	start_sleepy();
+	CHECK_EQ(r.mem.pins, 0);
+	CHECK_EQ(vio_mem_init(&other, r.region, VIO_ARRAY_LEN(r.region)),
+		 VIO_OK);
+	CHECK_EQ(vio_queue_set_mem(&queue[0], &other), VIO_OK);
+	vio_dev_set_status(&dev, 15);
+	CHECK_EQ(queue[0].state, VIO_QUEUE_RUNNING);
+	CHECK(queue[0].mem == &other);
+	CHECK_EQ(r.mem.pins, 0);
+	CHECK_EQ(other.pins, 1);
+}
