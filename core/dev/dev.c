@@ -263,6 +263,24 @@ static bool features_agree(struct vio_dev *dev)
 	       dev->ops->check_features(dev, &dev->driver) == VIO_OK;
 }
 
+/*
+ * FEATURES_OK is written. Returns that bit where it stays clear: for a set
+ * that we cannot honour, of which nothing is left, for a driver may go on to
+ * DRIVER_OK as if there were no such bit; and under a device that runs.
+ */
+static uint32_t settle(struct vio_dev *dev, uint32_t status)
+{
+	if (status & VIRTIO_STATUS_DRIVER_OK)
+		return VIRTIO_STATUS_FEATURES_OK;
+	if (!features_agree(dev)) {
+		dev->driver = (struct vio_features){ { 0, 0 } };
+		return VIRTIO_STATUS_FEATURES_OK;
+	}
+	if (dev->ops->features_ok)
+		dev->ops->features_ok(dev);
+	return 0;
+}
+
 void vio_dev_set_status(struct vio_dev *dev, uint32_t status)
 {
 	uint32_t old = vio_dev_status(dev), add;
@@ -278,12 +296,8 @@ void vio_dev_set_status(struct vio_dev *dev, uint32_t status)
 			       VIRTIO_STATUS_DRIVER | VIRTIO_STATUS_DRIVER_OK |
 			       VIRTIO_STATUS_FEATURES_OK |
 			       VIRTIO_STATUS_FAILED);
-	if (add & VIRTIO_STATUS_FEATURES_OK) {
-		if (!features_agree(dev))
-			add &= ~(uint32_t)VIRTIO_STATUS_FEATURES_OK;
-		else if (dev->ops->features_ok)
-			dev->ops->features_ok(dev);
-	}
+	if (add & VIRTIO_STATUS_FEATURES_OK)
+		add &= ~settle(dev, old);
 	/* A legacy driver comes without FEATURES_OK: settle it here. */
 	if ((add & VIRTIO_STATUS_DRIVER_OK) &&
 	    !((old | add) & VIRTIO_STATUS_FEATURES_OK) &&
@@ -311,7 +325,9 @@ void vio_dev_needs_reset(struct vio_dev *dev)
 
 int vio_dev_set_features(struct vio_dev *dev, const struct vio_features *f)
 {
-	if (vio_dev_status(dev) & VIRTIO_STATUS_FEATURES_OK)
+	/* A legacy driver runs without FEATURES_OK. */
+	if (vio_dev_status(dev) & (VIRTIO_STATUS_FEATURES_OK |
+				   VIRTIO_STATUS_DRIVER_OK))
 		return VIO_E_STATE;
 	if (!vio_features_within(f, &dev->offered))
 		return VIO_E_PEER;

@@ -280,7 +280,8 @@ vio_dev_offered(const struct vio_dev *dev)
 
 /*
  * vio_dev_set_features() - the driver writes its features. Returns VIO_OK,
- * VIO_E_PEER if a bit was not offered, VIO_E_STATE after FEATURES_OK.
+ * VIO_E_PEER if a bit was not offered, VIO_E_STATE after FEATURES_OK, and
+ * after DRIVER_OK. Of a set that is refused at FEATURES_OK, nothing is left.
  */
 int vio_dev_set_features(struct vio_dev *dev, const struct vio_features *f);
 

@@ -154,6 +154,34 @@ TEST("FEATURES_OK needs VERSION_1", "core.device.reserved-feature-bits.2")
 	CHECK_EQ(vio_dev_status(&dev), 3);
 }
 
+TEST("of a set that is refused nothing is left, DRIVER_OK or not", "")
+{
+	struct vio_features f = { { 1ull << VIRTIO_F_VERSION_1 | 2, 0 } };
+
+	setup();
+	CHECK_EQ(vio_dev_set_features(&dev, &f), VIO_OK);
+	vio_dev_set_status(&dev, 11);
+	vio_dev_set_status(&dev, 7);
+	CHECK_EQ(vio_dev_status(&dev), 7);
+	CHECK(!vio_dev_has(&dev, 1));
+}
+
+TEST("features do not change under a device that runs", "")
+{
+	struct vio_features f = { { 1, 0 } }, more = { { 3, 0 } };
+
+	/* As a legacy driver has it: without FEATURES_OK. */
+	setup();
+	CHECK_EQ(vio_dev_set_features(&dev, &f), VIO_OK);
+	vio_dev_set_status(&dev, 7);
+	CHECK_EQ(settled, 1);
+	CHECK_EQ(vio_dev_set_features(&dev, &more), VIO_E_STATE);
+	vio_dev_set_status(&dev, 15);
+	CHECK_EQ(vio_dev_status(&dev), 7);
+	CHECK_EQ(settled, 1);
+	CHECK(vio_dev_has(&dev, 0) && !vio_dev_has(&dev, 1));
+}
+
 TEST("the same features are agreed on again after a reset",
      "core.device.feature-bits.4")
 {
