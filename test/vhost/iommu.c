@@ -59,7 +59,7 @@ static void start(void)
 	p.conf.iommu = true;
 	p.conf.serve_events = true;
 	p.conf.ops = &ops;
-	CHECK_EQ(vhu_client_open(&p.client, &p.conf), 0);
+	program_open(&p);
 	memset(told, 0, sizeof(told));
 	memset(gone, 0, sizeof(gone));
 }

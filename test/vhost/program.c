@@ -4,6 +4,7 @@
 #include "program.h"
 #include "vtest.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -62,6 +63,18 @@ static void become(const char *name, const char *where,
 	_exit(127);
 }
 
+/* A socket can be seen a moment before anybody listens on it. */
+void program_open(struct program *p)
+{
+	int rc = vhu_client_open(&p->client, &p->conf);
+
+	for (unsigned i = 0; i < 1000 && rc == -ECONNREFUSED; i++) {
+		usleep(10000);
+		rc = vhu_client_open(&p->client, &p->conf);
+	}
+	CHECK_EQ(rc, 0);
+}
+
 void program_start(struct program *p, const char *name,
 		   const char *const *args, const int io[2])
 {
@@ -83,7 +96,7 @@ void program_start(struct program *p, const char *name,
 	}
 	close(pair[1]);
 	p->conf.socket_fd = pair[0];
-	CHECK_EQ(vhu_client_open(&p->client, &p->conf), 0);
+	program_open(p);
 }
 
 void program_again(struct program *p, const char *name,
@@ -115,7 +128,7 @@ void program_start_to(struct program *p, const char *name,
 	usleep(5000);
 	CHECK_EQ(bind(p->conf.socket_fd, (void *)&sa, sizeof(sa)), 0);
 	CHECK_EQ(listen(p->conf.socket_fd, 4), 0);
-	CHECK_EQ(vhu_client_open(&p->client, &p->conf), 0);
+	program_open(p);
 }
 
 void program_spawn_peer(struct program *p, const char *const *args,
@@ -144,7 +157,7 @@ void program_start_peer(struct program *p, const char *const *args,
 			const char *socket)
 {
 	program_spawn_peer(p, args, socket);
-	CHECK_EQ(vhu_client_open(&p->client, &p->conf), 0);
+	program_open(p);
 }
 
 static const struct {

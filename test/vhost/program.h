@@ -48,6 +48,8 @@ void program_start_peer(struct program *p, const char *const *args,
 /* As far as the socket, for who connects with more in p->conf. */
 void program_spawn_peer(struct program *p, const char *const *args,
 			const char *socket);
+/* Connect, by p->conf, to who is there or will be in a moment. */
+void program_open(struct program *p);
 /* Hang up, and end it, however it takes that. */
 void program_stop_peer(struct program *p);
 

@@ -339,7 +339,7 @@ static void run_translated(struct program *p, unsigned bit)
 
 	vio_feature_set(&wanted, VIRTIO_F_ACCESS_PLATFORM);
 	vio_feature_set(&wanted, bit);
-	CHECK_EQ(vhu_client_open(&p->client, &p->conf), 0);
+	program_open(p);
 	program_arenas(p);
 	translated = 0;
 	CHECK_EQ(vio_blkdrv_init(&blk, &vhu_client_bus, p->client, &wanted,
@@ -387,7 +387,7 @@ TEST("vireo-blk --iommu: each page is asked for, and the bytes are right", "")
 	p.conf.serve_events = true;
 	run_translated(&p, VIRTIO_F_EVENT_IDX);
 	run_translated(&p, VIRTIO_F_RING_PACKED);
-	CHECK_EQ(vhu_client_open(&p.client, &p.conf), 0);
+	program_open(&p);
 	program_stop_peer(&p);
 }
 
