@@ -285,6 +285,7 @@ static int bus_set_features(void *bus, const struct vio_features *f)
 	return bus_error(send_features(c));
 }
 
+/* From the start: the library of QEMU's back ends does not look at offsets. */
 static int bus_config_read(void *bus, uint32_t off, void *dst, uint32_t len)
 {
 	struct vhu_client *c = bus;
@@ -293,16 +294,16 @@ static int bus_config_read(void *bus, uint32_t off, void *dst, uint32_t len)
 
 	if (!vhu_client_has(c, VHOST_USER_PROTOCOL_F_CONFIG))
 		return VIO_E_UNSUPP;
-	if (len > VHU_CONFIG_MAX)
+	if (off > VHU_CONFIG_MAX || len > VHU_CONFIG_MAX - off)
 		return VIO_E_INVAL;
 	vhu_msg_init(&c->out, VHOST_USER_GET_CONFIG, 0,
-		     (uint32_t)VHU_CONFIG_HDR + len);
-	q->offset = off;
-	q->size = len;
+		     (uint32_t)VHU_CONFIG_HDR + off + len);
+	q->offset = 0;
+	q->size = off + len;
 	/* An answer without data is how a back end refuses. */
-	if (vhu_ask(c, (uint32_t)VHU_CONFIG_HDR + len))
+	if (vhu_ask(c, (uint32_t)VHU_CONFIG_HDR + off + len))
 		return VIO_E_IO;
-	memcpy(dst, a->data, len);
+	memcpy(dst, a->data + off, len);
 	return VIO_OK;
 }
 

@@ -47,16 +47,10 @@ size_t vio_blkdrv_private_size(const struct vio_vq_limits *limits,
 			 limits->size * sizeof(uint16_t));
 }
 
-static uint32_t le32_if(const struct vio_drv *drv, unsigned bit, vio_le32 v)
-{
-	return vio_drv_has(drv, bit) ? vio_drv_from32(drv, v) : 0;
-}
-
 static void read_zoned(struct vio_blkdrv *blk,
 		       const struct virtio_blk_zoned_characteristics *z)
 {
-	blk->zone_model = vio_drv_has(&blk->drv, VIRTIO_BLK_F_ZONED) ?
-			  z->model : VIRTIO_BLK_Z_NONE;
+	blk->zone_model = z->model;
 	if (blk->zone_model == VIRTIO_BLK_Z_NONE)
 		return;
 	blk->zone_sectors = vio_from_le32(z->zone_sectors);
@@ -66,15 +60,15 @@ static void read_zoned(struct vio_blkdrv *blk,
 	blk->write_granularity = vio_from_le32(z->write_granularity);
 }
 
+/* Fields whose features are not there are 0. */
 static void read_limits(struct vio_blkdrv *blk,
 			const struct virtio_blk_config *c)
 {
 	const struct vio_drv *drv = &blk->drv;
 
-	/* core.driver.device-configuration-space.2: ask the feature first */
-	blk->blk_size = le32_if(drv, VIRTIO_BLK_F_BLK_SIZE, c->blk_size);
-	blk->size_max = le32_if(drv, VIRTIO_BLK_F_SIZE_MAX, c->size_max);
-	blk->seg_max = le32_if(drv, VIRTIO_BLK_F_SEG_MAX, c->seg_max);
+	blk->blk_size = vio_drv_from32(drv, c->blk_size);
+	blk->size_max = vio_drv_from32(drv, c->size_max);
+	blk->seg_max = vio_drv_from32(drv, c->seg_max);
 	/* There are devices that offer a limit and leave it 0: none. */
 	if (!blk->blk_size)
 		blk->blk_size = VIRTIO_BLK_SECTOR_SIZE;
@@ -82,26 +76,29 @@ static void read_limits(struct vio_blkdrv *blk,
 		blk->size_max = UINT32_MAX;
 	if (!blk->seg_max)
 		blk->seg_max = 1;
-	blk->max_discard_sectors = le32_if(drv, VIRTIO_BLK_F_DISCARD,
-					   c->max_discard_sectors);
-	blk->max_write_zeroes_sectors = le32_if(drv, VIRTIO_BLK_F_WRITE_ZEROES,
-						c->max_write_zeroes_sectors);
-	blk->max_secure_erase_sectors = le32_if(drv, VIRTIO_BLK_F_SECURE_ERASE,
-						c->max_secure_erase_sectors);
+	blk->max_discard_sectors = vio_drv_from32(drv, c->max_discard_sectors);
+	blk->max_write_zeroes_sectors =
+		vio_drv_from32(drv, c->max_write_zeroes_sectors);
+	blk->max_secure_erase_sectors =
+		vio_drv_from32(drv, c->max_secure_erase_sectors);
 }
 
-/*
- * How much of the configuration space the agreed features make exist: older
- * devices end before the newer fields.
- */
-static uint32_t config_len(const struct vio_drv *drv)
-{
-	if (vio_drv_has(drv, VIRTIO_BLK_F_ZONED))
-		return sizeof(struct virtio_blk_config);
-	if (vio_drv_has(drv, VIRTIO_BLK_F_SECURE_ERASE))
-		return offsetof(struct virtio_blk_config, zoned);
-	return offsetof(struct virtio_blk_config, max_secure_erase_sectors);
-}
+#define C(field)	offsetof(struct virtio_blk_config, field)
+
+/* What this driver has a use for. */
+static const struct vio_drv_field fields[] = {
+	{ C(capacity), 8, VIO_DRV_ALWAYS, 0 },
+	{ C(size_max), 4, VIRTIO_BLK_F_SIZE_MAX, 0 },
+	{ C(seg_max), 4, VIRTIO_BLK_F_SEG_MAX, 0 },
+	{ C(blk_size), 4, VIRTIO_BLK_F_BLK_SIZE, 0 },
+	{ C(writeback), 1, VIRTIO_BLK_F_CONFIG_WCE, 0 },
+	{ C(num_queues), 2, VIRTIO_BLK_F_MQ, 0 },
+	{ C(max_discard_sectors), 4, VIRTIO_BLK_F_DISCARD, 0 },
+	{ C(max_write_zeroes_sectors), 4, VIRTIO_BLK_F_WRITE_ZEROES, 0 },
+	{ C(max_secure_erase_sectors), 4, VIRTIO_BLK_F_SECURE_ERASE, 0 },
+	{ C(zoned), sizeof(struct virtio_blk_zoned_characteristics),
+	  VIRTIO_BLK_F_ZONED, 0 },
+};
 
 /* @queues: how many the device says it has. */
 static int read_config(struct vio_blkdrv *blk, uint16_t *queues)
@@ -111,7 +108,7 @@ static int read_config(struct vio_blkdrv *blk, uint16_t *queues)
 	int err;
 
 	memset(&c, 0, sizeof(c));
-	err = vio_drv_config_read(drv, 0, &c, config_len(drv));
+	err = vio_drv_config_fields(drv, fields, VIO_ARRAY_LEN(fields), &c);
 	if (err)
 		return err;
 	blk->capacity_sectors = vio_drv_from64(drv, c.capacity);

@@ -15,6 +15,7 @@
 /* No device type's driver can accept these by itself. */
 #define BUS_FEATURES	(1ull << VIRTIO_F_NOTIFICATION_DATA |	\
 			 1ull << VIRTIO_F_NOTIF_CONFIG_DATA |	\
+			 1ull << VIRTIO_F_SR_IOV |		\
 			 1ull << VIRTIO_F_RING_RESET)
 
 static int add_status(struct vio_drv *drv, uint32_t bits)
@@ -189,14 +190,60 @@ int vio_drv_ready(struct vio_drv *drv)
 	return add_status(drv, VIRTIO_STATUS_DRIVER_OK);
 }
 
+/* Fields of the configuration, and where a copy of it goes. */
+struct wish {
+	const struct vio_drv_field *field;
+	unsigned nr;
+	unsigned char *to;
+	uint32_t from;		/* of the configuration, at @to */
+};
+
+static bool is_there(const struct vio_drv *drv, const struct vio_drv_field *f)
+{
+	return f->bit == VIO_DRV_ALWAYS || vio_drv_has(drv, f->bit) ||
+	       (f->or_bit && vio_drv_has(drv, f->or_bit));
+}
+
+/* The next fields that are there, and lie one behind the other; len 0: none. */
+static struct vio_drv_field next_run(const struct vio_drv *drv,
+				     const struct wish *w, unsigned *at)
+{
+	struct vio_drv_field run = { 0 };
+
+	for (; *at < w->nr; ++*at) {
+		const struct vio_drv_field *f = &w->field[*at];
+		bool there = is_there(drv, f);
+
+		if (!run.len && there)
+			run = *f;
+		else if (run.len && there && f->off == run.off + run.len)
+			run.len = (uint16_t)(run.len + f->len);
+		else if (run.len)
+			break;
+	}
+	return run;
+}
+
+static int read_fields(struct vio_drv *drv, const struct wish *w)
+{
+	struct vio_drv_field run;
+	unsigned at = 0;
+	int err = VIO_OK;
+
+	while (!err && (run = next_run(drv, w, &at)).len)
+		err = drv->bus->config_read(drv->bus_ctx, run.off,
+					    w->to + (run.off - w->from),
+					    run.len);
+	return err;
+}
+
 /* The same bytes once more? A piece of it at a time. */
-static int same_again(struct vio_drv *drv, uint32_t off,
+static int same_bytes(struct vio_drv *drv, uint32_t off,
 		      const unsigned char *was, uint32_t len, bool *same)
 {
 	unsigned char now[16];
 	int err = VIO_OK;
 
-	*same = true;
 	while (len && *same && !err) {
 		uint32_t n = len < sizeof(now) ? len : sizeof(now);
 
@@ -209,51 +256,83 @@ static int same_again(struct vio_drv *drv, uint32_t off,
 	return err;
 }
 
+static int same_again(struct vio_drv *drv, const struct wish *w, bool *same)
+{
+	struct vio_drv_field run;
+	unsigned at = 0;
+	int err = VIO_OK;
+
+	*same = true;
+	while (!err && *same && (run = next_run(drv, w, &at)).len)
+		err = same_bytes(drv, run.off, w->to + (run.off - w->from),
+				 run.len, same);
+	return err;
+}
+
 /*
  * core.other.legacy-interface-device-configuration-space.1: without a
  * generation, read until the same comes twice.
  */
-static int config_read_twice(struct vio_drv *drv, uint32_t off, void *dst,
-			     uint32_t len)
+static int read_twice(struct vio_drv *drv, const struct wish *w)
 {
 	bool same;
 	unsigned i;
 	int err;
 
 	for (i = 0; i < PATIENCE; i++) {
-		err = drv->bus->config_read(drv->bus_ctx, off, dst, len);
+		err = read_fields(drv, w);
 		if (!err)
-			err = same_again(drv, off, dst, len, &same);
+			err = same_again(drv, w, &same);
 		if (err || same)
 			return err;
 	}
 	return VIO_E_IO;
 }
 
-int vio_drv_config_read(struct vio_drv *drv, uint32_t off, void *dst,
-			uint32_t len)
+static int read_whole(struct vio_drv *drv, const struct wish *w)
 {
 	uint32_t before, after;
 	unsigned i;
 	int err;
 
 	if (drv->legacy)
-		return config_read_twice(drv, off, dst, len);
+		return read_twice(drv, w);
 	if (!drv->bus->generation)
-		return drv->bus->config_read(drv->bus_ctx, off, dst, len);
-	/* core.driver.device-configuration-space.4 and what precedes it:
-	 * fields that belong together are read within one generation */
+		return read_fields(drv, w);
+	/* core.driver.device-configuration-space.1: fields that belong
+	 * together are read within one generation */
 	for (i = 0; i < PATIENCE; i++) {
 		err = drv->bus->generation(drv->bus_ctx, &before);
 		if (!err)
-			err = drv->bus->config_read(drv->bus_ctx, off, dst,
-						    len);
+			err = read_fields(drv, w);
 		if (!err)
 			err = drv->bus->generation(drv->bus_ctx, &after);
 		if (err || before == after)
 			return err;
 	}
 	return VIO_E_IO;
+}
+
+int vio_drv_config_fields(struct vio_drv *drv,
+			  const struct vio_drv_field *fields, unsigned nr,
+			  void *config)
+{
+	const struct wish w = { .field = fields, .nr = nr, .to = config };
+
+	return read_whole(drv, &w);
+}
+
+int vio_drv_config_read(struct vio_drv *drv, uint32_t off, void *dst,
+			uint32_t len)
+{
+	const struct vio_drv_field f = {
+		(uint16_t)off, (uint16_t)len, VIO_DRV_ALWAYS, 0,
+	};
+	const struct wish w = { &f, 1, dst, off };
+
+	if (off > UINT16_MAX || len > UINT16_MAX)
+		return VIO_E_RANGE;
+	return read_whole(drv, &w);
 }
 
 int vio_drv_config_write(struct vio_drv *drv, uint32_t off, const void *src,

@@ -96,23 +96,20 @@ static bool has_hash(const struct vio_drv *drv)
 	       vio_drv_has(drv, VIRTIO_NET_F_HASH_REPORT);
 }
 
-/*
- * How far the configuration goes for the features that were agreed on: older
- * devices have less, and there are buses without any where none is needed.
- */
-static uint32_t config_len(const struct vio_drv *drv)
-{
-	if (has_hash(drv))
-		return offsetof(struct virtio_net_config,
-				supported_tunnel_types);
-	if (vio_drv_has(drv, VIRTIO_NET_F_SPEED_DUPLEX))
-		return offsetof(struct virtio_net_config, rss_max_key_size);
-	if (has_pairs(drv) || vio_drv_has(drv, VIRTIO_NET_F_MAC) ||
-	    vio_drv_has(drv, VIRTIO_NET_F_STATUS) ||
-	    vio_drv_has(drv, VIRTIO_NET_F_MTU))
-		return offsetof(struct virtio_net_config, speed);
-	return 0;
-}
+#define C(field)	offsetof(struct virtio_net_config, field)
+
+static const struct vio_drv_field fields[] = {
+	{ C(mac), VIRTIO_NET_MAC_LEN, VIRTIO_NET_F_MAC, 0 },
+	{ C(status), 2, VIRTIO_NET_F_STATUS, 0 },
+	{ C(max_virtqueue_pairs), 2, VIRTIO_NET_F_MQ, VIRTIO_NET_F_RSS },
+	{ C(mtu), 2, VIRTIO_NET_F_MTU, 0 },
+	{ C(speed), 4, VIRTIO_NET_F_SPEED_DUPLEX, 0 },
+	{ C(duplex), 1, VIRTIO_NET_F_SPEED_DUPLEX, 0 },
+	{ C(rss_max_key_size), 1, VIRTIO_NET_F_RSS, VIRTIO_NET_F_HASH_REPORT },
+	{ C(rss_max_indirection_table_length), 2, VIRTIO_NET_F_RSS, 0 },
+	{ C(supported_hash_types), 4,
+	  VIRTIO_NET_F_RSS, VIRTIO_NET_F_HASH_REPORT },
+};
 
 /* What only newer devices have. VIO_E_PEER if it cannot be. */
 static int read_more(struct vio_netdrv *net,
@@ -148,11 +145,9 @@ int vio_netdrv_refresh(struct vio_netdrv *net)
 	int err;
 
 	memset(&c, 0, sizeof(c));
-	if (config_len(drv)) {
-		err = vio_drv_config_read(drv, 0, &c, config_len(drv));
-		if (err)
-			return err;
-	}
+	err = vio_drv_config_fields(drv, fields, VIO_ARRAY_LEN(fields), &c);
+	if (err)
+		return err;
 	net->has_mac = vio_drv_has(drv, VIRTIO_NET_F_MAC);
 	memcpy(net->mac, c.mac, sizeof(net->mac));
 	/* net.driver.device-configuration-layout.5 */

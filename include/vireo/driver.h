@@ -197,6 +197,27 @@ static inline bool vio_drv_has(const struct vio_drv *drv, unsigned bit)
 	return vio_has(&drv->features, bit);
 }
 
+/*
+ * A field of a configuration structure, which is there with the feature @bit,
+ * or with @or_bit (0: no other).
+ */
+struct vio_drv_field {
+	uint16_t off, len;		/* bytes */
+	uint8_t bit, or_bit;
+};
+
+#define VIO_DRV_ALWAYS	255u		/* @bit: needs no feature */
+
+/*
+ * vio_drv_config_fields() - those of the @nr fields, in the order in which
+ * they lie, that the features in drv->features make exist, as they were at one
+ * moment, each at its place in @config. Nothing else is read from the device
+ * (core.driver.device-configuration-space.2) nor written here.
+ */
+int vio_drv_config_fields(struct vio_drv *drv,
+			  const struct vio_drv_field *fields, unsigned nr,
+			  void *config);
+
 /* A copy of configuration bytes that belong together. */
 int vio_drv_config_read(struct vio_drv *drv, uint32_t off, void *dst,
 			uint32_t len);
