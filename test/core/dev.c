@@ -77,7 +77,8 @@ static void setup(void)
 	vio_dev_init(&dev, &ops, &f, queue, 2, config, sizeof(config));
 }
 
-TEST("what is offered", "core.device.reserved-feature-bits.1")
+TEST("what is offered",
+     "core.device.reserved-feature-bits.1 core.device.reserved-feature-bits.9")
 {
 	setup();
 	CHECK(vio_has(vio_dev_offered(&dev), VIRTIO_F_VERSION_1));

@@ -210,6 +210,7 @@ TEST("structures are reached where the machine maps them",
 }
 
 TEST("notifications with data, and with what the device gave for the index",
+     "core.driver.reserved-feature-bits.12 "
      "pci.driver.available-buffer-notifications.2 "
      "pci.driver.available-buffer-notifications.4 "
      "pci.driver.available-buffer-notifications.5 "
