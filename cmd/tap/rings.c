@@ -426,6 +426,10 @@ void rings_again(struct tap *t)
 void rings_drop(struct tap *t)
 {
 	for (unsigned i = 0; i < TAP_QUEUES; i++) {
+		/* What was used last: the front end may have seen it before
+		 * its call came here. Of lost memory nothing is left. */
+		if (!atomic_load(&t->lost))
+			rings_look(t, (uint16_t)i);
 		if (t->ring[i].missed)
 			tap_note(t, (uint16_t)i, "%llu buffers came and went between two looks",
 				 (unsigned long long)t->ring[i].missed);
