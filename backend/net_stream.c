@@ -11,13 +11,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "backend/net_frames.h"
 #include "backend/net_wire.h"
 #include "backend/netdev_kinds.h"
 #include "host/log.h"
+#include "vhost/sock.h"
 
 #define IN_MAX (4u * (FRAME_HDR + VIO_NET_PACKET_MAX))
 
@@ -246,25 +246,18 @@ static const struct netdev_ops stream_ops = {
 
 static int dial(struct stream *s, const char *path)
 {
-	struct sockaddr_un a = { .sun_family = AF_UNIX };
-	int err = ENAMETOOLONG;
+	int fd = vhu_sock_connect(path, 0);
 
-	/* netdev_open() sees to it; a compiler with sanitizers does not. */
-	if (!path)
-		return -EINVAL;
-	s->watch.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (strlen(path) < sizeof(a.sun_path)) {
-		memcpy(a.sun_path, path, strlen(path) + 1);
-		if (s->watch.fd >= 0 &&
-		    !connect(s->watch.fd, (struct sockaddr *)&a, sizeof(a)))
-			return 0;
-		err = errno;
+	if (fd >= 0) {
+		s->watch.fd = fd;
+		return 0;
 	}
-	log_err("--backend=stream=%s: %s%s", path, strerror(err),
-		err == ENOENT || err == ECONNREFUSED ?
+	log_err("--backend=stream=%s: %s%s", path, strerror(-fd),
+		fd == -ENOENT || fd == -ECONNREFUSED ?
 		"; start the other end first (for passt: passt --socket PATH)" :
-		"");
-	return -err;
+		fd == -EAGAIN ?
+		"; the other end does not take connections now" : "");
+	return fd;
 }
 
 int netdev_stream_open(struct netdev **d, const struct netdev_conf *conf)

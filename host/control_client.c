@@ -9,33 +9,26 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "host/log.h"
+#include "vhost/sock.h"
 
 #define ANSWER_MAX	(2u << 20)	/* more than any daemon gives */
 #define TIMEOUT_MS	5000
 
 static int open_socket(const char *path)
 {
-	struct sockaddr_un sa = { .sun_family = AF_UNIX };
-	int fd, err;
+	int fd = vhu_sock_connect(path, TIMEOUT_MS);
 
-	if (strlen(path) >= sizeof(sa.sun_path)) {
+	if (fd == -ENAMETOOLONG)
 		log_err("%s: too long for a socket's path", path);
-		return -ENAMETOOLONG;
-	}
-	strcpy(sa.sun_path, path);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0 || connect(fd, (struct sockaddr *)&sa, sizeof(sa))) {
-		err = errno;
+	else if (fd == -EAGAIN)
+		log_err("%s: the daemon does not take the question; it hangs or is stopped",
+			path);
+	else if (fd < 0)
 		log_err("%s: %s; is a daemon running with --control-path=%s?",
-			path, strerror(err), path);
-		if (fd >= 0)
-			close(fd);
-		return -err;
-	}
+			path, strerror(-fd), path);
 	return fd;
 }
 

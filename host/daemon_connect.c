@@ -4,37 +4,16 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
 
 #include "host/clock.h"
 #include "host/daemon.h"
 #include "host/daemon_serve.h"
 #include "host/log.h"
+#include "vhost/sock.h"
 
 /* Between attempts: at first, and at most. */
 #define FIRST_NS	(10 * NS_PER_MS)
 #define LONGEST_NS	(1000 * NS_PER_MS)
-
-/* A connected socket or -errno; never waits. */
-static int try_connect(const char *path)
-{
-	struct sockaddr_un sa = { .sun_family = AF_UNIX };
-	int fd, rc;
-
-	if (strlen(path) >= sizeof(sa.sun_path))
-		return -ENAMETOOLONG;
-	strcpy(sa.sun_path, path);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return -errno;
-	if (!connect(fd, (struct sockaddr *)&sa, sizeof(sa)))
-		return fd;
-	rc = -errno;
-	close(fd);
-	return rc;
-}
 
 /* Is it worth to try again? A full backlog, and what a restart looks like. */
 static bool passes(int err)
@@ -45,7 +24,7 @@ static bool passes(int err)
 
 static int try_now(struct daemon *d)
 {
-	int fd = try_connect(d->opt.socket_path);
+	int fd = vhu_sock_connect(d->opt.socket_path, 0);
 
 	if (fd >= 0) {
 		d->connect_ns = FIRST_NS;

@@ -16,7 +16,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "host/daemon_serve.h"
@@ -263,24 +262,6 @@ int daemon_upgrade_start(struct daemon_process *p)
 
 /* -- the new one --------------------------------------------------------- */
 
-static int connect_to(const char *path)
-{
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	int fd, rc;
-
-	if (strlen(path) >= sizeof(addr.sun_path))
-		return -ENAMETOOLONG;
-	strcpy(addr.sun_path, path);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return -errno;
-	if (!connect(fd, (const struct sockaddr *)&addr, sizeof(addr)))
-		return fd;
-	rc = -errno;
-	close(fd);
-	return rc;
-}
-
 /* The next message, whole. 0 or -errno. */
 static int hear(struct vhu_sock *s, struct word *w)
 {
@@ -383,7 +364,7 @@ int daemon_upgrade_open(struct daemon_process *p,
 		return sock_listen(&p->upgrade, o->upgrade_path, &perm);
 	if (!o->inherit)
 		return 0;
-	rc = connect_to(o->inherit);
+	rc = vhu_sock_connect(o->inherit, TIMEOUT_MS);
 	if (rc >= 0) {
 		vhu_sock_init(&p->heir, rc);
 		rc = receive(p, o);

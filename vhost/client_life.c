@@ -13,7 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 #include <vireo/spec/virtio.h>
 
@@ -25,25 +24,6 @@
 		 VHU_PF(INFLIGHT_SHMFD) | VHU_PF(LOG_SHMFD) | \
 		 VHU_PF(CONFIGURE_MEM_SLOTS) | VHU_PF(MTU) | VHU_PF(RARP) | \
 		 VHU_PF(DEVICE_STATE))
-
-static int connect_to(const char *path)
-{
-	struct sockaddr_un sa = { .sun_family = AF_UNIX };
-	int fd, err;
-
-	if (strlen(path) >= sizeof(sa.sun_path))
-		return -ENAMETOOLONG;
-	strcpy(sa.sun_path, path);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return -errno;
-	if (connect(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0) {
-		err = -errno;
-		close(fd);
-		return err;
-	}
-	return fd;
-}
 
 static int accept_from(int listen_fd, int timeout_ms)
 {
@@ -61,8 +41,9 @@ static int get_connected(const struct vhu_client_conf *conf, int timeout_ms)
 {
 	if (conf->listen)
 		return accept_from(conf->socket_fd, timeout_ms);
-	return conf->socket_path ? connect_to(conf->socket_path) :
-				   conf->socket_fd;
+	return conf->socket_path ?
+		vhu_sock_connect(conf->socket_path, timeout_ms) :
+		conf->socket_fd;
 }
 
 static int agree(struct vhu_client *c)

@@ -7,15 +7,50 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
+/* A full backlog wakes nobody who does not wait for it. */
+#define CONNECT_AGAIN_MS	5
 #define CMSG_ROOM	CMSG_SPACE(VHU_FDS_MAX * sizeof(int))
 
 union control {
 	struct cmsghdr align;
 	unsigned char room[CMSG_ROOM];
 };
+
+static int64_t now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+int vhu_sock_connect(const char *path, int timeout_ms)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	int64_t end = now_ms() + timeout_ms;
+	int fd, err;
+
+	if (strlen(path) >= sizeof(sa.sun_path))
+		return -ENAMETOOLONG;
+	strcpy(sa.sun_path, path);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return -errno;
+	while (connect(fd, (struct sockaddr *)&sa, sizeof(sa))) {
+		err = errno;
+		if (err == EAGAIN && now_ms() < end) {
+			poll(NULL, 0, CONNECT_AGAIN_MS);
+			continue;
+		}
+		close(fd);
+		return -err;
+	}
+	return fd;
+}
 
 void vhu_sock_init(struct vhu_sock *s, int fd)
 {
@@ -180,14 +215,6 @@ int vhu_sock_wait(int fd, int timeout_ms)
 		r = poll(&p, 1, timeout_ms);
 	} while (r < 0 && errno == EINTR);
 	return r < 0 ? -errno : r;
-}
-
-static int64_t now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
 /* Wait for room until @deadline; 0 or -errno. */

@@ -19,6 +19,13 @@ struct vhu_sock {
 	struct vhu_msg in;
 };
 
+/*
+ * Connect to the Unix stream socket at @path. Returns a descriptor that does
+ * not block, or -errno. A program that listens and does not accept is waited
+ * for @timeout_ms when its backlog is full; -EAGAIN: that was not enough.
+ */
+int vhu_sock_connect(const char *path, int timeout_ms);
+
 /* Take ownership of a connected socket. */
 void vhu_sock_init(struct vhu_sock *s, int fd);
 

@@ -6,31 +6,11 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <vireo/spec/virtio.h>
 
 #define START_TRIES	500	/* of 10 ms */
-
-static int try_connect(const char *path)
-{
-	struct sockaddr_un sa = { .sun_family = AF_UNIX };
-	int fd, err;
-
-	if (strlen(path) >= sizeof(sa.sun_path))
-		return -ENAMETOOLONG;
-	strcpy(sa.sun_path, path);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return -errno;
-	if (!connect(fd, (struct sockaddr *)&sa, sizeof(sa)))
-		return fd;
-	err = errno;
-	close(fd);
-	return -err;
-}
 
 static bool runs(struct probe *p)
 {
@@ -62,7 +42,7 @@ static void start(struct probe *p)
 
 int peer_connect(struct probe *p)
 {
-	int fd = try_connect(p->path), i;
+	int fd = vhu_sock_connect(p->path, VHU_SEND_TIMEOUT_MS), i;
 
 	if (!p->start)
 		return fd;
@@ -75,7 +55,7 @@ int peer_connect(struct probe *p)
 			start(p);
 		}
 		poll(NULL, 0, 10);
-		fd = try_connect(p->path);
+		fd = vhu_sock_connect(p->path, VHU_SEND_TIMEOUT_MS);
 	}
 	return fd;
 }

@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "host/log.h"
@@ -241,25 +240,10 @@ static void on_readable(void *ctx, uint32_t events)
 	}
 }
 
-static int connect_back(const char *path)
-{
-	struct sockaddr_un sa = { .sun_family = AF_UNIX };
-	int fd;
-
-	if (strlen(path) >= sizeof(sa.sun_path))
-		return -ENAMETOOLONG;
-	strcpy(sa.sun_path, path);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0 || !connect(fd, (struct sockaddr *)&sa, sizeof(sa)))
-		return fd < 0 ? -errno : fd;
-	close(fd);
-	return -ECONNREFUSED;
-}
-
 void relay_start(struct tap *t, int front_fd)
 {
 	struct tap_event e = { .kind = TAP_BEGIN, .queue = TAP_NO_QUEUE };
-	int fd = connect_back(t->back_path);
+	int fd = vhu_sock_connect(t->back_path, VHU_SEND_TIMEOUT_MS);
 
 	if (fd < 0) {
 		log_err("%s: %s; is the back end running?", t->back_path,

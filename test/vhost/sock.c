@@ -8,7 +8,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 static struct vhu_sock s;
@@ -219,6 +223,40 @@ static void *send_many(void *arg)
 			return arg;
 	}
 	return NULL;
+}
+
+TEST("a full backlog is waited for, but not for ever", "")
+{
+	char dir[] = "/tmp/vireo-vhost.XXXXXX", path[64], longer[200];
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int fd[3], before;
+
+	CHECK(mkdtemp(dir) != NULL);
+	snprintf(path, sizeof(path), "%s/s", dir);
+	memset(longer, 'x', sizeof(longer) - 1);
+	longer[sizeof(longer) - 1] = 0;
+	CHECK_EQ(vhu_sock_connect(longer, 0), -ENAMETOOLONG);
+	CHECK_EQ(vhu_sock_connect(path, 1000), -ENOENT);
+	strcpy(a.sun_path, path);
+	CHECK_EQ(bind(listener, (struct sockaddr *)&a, sizeof(a)), 0);
+	CHECK_EQ(vhu_sock_connect(path, 1000), -ECONNREFUSED);
+	CHECK_EQ(listen(listener, 0), 0);
+	fd[0] = vhu_sock_connect(path, 0);
+	CHECK_GE(fd[0], 0);
+	before = open_fds();
+	CHECK_EQ(vhu_sock_connect(path, 0), -EAGAIN);
+	CHECK_EQ(vhu_sock_connect(path, 20), -EAGAIN);
+	CHECK_EQ(open_fds(), before);
+	fd[1] = accept(listener, NULL, NULL);
+	CHECK_GE(fd[1], 0);
+	fd[2] = vhu_sock_connect(path, 20);
+	CHECK_GE(fd[2], 0);
+	for (unsigned i = 0; i < 3; i++)
+		close(fd[i]);
+	close(listener);
+	unlink(path);
+	CHECK_EQ(rmdir(dir), 0);
 }
 
 TEST("a slow reader gets long messages whole", "")
