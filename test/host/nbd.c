@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "test/host/peer.h"
+#include "test/listens.h"
 #include "vtest.h"
 
 enum { DATA = 8192 };
@@ -34,8 +35,6 @@ static bool have(const char *program)
 
 static void serve(const char *const *args)
 {
-	struct stat st;
-
 	unlink(nbd);
 	server = fork();
 	CHECK_GE(server, 0);
@@ -44,9 +43,9 @@ static void serve(const char *const *args)
 		execvp(args[0], (char **)(uintptr_t)args);
 		_exit(127);
 	}
-	for (unsigned i = 0; i < 1000 && stat(nbd, &st); i++)
+	for (unsigned i = 0; i < 1000 && !listens(nbd); i++)
 		usleep(10000);
-	CHECK_EQ(stat(nbd, &st), 0);
+	CHECK(listens(nbd));
 }
 
 #define SERVE(...) serve((const char *[]){ __VA_ARGS__, NULL })

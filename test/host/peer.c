@@ -19,6 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "test/listens.h"
 #include "vtest.h"
 
 void peer_init(struct peer *p)
@@ -91,7 +92,6 @@ static void become(struct peer *p, const char *program,
 void peer_start(struct peer *p, const char *program, const char *const *args,
 		int fd)
 {
-	struct stat st;
 	unsigned i;
 
 	unlink(p->log);
@@ -102,7 +102,7 @@ void peer_start(struct peer *p, const char *program, const char *const *args,
 	for (i = 0; fd < 0 && i < 1000; i++) {
 		siginfo_t info = { 0 };
 
-		if (!stat(p->socket, &st) && S_ISSOCK(st.st_mode))
+		if (listens(p->socket))
 			return;
 		/* Perhaps it refused its options: the caller sees. */
 		waitid(P_PID, (id_t)p->pid, &info,

@@ -2,6 +2,7 @@
 /* A daemon in a process of its own; see program.h. */
 #define _GNU_SOURCE
 #include "program.h"
+#include "test/listens.h"
 #include "vtest.h"
 
 #include <errno.h>
@@ -148,7 +149,7 @@ void program_spawn_peer(struct program *p, const char *const *args,
 		execv(args[0], (char *const *)(uintptr_t)args);
 		_exit(127);
 	}
-	for (unsigned i = 0; i < 1000 && access(socket, F_OK); i++)
+	for (unsigned i = 0; i < 1000 && !listens(socket); i++)
 		usleep(10000);
 	p->conf.socket_path = socket;
 }

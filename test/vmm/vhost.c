@@ -19,6 +19,7 @@
 #include <vireo/driver_blk.h>
 
 #include "vmm/devices.h"
+#include "test/listens.h"
 #include "vtest.h"
 
 enum { WINDOW = 1 << 20, AREA = 4 << 20, DATA = WINDOW + AREA / 2 };
@@ -75,9 +76,9 @@ static void start_back_end(void)
 
 static void wait_for_socket(void)
 {
-	for (unsigned i = 0; i < 2000 && access(sock, F_OK); i++)
+	for (unsigned i = 0; i < 2000 && !listens(sock); i++)
 		usleep(5000);
-	CHECK_EQ(access(sock, F_OK), 0);
+	CHECK(listens(sock));
 }
 
 static void kill_back_end(void)
