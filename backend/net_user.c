@@ -497,7 +497,7 @@ int netdev_user_open(struct netdev **d, const struct netdev_conf *conf)
 	u->dev.syscalls = syscalls;
 	u->dev.ioctls = ioctls;
 	u->dev.network = true;
-	u->dev.read_file = "/etc/resolv.conf";
+	u->dev.read_replaced = "/etc/resolv.conf";
 	u->timeout = (struct loop_timer){ .fn = work, .ctx = u };
 	u->work = (struct loop_call){ .fn = work, .ctx = u };
 	u->of_fd = calloc(FDS_MAX, sizeof(struct watch *));

@@ -48,7 +48,7 @@ struct netdev {
 	const char *const *syscalls;
 	const unsigned long *ioctls;
 	bool network;		/* sockets of its own */
-	const char *read_file;	/* looked at now and then */
+	const char *read_replaced;	/* a file, as of host/sandbox.h */
 	int unlink_dir_fd;	/* a folder to tidy at the end; 0: none */
 };
 

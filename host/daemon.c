@@ -43,7 +43,7 @@ struct needs {
 	int live[OPT_LIST_MAX];
 	unsigned nr_live;
 	bool network, connect, full;
-	const char *read_file;
+	const char *read_file, *read_replaced;
 };
 
 static void need_syscalls(struct needs *n, const char *const *list)
@@ -115,6 +115,8 @@ static int gather(struct daemon_process *p, const struct daemon_options *o,
 		n->network |= d->network;
 		n->connect |= d->opt.connect;
 		n->read_file = d->read_file ? d->read_file : n->read_file;
+		if (d->read_replaced)
+			n->read_replaced = d->read_replaced;
 	}
 	if (o->live.n) {
 		need_syscalls(n, p->type->live_syscalls);
@@ -158,6 +160,7 @@ static int enter_sandbox(struct daemon_process *p,
 	sb.network = n.network;
 	sb.connect = n.connect;
 	sb.read_file = n.read_file;
+	sb.read_replaced = n.read_replaced;
 	if (!rc)
 		rc = sandbox_enter(&sb);
 	while (n.nr_live)

@@ -201,7 +201,7 @@ struct daemon {
 	const char *const *more_syscalls;
 	const unsigned long *more_ioctls;
 	bool network;
-	const char *read_file;
+	const char *read_file, *read_replaced;
 
 	struct worker *main;		/* the process's */
 	unsigned first_worker;

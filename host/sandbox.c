@@ -14,6 +14,7 @@
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -129,7 +130,7 @@ struct ruleset_attr {
 	uint64_t fs, net, scoped;
 };
 
-/* The one file, if it exists. */
+/* The one file, if it exists, or those below a folder. */
 static int landlock_file(int set, const char *path)
 {
 	struct landlock_path_beneath_attr rule = {
@@ -144,6 +145,36 @@ static int landlock_file(int set, const char *path)
 		     &rule, 0);
 	close(rule.parent_fd);
 	return (int)rc;
+}
+
+/* What lies in the folder of a file, as far as permissions have it. */
+static int landlock_folder(int set, const char *path)
+{
+	char *copy = strdup(path), *end = copy ? strrchr(copy, '/') : NULL;
+	int rc = copy ? 0 : -ENOMEM;
+
+	if (end) {
+		*end = '\0';
+		rc = landlock_file(set, *copy ? copy : "/");
+	}
+	free(copy);
+	return rc;
+}
+
+/* Without capabilities, root still owns what others must not read. */
+static int landlock_replaced(int set, const char *path)
+{
+	char *target;
+	int rc;
+
+	if (!geteuid())
+		return landlock_file(set, path);
+	rc = landlock_folder(set, path);
+	target = realpath(path, NULL);
+	if (!rc && target)
+		rc = landlock_folder(set, target);
+	free(target);
+	return rc;
 }
 
 /* Files and sockets in folders that stay open. */
@@ -188,6 +219,8 @@ static int landlock_rules(int set, const struct sandbox *sb, int abi)
 			return -errno;
 	}
 	if (sb->read_file && landlock_file(set, sb->read_file))
+		return -errno;
+	if (sb->read_replaced && landlock_replaced(set, sb->read_replaced))
 		return -errno;
 	rc = landlock_open_dirs(set, sb, abi);
 	if (rc)
@@ -415,7 +448,8 @@ static int seccomp(const struct sandbox *sb, bool landlocked)
 		rc = allow_opening(ctx, sb);
 	if (!rc)
 		rc = allow_some(ctx, sb->nr_open_dirs ||
-				(sb->read_file && landlocked));
+				((sb->read_file || sb->read_replaced) &&
+				 landlocked));
 	if (!rc && !sb->nr_open_dirs)
 		rc = allow_unlink(ctx, sb);
 	if (!rc && sb->connect)

@@ -32,6 +32,13 @@ struct sandbox {
 	bool connect;		/* to Unix sockets */
 	const char *read_file;
 	/*
+	 * Another that others may replace by a new file of that name. A rule
+	 * is for a file, not for its name: so, unless we are root, whatever
+	 * lies in its folder, and in that of the file that a link leads to,
+	 * can be read.
+	 */
+	const char *read_replaced;
+	/*
 	 * O_PATH folders in which files may still be opened, and sockets made
 	 * and removed, and what further system calls that takes of the
 	 * program. Needs Landlock.

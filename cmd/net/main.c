@@ -246,7 +246,7 @@ static int net_open(struct daemon *d)
 	d->network = n->wire->network;
 	if (n->wire->unlink_dir_fd > 0)
 		d->unlink_dir_fd = n->wire->unlink_dir_fd;
-	d->read_file = n->wire->read_file;
+	d->read_replaced = n->wire->read_replaced;
 	log_debug("packets by %s", n->wire->engine);
 	return 0;
 }

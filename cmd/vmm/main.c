@@ -395,7 +395,7 @@ static int enter_sandbox(const struct vmm *v)
 		add_ioctls(all, wire->ioctls);
 		sb.more_syscalls = wire->syscalls;
 		sb.network = wire->network;
-		sb.read_file = wire->read_file;
+		sb.read_replaced = wire->read_replaced;
 	}
 
 	if (o.sandbox == SANDBOX_ON)

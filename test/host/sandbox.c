@@ -5,10 +5,14 @@
 #include <linux/capability.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -150,6 +154,88 @@ TEST("no capability is left, even for root", "")
 	static const char *const capget[] = { "capget", NULL };
 
 	CHECK_EQ(child(capget, body_caps), 0);
+}
+
+/* -- one file that others replace ---------------------------------------- */
+
+static char replaced[] = "/tmp/vireo-sandbox.XXXXXX/resolv";
+
+static bool says(const char *what)
+{
+	int fd = openat(AT_FDCWD, replaced, O_RDONLY);
+	char buf[8] = { 0 };
+	bool good;
+
+	good = fd >= 0 && read(fd, buf, sizeof(buf) - 1) >= 0 &&
+	       !strcmp(buf, what);
+	if (fd >= 0)
+		close(fd);
+	return good;
+}
+
+static void put(const char *path, const char *what)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL, 0644);
+
+	CHECK_GE(fd, 0);
+	CHECK_EQ(write(fd, what, strlen(what)), (ssize_t)strlen(what));
+	close(fd);
+}
+
+/* Reads, waits until the file was replaced, reads again. */
+static int reader(int go, int ready)
+{
+	struct sandbox sb = { .syscalls = extra, .ioctls = ioctls,
+			      .read_replaced = replaced };
+	char c = 0;
+
+	if (setresuid(65534, 65534, 65534) || sandbox_enter(&sb))
+		return 99;
+	if (!says("old"))
+		return 1;
+	if (write(ready, &c, 1) != 1 || read(go, &c, 1) != 1)
+		return 2;
+	if (!says("new"))
+		return 3;
+	return openat(AT_FDCWD, "/usr/bin/env", O_RDONLY) >= 0 ? 4 : 0;
+}
+
+TEST("a file that another takes the place of can be read on", "")
+{
+	char other[sizeof(replaced) + 1], c;
+	int go[2], ready[2], status;
+	char *end = strrchr(replaced, '/');
+	pid_t pid;
+
+	if (syscall(444, NULL, 0, 1) < 1)
+		SKIP("this kernel has no Landlock");
+	if (geteuid())
+		SKIP("needs root, to be somebody else");
+	*end = '\0';
+	CHECK(mkdtemp(replaced));
+	CHECK(!chmod(replaced, 0755));
+	*end = '/';
+	snprintf(other, sizeof(other), "%s2", replaced);
+	put(replaced, "old");
+	put(other, "new");
+	CHECK(!pipe(go) && !pipe(ready));
+	pid = fork();
+	CHECK_GE(pid, 0);
+	if (!pid)
+		_exit(reader(go[0], ready[1]));
+	close(ready[1]);
+	CHECK_EQ(read(ready[0], &c, 1), 1);
+	CHECK(!rename(other, replaced));
+	CHECK_EQ(write(go[1], &c, 1), 1);
+	CHECK_EQ(waitpid(pid, &status, 0), pid);
+	CHECK(WIFEXITED(status));
+	CHECK_EQ(WEXITSTATUS(status), 0);
+	close(go[0]);
+	close(go[1]);
+	close(ready[0]);
+	unlink(replaced);
+	*end = '\0';
+	rmdir(replaced);
 }
 
 static int body_openat2(void)
