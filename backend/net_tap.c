@@ -7,8 +7,10 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/if_tun.h>
 #include <net/if.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -161,6 +163,10 @@ static const char *cure(int err)
 	case EACCES:
 		return "; make it for this user: ip tuntap add NAME mode tap "
 		       "user USER vnet_hdr";
+	case ENOTTY:
+	case EBADFD:
+	case EBADF:
+		return "; that descriptor is no tap interface";
 	case EBUSY:
 		return "; another program uses it";
 	case EINVAL:
@@ -187,7 +193,8 @@ static uint64_t ask_offloads(int fd)
 /* The MTU that its administrator gave it. */
 static uint16_t ask_mtu(struct ifreq *ifr)
 {
-	int s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	/* Any socket will do; in a sandbox there may be this kind alone. */
+	int s = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	uint16_t mtu = 0;
 
 	if (s >= 0 && !ioctl(s, SIOCGIFMTU, ifr) &&
@@ -198,20 +205,67 @@ static uint16_t ask_mtu(struct ifreq *ifr)
 	return mtu;
 }
 
+/* Somebody else opened it: is it what we need? */
+static int check_queue(int fd, struct ifreq *ifr)
+{
+	const short need = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
+	int flags = fcntl(fd, F_GETFL);
+
+	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) ||
+	    ioctl(fd, TUNGETIFF, ifr))
+		return -errno;
+	if ((ifr->ifr_flags & need) == need)
+		return 0;
+	log_err("descriptor %d: an interface is needed that was opened as a tap, with a virtio header and without packet information",
+		fd);
+	return -EINVAL;
+}
+
 /* @fd: a queue that is open already, or -1. */
 static int open_queue(struct tap_queue *t, struct ifreq *ifr, int fd)
 {
-	int len = WIRE_HDR, on = 1;
+	int len = WIRE_HDR, on = 1, rc = 0;
 
-	if (fd >= 0) {
-		t->watch = (struct loop_fd){ fd, on_readable, t };
-		return ioctl(fd, TUNGETIFF, ifr) ? -errno : 0;
+	if (fd < 0) {
+		fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+		if (fd < 0 || ioctl(fd, TUNSETIFF, ifr))
+			rc = -errno;
+	} else {
+		rc = check_queue(fd, ifr);
 	}
-	fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
 	t->watch = (struct loop_fd){ fd, on_readable, t };
-	return fd < 0 || ioctl(fd, TUNSETIFF, ifr) ||
-	       ioctl(fd, TUNSETVNETHDRSZ, &len) ||
+	if (rc)
+		return rc;
+	return ioctl(fd, TUNSETVNETHDRSZ, &len) ||
 	       ioctl(fd, TUNSETVNETLE, &on) ? -errno : 0;
+}
+
+/* "fd:3:4": inherited descriptors, one for each pair. No interface's name
+ * has a colon. */
+static bool parse_fds(const char *text, int *fd, unsigned nr)
+{
+	unsigned i = 0;
+	char *end;
+
+	for (; *text == ':' && i < nr; text = end, i++) {
+		unsigned long v = strtoul(text + 1, &end, 10);
+
+		if (end == text + 1 || v <= STDERR_FILENO || v > INT_MAX)
+			return false;
+		fd[i] = (int)v;
+	}
+	return !*text && i == nr;
+}
+
+static int take_fds(const struct tap *t, const char *name, int *fd)
+{
+	if (strncmp(name, "fd:", 3))
+		return 0;
+	if (t->nr <= NETDEV_FILES && parse_fds(name + 2, fd, t->nr))
+		return 0;
+	log_err("--backend=tap=%s: give one descriptor for each pair of queues, such as fd:3 or fd:3:4, %u at most",
+		name, NETDEV_FILES);
+	return -EINVAL;
 }
 
 static int set_up(struct tap *t, const struct netdev_conf *conf)
@@ -219,19 +273,23 @@ static int set_up(struct tap *t, const struct netdev_conf *conf)
 	const char *name = conf->argument;
 	struct ifreq ifr = { .ifr_flags = IFF_TAP | IFF_NO_PI |
 					  IFF_VNET_HDR };
-	int rc = 0;
+	int fd[NETDEV_FILES], rc;
 
-	if (strlen(name) >= IFNAMSIZ) {
+	memcpy(fd, conf->fd, sizeof(fd));
+	rc = take_fds(t, name, fd);
+	if (rc)
+		return rc;
+	if (strlen(name) >= IFNAMSIZ && strncmp(name, "fd:", 3)) {
 		log_err("--backend=tap=%s: a name has at most %d letters",
 			name, IFNAMSIZ - 1);
 		return -EINVAL;
 	}
-	memcpy(ifr.ifr_name, name, strlen(name) + 1);
+	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", name);
 	if (t->nr > 1)
 		ifr.ifr_flags |= IFF_MULTI_QUEUE;
 	for (unsigned i = 0; i < t->nr && !rc; i++)
 		rc = open_queue(&t->queue[i], &ifr,
-				i < NETDEV_FILES ? conf->fd[i] : -1);
+				i < NETDEV_FILES ? fd[i] : -1);
 	if (rc) {
 		log_err("--backend=tap=%s: %s%s", name, strerror(-rc),
 			cure(-rc));

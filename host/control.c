@@ -35,6 +35,52 @@ static void fill_bucket(struct control_bucket *b)
 	b->tokens = CONTROL_BURST;
 }
 
+/* -- descriptors --------------------------------------------------------- */
+
+/* Of whose command runs: there is one control thread. */
+static struct control_client *answered;
+
+int control_take_file(void)
+{
+	struct control_client *c = answered;
+	int fd;
+
+	if (!c || !c->nr_files)
+		return -1;
+	fd = c->file[0];
+	c->nr_files--;
+	memmove(c->file, c->file + 1, c->nr_files * sizeof(c->file[0]));
+	return fd;
+}
+
+static void close_files(struct control_client *c)
+{
+	while (c->nr_files)
+		close(c->file[--c->nr_files]);
+}
+
+/* As many as there is room for; the kernel closes those beyond a message's. */
+static void keep_files(struct control_client *c, struct msghdr *m)
+{
+	for (struct cmsghdr *h = CMSG_FIRSTHDR(m); h; h = CMSG_NXTHDR(m, h)) {
+		unsigned n = (unsigned)((h->cmsg_len - CMSG_LEN(0)) /
+					sizeof(int));
+
+		if (h->cmsg_level != SOL_SOCKET || h->cmsg_type != SCM_RIGHTS)
+			continue;
+		for (unsigned i = 0; i < n; i++) {
+			int fd;
+
+			memcpy(&fd, CMSG_DATA(h) + i * sizeof(fd),
+			       sizeof(fd));
+			if (c->nr_files < CONTROL_FILES_MAX)
+				c->file[c->nr_files++] = fd;
+			else
+				close(fd);
+		}
+	}
+}
+
 /* -- one client ------------------------------------------------------------ */
 
 static void client_close(struct control_client *c)
@@ -43,6 +89,7 @@ static void client_close(struct control_client *c)
 	loop_timer_cancel(c->control->loop, &c->timer);
 	close(c->fd.fd);
 	c->fd.fd = -1;
+	close_files(c);
 	text_free(&c->out);
 }
 
@@ -83,7 +130,10 @@ static void answer_line(struct control_client *c, char *end)
 	*end = 0;
 	if (end > c->in && end[-1] == '\r')
 		end[-1] = 0;
+	answered = c;
 	control_answer(&c->control->set, c->in, &c->out);
+	answered = NULL;
+	close_files(c);
 	c->in_len -= (unsigned)used;
 	memmove(c->in, c->in + used, c->in_len);
 }
@@ -125,12 +175,23 @@ static void client_step(void *ctx)
 
 static void client_read(struct control_client *c)
 {
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(CONTROL_FILES_MAX * sizeof(int))];
+	} files;
+	struct iovec iov = { c->in + c->in_len,
+			     CONTROL_LINE_MAX - c->in_len };
+	struct msghdr m = {
+		.msg_iov = &iov, .msg_iovlen = 1,
+		.msg_control = &files, .msg_controllen = sizeof(files),
+	};
 	ssize_t n;
 
 	if (c->in_len == CONTROL_LINE_MAX)
 		return;
-	n = recv(c->fd.fd, c->in + c->in_len, CONTROL_LINE_MAX - c->in_len,
-		 MSG_DONTWAIT);
+	n = recvmsg(c->fd.fd, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	if (n >= 0)
+		keep_files(c, &m);
 	if (n > 0)
 		c->in_len += (unsigned)n;
 	else if (n == 0)
@@ -190,6 +251,7 @@ static void on_listen(void *ctx, uint32_t events)
 	cl->used_ns = clock_ns();
 	cl->ended = cl->failed = false;
 	cl->in_len = 0;
+	cl->nr_files = 0;
 	cl->out_sent = 0;
 	text_init(&cl->out, CONTROL_ANSWER_MAX);
 	fill_bucket(&cl->bucket);

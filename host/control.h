@@ -29,6 +29,7 @@
 #define CONTROL_ANSWER_MAX	(1u << 20)
 #define CONTROL_CLIENTS_MAX	8u
 #define CONTROL_TABLES		3u
+#define CONTROL_FILES_MAX	4u	/* descriptors with one command */
 /* Commands of one client, and new clients: so many a second, after a burst. */
 #define CONTROL_RATE		100u
 #define CONTROL_BURST		32u
@@ -67,6 +68,13 @@ struct control_set {
 void control_answer(const struct control_set *set, char *line,
 		    struct text *out);
 
+/*
+ * Within a command: the next descriptor that came with it (SCM_RIGHTS), which
+ * is the caller's from then on; -1: there is none. What is not taken is
+ * closed.
+ */
+int control_take_file(void);
+
 /* -- the socket ------------------------------------------------------------ */
 
 struct control;
@@ -88,6 +96,8 @@ struct control_client {
 	bool failed;		/* it broke the rules: answer, then close */
 	char in[CONTROL_LINE_MAX + 1];
 	unsigned in_len;
+	int file[CONTROL_FILES_MAX];	/* that came with what is in @in */
+	unsigned nr_files;
 	struct text out;
 	size_t out_sent;
 };

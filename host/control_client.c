@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "host/control.h"
 #include "host/log.h"
 #include "vhost/sock.h"
 
@@ -65,7 +66,38 @@ static int read_answer(int fd, char *buf)
 	return 0;
 }
 
+static int send_line(int fd, char *line, size_t len, const int *file,
+		     unsigned nr_files)
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(CONTROL_FILES_MAX * sizeof(int))];
+	} files = { .bytes = { 0 } };
+	struct iovec iov = { line, len };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
+	struct cmsghdr *h;
+
+	if (nr_files > CONTROL_FILES_MAX)
+		return -E2BIG;
+	if (nr_files) {
+		m.msg_control = &files;
+		m.msg_controllen = CMSG_SPACE(nr_files * sizeof(int));
+		h = CMSG_FIRSTHDR(&m);
+		h->cmsg_level = SOL_SOCKET;
+		h->cmsg_type = SCM_RIGHTS;
+		h->cmsg_len = CMSG_LEN(nr_files * sizeof(int));
+		memcpy(CMSG_DATA(h), file, nr_files * sizeof(int));
+	}
+	return sendmsg(fd, &m, MSG_NOSIGNAL) == (ssize_t)len ? 0 : -errno;
+}
+
 int control_ask(const char *path, const char *line, char **answer)
+{
+	return control_ask_with(path, line, NULL, 0, answer);
+}
+
+int control_ask_with(const char *path, const char *line, const int *file,
+		     unsigned nr_files, char **answer)
 {
 	char *buf, *question = NULL;
 	int fd, n, rc = 0;
@@ -78,9 +110,9 @@ int control_ask(const char *path, const char *line, char **answer)
 	n = asprintf(&question, "%s\n", line);
 	if (!buf || n < 0)
 		rc = -ENOMEM;
-	else if (send(fd, question, (size_t)n, MSG_NOSIGNAL) != n)
-		rc = -errno;
 	else
+		rc = send_line(fd, question, (size_t)n, file, nr_files);
+	if (!rc)
 		rc = read_answer(fd, buf);
 	if (n >= 0)
 		free(question);

@@ -11,6 +11,9 @@
  * caller frees. 0, or -errno after an error line.
  */
 int control_ask(const char *path, const char *line, char **answer);
+/* The same, and descriptors with it, which stay the caller's. */
+int control_ask_with(const char *path, const char *line, const int *file,
+		     unsigned nr_files, char **answer);
 
 /*
  * Cut an answer down to its result, in place; NULL if it says that the

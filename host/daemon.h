@@ -88,6 +88,9 @@ struct daemon_type {
 	 * by daemon_file(); how many. NULL: it opens its own. */
 	unsigned (*files)(struct daemon *d,
 			  struct daemon_file file[DAEMON_FILES_MAX]);
+	/* As whose they are taken that came with a command that adds a device;
+	 * ends with NULL. NULL: none may come. */
+	const char *const *live_files;
 	/* Let what is in flight on a queue complete. NULL: nothing ever is. */
 	void (*drain)(struct daemon *d, unsigned queue);
 	void (*stats)(struct daemon *d, struct stats_values *v);

@@ -16,6 +16,7 @@
 #include "host/daemon_device.h"
 #include "host/daemon_options.h"
 #include "host/daemon_serve.h"
+#include "host/daemon_upgrade.h"
 #include "host/log.h"
 
 struct daemon *daemon_many_find(struct daemon_process *p, const char *name)
@@ -175,6 +176,27 @@ static int section_of(struct config *c, unsigned nr_args, char **args)
 	return config_parse(c, "add", text);
 }
 
+/* Descriptors that came with the command, as if of a predecessor. */
+static int take_files(struct daemon *d)
+{
+	const char *const *names = d->type->live_files;
+	int fd;
+
+	while (d->nr_files < DAEMON_FILES_MAX && names && *names &&
+	       (fd = control_take_file()) >= 0) {
+		struct daemon_file *f = &d->file[d->nr_files++];
+
+		f->fd = fd;
+		snprintf(f->name, sizeof(f->name), "%s", *names++);
+	}
+	fd = control_take_file();
+	if (fd < 0)
+		return 0;
+	close(fd);
+	log_err("with this command came more files than it can use");
+	return -EINVAL;
+}
+
 static int add(struct daemon_process *p, struct config *c)
 {
 	struct daemon *d = make(p, c->item[0].section);
@@ -188,10 +210,13 @@ static int add(struct daemon_process *p, struct config *c)
 	d->own = *c;
 	d->item = c->item + 1;
 	d->nr_items = c->nr - 1;
-	rc = set_options(d, NULL);
+	rc = take_files(d);
+	if (!rc)
+		rc = set_options(d, NULL);
 	if (!rc)
 		rc = daemon_device_open(d);
 	if (rc) {
+		daemon_upgrade_leave(d);
 		release(d);
 		return rc;
 	}

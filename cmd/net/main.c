@@ -4,6 +4,7 @@
  * wiring: options, what the wire is, device.
  */
 #include <errno.h>
+#include <linux/if_tun.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -74,7 +75,15 @@ static const char *const live_syscalls[] = {
 	"flock", "getuid", "newfstatat", "lstat", "getdents64", "accept4",
 	"writev", NULL
 };
-static const unsigned long live_ioctls[] = { FIONREAD, FIONBIO, 0 };
+/* A tap interface comes open (live_files), and says what it can. */
+static const unsigned long live_ioctls[] = {
+	FIONREAD, FIONBIO, TUNGETIFF, TUNSETVNETHDRSZ, TUNSETVNETLE,
+	TUNSETOFFLOAD, SIOCGIFMTU, 0
+};
+/* By which a successor asks for the wire of a pair. */
+static const char *const files[] = {
+	"wire0", "wire1", "wire2", "wire3", NULL
+};
 
 static bool has_threads(const struct net *n)
 {
@@ -192,16 +201,6 @@ static void place_queues(struct daemon *d)
 	}
 }
 
-/* By which a successor asks for the wire of a pair. */
-static const char *file_name(unsigned pair)
-{
-	static const char *const names[NETDEV_FILES] = {
-		"wire0", "wire1", "wire2", "wire3",
-	};
-
-	return names[pair];
-}
-
 static unsigned net_files(struct daemon *d,
 			  struct daemon_file file[DAEMON_FILES_MAX])
 {
@@ -212,7 +211,7 @@ static unsigned net_files(struct daemon *d,
 	for (unsigned i = 0; n->wire->ops->file && i < n->opt.pairs &&
 	     n->opt.pairs <= NETDEV_FILES && nr < DAEMON_FILES_MAX; i++) {
 		file[nr].fd = n->wire->ops->file(n->wire, i);
-		strcpy(file[nr].name, file_name(i));
+		strcpy(file[nr].name, files[i]);
 		nr += file[nr].fd >= 0;
 	}
 	return nr;
@@ -227,7 +226,7 @@ static int net_open(struct daemon *d)
 	n->daemon = d;
 	n->opt = net_opt;
 	for (unsigned i = 0; i < NETDEV_FILES; i++)
-		n->opt.fd[i] = daemon_file(d, file_name(i));
+		n->opt.fd[i] = daemon_file(d, files[i]);
 	rc = net_check_options(&n->opt, &conf);
 	if (!rc && net_connects(&n->opt))
 		rc = daemon_network(d, "--backend=user");
@@ -376,6 +375,7 @@ static void net_stats(struct daemon *d, struct stats_values *v)
 	struct net *n = d->ctx;
 	unsigned i;
 
+	v->errors += load(&n->wire->lost);
 	for (i = 0; i < n->dev.conf.pairs; i++) {
 		const struct vio_net_stats *s = &n->dev.pair[i].stats;
 
@@ -450,6 +450,7 @@ static const struct daemon_type net_type = {
 	.heritable = true,
 	.alone = net_alone,
 	.files = net_files,
+	.live_files = files,
 	.drain = net_drain,
 	.set_mtu = net_set_mtu,
 	.send_rarp = net_send_rarp,

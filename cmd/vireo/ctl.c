@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* vireo ctl: say a command to a daemon's control socket, print the answer. */
 #include "cmd.h"
+#include "ctl_tap.h"
 #include "util.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "host/control_client.h"
 #include "host/log.h"
@@ -16,6 +18,18 @@ static const char usage[] =
 "SOCKET is what a daemon was given as --control-path. Commands that every\n"
 "daemon knows: help, status, ring [QUEUE], metrics. `vireo ctl SOCKET help`\n"
 "lists those of one daemon. See vireo-ctl(1).\n";
+
+static int ask(const char *socket, const char *line, int argc, char **argv,
+	       char **answer)
+{
+	int fd[CTL_TAPS_MAX], rc;
+	unsigned n = ctl_open_taps(argc, argv, fd);
+
+	rc = control_ask_with(socket, line, fd, n, answer);
+	while (n)
+		close(fd[--n]);
+	return rc;
+}
 
 int cmd_ctl(int argc, char **argv)
 {
@@ -42,7 +56,7 @@ int cmd_ctl(int argc, char **argv)
 		}
 		len += (size_t)n;
 	}
-	rc = control_ask(argv[1], line, &answer);
+	rc = ask(argv[1], line, argc - 2, argv + 2, &answer);
 	if (rc)
 		return 1;
 	result = control_result(answer);

@@ -129,6 +129,43 @@ static void fill(unsigned char *at, unsigned from, unsigned to, unsigned n)
 	at[14] = (unsigned char)n;
 }
 
+/* The number behind @key of the first card. */
+static unsigned long first_of(const char *key)
+{
+	char *answer, *at;
+	unsigned long n;
+
+	CHECK_EQ(control_ask(p.socket, "list", &answer), 0);
+	at = strstr(answer, key);
+	CHECK(at != NULL);
+	n = strtoul(at + strlen(key), NULL, 10);
+	free(answer);
+	return n;
+}
+
+/*
+ * Card two takes nothing for a while: what its port has no room for is lost,
+ * and counted; all else comes, whether one address was meant or all.
+ */
+static void overflow(void)
+{
+	unsigned long sent = 0, lost = 0, got = 0;
+	unsigned char out[PACKET], in[PACKET];
+
+	fill(out, 1, 2, 0);
+	for (unsigned all = 0; all < 2; all++) {
+		lost = first_of("\"errors\":");
+		if (all)
+			memset(out, 0xff, 6);
+		while (sent < 40000 && first_of("\"errors\":") == lost)
+			for (unsigned i = 0; i < 400; i++, sent++)
+				card_send(&one, 0, out);
+	}
+	while (card_receive(&two, 500, in))
+		got++;
+	CHECK_EQ(got + first_of("\"errors\":"), sent);
+}
+
 TEST("cards of one process meet on a switch; one is taken away, a guest on the other does not notice",
      "")
 {
@@ -155,6 +192,7 @@ TEST("cards of one process meet on a switch; one is taken away, a guest on the o
 		CHECK(card_receive(&one, 5000, in));
 		CHECK_EQ(in[14], i + 100);
 	}
+	overflow();
 	ask("link b down", "");
 	ask("link c down", "there is no 'c'");
 	front_close(&two.f);
@@ -272,21 +310,17 @@ static void fill_arp(unsigned char *at, unsigned n)
 	at[31] = (unsigned char)n;
 }
 
-TEST("--backend=tap with as many queues as pairs: the host answers what each sends",
-     "")
+/* What each pair of the card asks, the host answers. */
+static void talk_to_host(const char *name, unsigned pairs)
 {
 	unsigned char out[PACKET], in[PACKET];
 
-	if (!make_tap("vt0"))
-		SKIP("no tap interface can be made here");
-	peer_init(&p);
-	PEER_START(&p, "vireo-net", "--backend=tap=vt0", "--queue-pairs=4");
-	card_open(&one, "socket", PAIRS);
-	for (unsigned i = 0; i < 4 * PAIRS; i++) {
+	card_open(&one, name, pairs);
+	for (unsigned i = 0; i < 4 * pairs; i++) {
 		unsigned tries = 0;
 
 		fill_arp(out, 100 + i);
-		card_send(&one, i % PAIRS, out);
+		card_send(&one, i % pairs, out);
 		/* Others may come, such as of the host's own IPv6. */
 		do {
 			CHECK(card_receive(&one, 5000, in));
@@ -295,6 +329,111 @@ TEST("--backend=tap with as many queues as pairs: the host answers what each sen
 		CHECK_EQ(in[41], 100 + i);
 	}
 	front_close(&one.f);
+}
+
+TEST("--backend=tap with as many queues as pairs: the host answers what each sends",
+     "")
+{
+	if (!make_tap("vt0"))
+		SKIP("no tap interface can be made here");
+	peer_init(&p);
+	PEER_START(&p, "vireo-net", "--backend=tap=vt0", "--queue-pairs=4");
+	talk_to_host("socket", PAIRS);
 	CHECK_EQ(peer_end(&p, SIGTERM), 0);
+	peer_fini(&p);
+}
+
+/* A queue of the interface, left open to children. */
+static int tap_queue(const char *name, int more)
+{
+	struct ifreq r = { .ifr_flags = (short)(IFF_TAP | IFF_NO_PI | more) };
+	int fd = open("/dev/net/tun", O_RDWR);
+
+	strcpy(r.ifr_name, name);
+	CHECK_GE(fd, 0);
+	CHECK_EQ(ioctl(fd, TUNSETIFF, &r), 0);
+	return fd;
+}
+
+static void refused(const char *arg, const char *why)
+{
+	PEER_START(&p, "vireo-net", arg);
+	CHECK_EQ(peer_wait(&p), 1);
+	CHECK(peer_said(&p, why));
+}
+
+TEST("--backend=tap=fd: interfaces that somebody else opened; others are named with their cure",
+     "")
+{
+	const int flags = IFF_VNET_HDR | IFF_MULTI_QUEUE;
+	char arg[64];
+	int fd[2];
+
+	if (!make_tap("vt1"))
+		SKIP("no tap interface can be made here");
+	fd[0] = tap_queue("vt1", flags);
+	fd[1] = tap_queue("vt1", flags);
+	peer_init(&p);
+	snprintf(arg, sizeof(arg), "--backend=tap=fd:%d:%d", fd[0], fd[1]);
+	PEER_START(&p, "vireo-net", arg, "--queue-pairs=2");
+	talk_to_host("socket", 2);
+	CHECK_EQ(peer_end(&p, SIGTERM), 0);
+	refused(arg, "one descriptor for each pair");
+	refused("--backend=tap=fd:99", "no tap interface");
+	close(fd[0]);
+	fd[0] = tap_queue("vt2", 0);
+	snprintf(arg, sizeof(arg), "--backend=tap=fd:%d", fd[0]);
+	refused(arg, "with a virtio header");
+	close(fd[0]);
+	close(fd[1]);
+	peer_fini(&p);
+}
+
+static void ask_with(const int *fd, unsigned n, const char *options,
+		     const char *has)
+{
+	char line[256], *answer;
+
+	snprintf(line, sizeof(line), "add b %s socket-path=%s/b", options,
+		 p.dir);
+	CHECK_EQ(control_ask_with(p.socket, line, fd, n, &answer), 0);
+	if (!strstr(answer, has))
+		FAIL("no '%s' in: %s", has, answer);
+	free(answer);
+}
+
+TEST("a tap interface is added to a program in its sandbox by what came with the command",
+     "")
+{
+	const int flags = IFF_VNET_HDR | IFF_MULTI_QUEUE;
+	char config[256], live[160];
+	int fd[4], no[2], i;
+
+	if (!make_tap("vt3"))
+		SKIP("no tap interface can be made here");
+	peer_init(&p);
+	snprintf(config, sizeof(config),
+		 "[a]\nbackend = null\nsocket-path = %s/a\n", p.dir);
+	snprintf(live, sizeof(live), "--live=%s", p.dir);
+	start(config, live);
+	for (i = 0; i < 4; i++)
+		fd[i] = tap_queue("vt3", flags);
+	for (i = 0; i < 3; i++) {
+		ask_with(fd, 2, "backend=tap=vt3 queue-pairs=2",
+			 "\"ok\":true");
+		talk_to_host("b", 2);
+		ask("remove b", "\"ok\":true");
+	}
+	/* What is left over is closed, and the program goes on. */
+	ask_with(fd, 4, "backend=null", "\"ok\":true");
+	ask("remove b", "\"ok\":true");
+	CHECK_EQ(pipe(no), 0);
+	ask_with(no, 1, "backend=tap=vt3", "no tap interface");
+	close(no[0]);
+	close(no[1]);
+	ask("list", "\"name\":\"a\"");
+	CHECK_EQ(peer_end(&p, SIGTERM), 0);
+	for (i = 0; i < 4; i++)
+		close(fd[i]);
 	peer_fini(&p);
 }
