@@ -22,6 +22,7 @@
 
 #include "backend/net_wire.h"
 #include "backend/netdev_kinds.h"
+#include "core/base/shared64.h"
 #include "host/log.h"
 
 #define PORTS 64u		/* others */
@@ -119,8 +120,8 @@ static bool send_one(struct switch_ *s, const struct vio_net_packet *pkt)
 	if (to < PORTS && s->port[to].used)
 		return send_to(&s->port[to], iov, n);
 	for (unsigned i = 0; i < PORTS; i++)
-		if (s->port[i].used)
-			send_to(&s->port[i], iov, n);
+		if (s->port[i].used && !send_to(&s->port[i], iov, n))
+			vio_shared64_add(&s->dev.lost, 1);
 	return true;
 }
 

@@ -41,6 +41,9 @@ struct netdev {
 	const char *engine;	/* "slirp": for the log */
 	uint16_t mtu;		/* that it carries; 0: it does not care */
 	uint64_t offloads;	/* as of struct vio_net_conf */
+	/* Packets that found no room at one of several ends, though others
+	 * had them: written on one thread, read by any. */
+	uint64_t lost;
 	bool threads;		/* each pair may have its own; else all are
 				 * served, and attached, on one */
 
