@@ -161,6 +161,9 @@ static void find_structures(struct vio_bus_pci *b)
 				((cfg(b, at + VIO_PCI_MSIX_CONTROL, 2) &
 				  VIO_PCI_MSIX_SIZE_MASK) + 1);
 		}
+		if (id == VIO_PCI_CAP_PM && !b->cap_pm &&
+		    at <= 256 - VIO_PCI_PM_SIZE)
+			b->cap_pm = (uint8_t)at;
 	}
 }
 

@@ -430,9 +430,21 @@ static void function_reset(struct vio_pci *p)
 	vio_pci_irq_reset(p);
 }
 
+/* PCI: D1 and D2 are not ours; who asks for them is heard, and no more. */
+static void settle_power(struct vio_pci *p, unsigned char before)
+{
+	unsigned char *csr = &p->config[p->cap_pm + VIO_PCI_PM_CSR];
+	unsigned char now = *csr & VIO_PCI_PM_STATE;
+
+	if (now && now != VIO_PCI_PM_D3HOT)
+		*csr = (unsigned char)(*csr ^ now ^ before);
+}
+
 void vio_pci_config_write(struct vio_pci *p, unsigned off, uint32_t value,
 			  unsigned len)
 {
+	unsigned char power = p->config[p->cap_pm + VIO_PCI_PM_CSR] &
+			      VIO_PCI_PM_STATE;
 	bool was_master = p->config[VIO_PCI_COMMAND] & VIO_PCI_COMMAND_MASTER;
 	unsigned reset = p->cap_af + VIO_PCI_AF_CONTROL;
 
@@ -449,6 +461,7 @@ void vio_pci_config_write(struct vio_pci *p, unsigned off, uint32_t value,
 		window_write(p);
 		return;
 	}
+	settle_power(p, power);
 	if (off <= reset && off + len > reset &&
 	    value >> 8 * (reset - off) & 1)
 		function_reset(p);

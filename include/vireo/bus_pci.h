@@ -49,6 +49,11 @@ struct vio_pci_machine {
 	 */
 	uint64_t (*map)(void *ctx, enum vio_pci_space space, uint64_t addr,
 			uint64_t len);
+	/*
+	 * Let this many microseconds pass. NULL: functions change their power
+	 * state at once, as those of a hypervisor do.
+	 */
+	void (*delay)(void *ctx, uint32_t usecs);
 	enum vio_pci_mechanism mechanism;
 	uint64_t ecam_base;
 	uint16_t nr_buses;	/* to look at, from 0; 0: one */
@@ -103,6 +108,15 @@ struct vio_bus_pci_queue {
 	uint16_t data;		/* lower half of what is written there */
 };
 
+/* What is put back when a function wakes. */
+struct vio_pci_slept {
+	bool asleep;
+	uint8_t int_line;
+	uint16_t command;
+	uint32_t status;	/* the device's */
+	uint32_t bar[VIO_PCI_NR_BARS];
+};
+
 struct vio_bus_pci {
 	const struct vio_bus_ops *ops;	/* for a driver's init */
 	const struct vio_pci_machine *machine;
@@ -113,13 +127,14 @@ struct vio_bus_pci {
 	struct vio_pci_place common, notify, isr, device;
 	struct vio_pci_place bar[VIO_PCI_NR_BARS];
 	uint32_t notify_multiplier;
-	uint8_t cap_msix;
+	uint8_t cap_msix, cap_pm;
 	bool wide;		/* NOTIFICATION_DATA: 32 bits */
 	bool config_data;	/* NOTIF_CONFIG_DATA */
 	bool line;		/* INTx is in use */
 	uint16_t vectors_max;	/* that the device has */
 	uint16_t vectors;	/* in use; 0: no MSI-X */
 	struct vio_bus_pci_queue queue[VIO_BUS_PCI_QUEUES];
+	struct vio_pci_slept slept;
 };
 
 extern const struct vio_bus_ops vio_bus_pci_ops;
@@ -174,6 +189,27 @@ void vio_bus_pci_intx(struct vio_bus_pci *bus);
  * the configuration, after this.
  */
 uint32_t vio_bus_pci_interrupt(struct vio_bus_pci *bus);
+
+/* -- power ---------------------------------------------------------------- */
+
+/*
+ * vio_bus_pci_sleep() - put the function into D3hot. Before, the driver
+ * suspends the device (vio_drv_suspend()), or resets it where it cannot: until
+ * vio_bus_pci_wake() nothing may be in flight, and no register be touched.
+ * Returns VIO_OK; VIO_E_UNSUPP where it has no such state, VIO_E_STATE where
+ * it sleeps already, VIO_E_IO where it does not go there.
+ */
+int vio_bus_pci_sleep(struct vio_bus_pci *bus);
+
+/*
+ * vio_bus_pci_wake() - back to D0. @kept: out: it forgot nothing, and
+ * vio_drv_resume() lets the device go on. Else it was reset on its way (PCI
+ * permits that, No_Soft_Reset): its regions are where they were, but requests
+ * are lost, messages are to be given again (vio_bus_pci_msix()), and the
+ * driver starts it anew by its init. Returns VIO_OK, or VIO_E_STATE or
+ * VIO_E_IO as above.
+ */
+int vio_bus_pci_wake(struct vio_bus_pci *bus, bool *kept);
 
 #ifdef __cplusplus
 }

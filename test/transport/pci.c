@@ -677,8 +677,15 @@ TEST("asleep it is silent and out of sight, and it forgets nothing", "")
 	CHECK_EQ(rig.where[4], 0);
 	vio_dev_config_changed(rig.dev);
 	CHECK(!rig.line);
+	/* Lighter sleep there is none. */
+	rig_cfg_put(pm + VIO_PCI_PM_CSR, 1, 2);
+	CHECK_EQ(rig_cfg(pm + VIO_PCI_PM_CSR, 1) & VIO_PCI_PM_STATE,
+		 VIO_PCI_PM_D3HOT);
 	rig_cfg_put(pm + VIO_PCI_PM_CSR, 0, 2);
 	CHECK(rig.line);
+	CHECK_EQ(status(), 15);
+	rig_cfg_put(pm + VIO_PCI_PM_CSR, 2, 1);
+	CHECK_EQ(rig_cfg(pm + VIO_PCI_PM_CSR, 1) & VIO_PCI_PM_STATE, 0);
 	CHECK_EQ(status(), 15);
 	CHECK_EQ(rig_common(C(QUEUE_ENABLE), 2), 1);
 	CHECK_EQ(vio_queue_service(rig.queue, 8), VIO_SERVICE_IDLE);

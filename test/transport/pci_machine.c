@@ -26,9 +26,23 @@ static void check_config_write(unsigned off, unsigned len)
 {
 	unsigned msix = rig.p.cap_msix;
 
+	unsigned power = rig.p.cap_pm + VIO_PCI_PM_CSR;
+
 	watch.config_writes++;
-	CHECK(off + len <= 0x40 ||
+	CHECK(off + len <= 0x40 || (off == power && len == 2) ||
 	      (msix && off >= msix && off + len <= msix + 4u));
+}
+
+static void lose_all(unsigned power)
+{
+	uint64_t go = 1;
+
+	vio_pci_access(&rig.p, VIO_PCI_CONFIG,
+		       rig.p.cap_af + VIO_PCI_AF_CONTROL, &go, 1, true);
+	if (!watch.pretends)
+		rig.p.config[power] &=
+			(unsigned char)~VIO_PCI_PM_NO_SOFT_RESET;
+	memset(enabled, 0, sizeof(enabled));
 }
 
 static uint32_t config_read(uint32_t function, unsigned off, unsigned len)
@@ -47,12 +61,20 @@ static uint32_t config_read(uint32_t function, unsigned off, unsigned len)
 static void config_write(uint32_t function, unsigned off, uint32_t v,
 			 unsigned len)
 {
+	unsigned power = rig.p.cap_pm + VIO_PCI_PM_CSR;
+	bool asleep = rig.p.config[power] & VIO_PCI_PM_STATE;
 	uint64_t value = v;
 
 	if (function != MACHINE_AT)
 		return;
 	check_config_write(off, len);
 	vio_pci_access(&rig.p, VIO_PCI_CONFIG, off, &value, len, true);
+	if (off != power)
+		return;
+	watch.power = v;
+	if (watch.forgets && asleep &&
+	    !(rig.p.config[power] & VIO_PCI_PM_STATE))
+		lose_all(power);
 }
 
 /* -- registers ----------------------------------------------------------- */
@@ -286,6 +308,7 @@ void machine_reset(enum vio_pci_mechanism mechanism)
 	selected = 0;
 	machine.mechanism = mechanism;
 	machine.map = NULL;
+	machine.delay = NULL;
 }
 
 struct vio_drv_mem machine_mem(void)

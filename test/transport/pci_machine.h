@@ -21,6 +21,9 @@ struct pci_watch {
 	unsigned isr_reads;
 	unsigned config_writes;		/* of configuration space */
 	uint64_t mapped;		/* added to mapped addresses */
+	uint32_t power;			/* written to its register last */
+	/* Waking resets the function, which says so unless it pretends. */
+	bool forgets, pretends;
 };
 
 extern struct pci_watch watch;

@@ -495,3 +495,79 @@ TEST("QEMU's legacy devices", "")
 {
 	use_legacy(OLD);
 }
+
+/* -- power ------------------------------------------------------------------ */
+
+/* Functions with states of power are behind a port, which is set up first. */
+static void open_port(void)
+{
+	const uint32_t port = VIO_PCI_FUNCTION(0, 4, 0);
+
+	vio_pci_put(&machine, NULL, port, 0x18, 0x010100, 4);	/* buses */
+	vio_pci_put(&machine, NULL, port, 0x20, 0xeff0e000, 4);	/* memory */
+	vio_pci_put(&machine, NULL, port, VIO_PCI_COMMAND,
+		    VIO_PCI_COMMAND_MEM | VIO_PCI_COMMAND_MASTER, 2);
+}
+
+static uint32_t power_state(void)
+{
+	CHECK_NE(bus.cap_pm, 0);
+	return vio_pci_get(&machine, NULL, bus.function,
+			   bus.cap_pm + VIO_PCI_PM_CSR, 2) & VIO_PCI_PM_STATE;
+}
+
+static void read_random(struct vio_rngdrv *drv)
+{
+	unsigned char *buf = q.ram + DATA, sum = 0;
+	uint32_t got;
+
+	for (unsigned i = 0; i < 20; i++) {
+		memset(buf, 0, 64);
+		CHECK_EQ(vio_rngdrv_read(drv, buf, 64, &got), VIO_OK);
+		for (unsigned k = 0; k < got; k++)
+			sum |= buf[k];
+	}
+	CHECK_NE(sum, 0);
+}
+
+/* QEMU's device has no SUSPEND: it is reset before, and started after. */
+TEST("QEMU's entropy device sleeps and wakes: polling, messages", "")
+{
+	static const char *const args[] = {
+		"-device", "pcie-root-port,id=rp,chassis=1,addr=4",
+		"-device", "virtio-rng-pci,bus=rp", NULL,
+	};
+	const struct vio_vq_limits limits = { 64, 0 };
+	const struct vio_pci_message msg[2] = { { MESSAGES, 0x100 },
+						{ MESSAGES + 4, 0x101 } };
+	struct vio_pci_windows w = { 0xe0000000, 0xf0000000, 0xc000, 0xd000 };
+	uint32_t f = VIO_PCI_FUNCTION(1, 0, 0);
+	struct vio_features wanted = { { 0, 0 } };
+	bool kept;
+
+	start(args);
+	open_port();
+	CHECK_EQ(vio_pci_assign(&machine, NULL, f, &w), VIO_OK);
+	CHECK_EQ(vio_bus_pci_probe(&bus, &machine, NULL, f), VIO_OK);
+	for (unsigned i = 0; i < 6; i++) {
+		struct vio_drv_mem mem = memory();
+		struct vio_rngdrv drv;
+
+		mode = i % 2 ? MESSAGE : POLL;
+		if (mode == MESSAGE)
+			CHECK_EQ(vio_bus_pci_msix(&bus, msg, 2), VIO_OK);
+		CHECK_EQ(vio_rngdrv_init(&drv, bus.ops, &bus, &wanted,
+					 &limits, &mem), VIO_OK);
+		read_random(&drv);
+		CHECK_EQ(vio_drv_reset(&drv.drv), VIO_OK);
+		CHECK_EQ(vio_bus_pci_sleep(&bus), VIO_OK);
+		CHECK_EQ(power_state(), VIO_PCI_PM_D3HOT);
+		CHECK_EQ(vio_bus_pci_wake(&bus, &kept), VIO_OK);
+		CHECK_EQ(power_state(), 0);
+		/* By what it says it may be reset on its way. */
+		CHECK(!kept);
+		CHECK_EQ(bus.vectors, 0);
+	}
+	CHECK_GT(interrupts, 0);
+	stop();
+}

@@ -118,6 +118,7 @@ enum vio_pci_space { VIO_PCI_CONFIG, VIO_PCI_IO, VIO_PCI_MEM };
 #define VIO_PCI_PM_CSR			4	/* 16 */
 #define VIO_PCI_PM_NO_SOFT_RESET	0x8
 #define VIO_PCI_PM_STATE		0x3
+#define VIO_PCI_PM_PME_STATUS		0x8000	/* cleared by writing 1 */
 #define VIO_PCI_PM_D3HOT		3
 #define VIO_PCI_PM_SIZE			8
 
