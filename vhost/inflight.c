@@ -24,16 +24,11 @@
 
 struct vhu_inflight_map {
 	unsigned refs;			/* atomic */
-	void *base;			/* page-aligned, as mapped */
-	size_t map_len;
-	unsigned char *at;		/* where the records begin */
+	struct vhu_span span;		/* begins with the records */
 	size_t len;
 	struct vhu_inflight wire;	/* as it was told */
-	int fd;				/* for a successor */
 	uint16_t nr_queues;
 	uint16_t queue_size;
-	const struct vhu_env_ops *env;
-	void *env_ctx;
 };
 
 /* A ring's record while the ring runs. */
@@ -47,10 +42,7 @@ static void map_put(struct vhu_inflight_map *m)
 {
 	if (__atomic_sub_fetch(&m->refs, 1, __ATOMIC_ACQ_REL))
 		return;
-	if (m->env->map_guard)
-		m->env->map_guard(m->env_ctx, m->base, m->map_len, false);
-	munmap(m->base, m->map_len);
-	close(m->fd);
+	vhu_span_unmap(&m->span);
 	free(m);
 }
 
@@ -59,7 +51,7 @@ int vhu_inflight_fd(const struct vhu_server *s, struct vhu_inflight *in)
 	if (!s->inflight)
 		return -1;
 	*in = s->inflight->wire;
-	return s->inflight->fd;
+	return s->inflight->span.fd;
 }
 
 void vhu_inflight_drop(struct vhu_server *s)
@@ -84,7 +76,7 @@ static void *record(const struct vhu_server *s, uint16_t queue)
 	each = vio_track_size(packed, m->queue_size);
 	if (m->len / each <= queue)
 		return NULL;
-	return m->at + queue * each;
+	return m->span.at + queue * each;
 }
 
 void vhu_inflight_clear(struct vhu_server *s)
@@ -213,7 +205,6 @@ static int check_file(const struct vhu_server *s,
 static int map_file(struct vhu_server *s, const struct vhu_inflight *in,
 		    int fd)
 {
-	uint64_t skip = in->mmap_offset % (uint64_t)sysconf(_SC_PAGESIZE);
 	struct vhu_inflight_map *m = calloc(1, sizeof(*m));
 	int err;
 
@@ -221,11 +212,12 @@ static int map_file(struct vhu_server *s, const struct vhu_inflight *in,
 		return -ENOMEM;
 	m->refs = 1;
 	m->len = in->mmap_size;
-	m->map_len = in->mmap_size + skip;
-	m->base = mmap(NULL, m->map_len, PROT_READ | PROT_WRITE, MAP_SHARED,
-		       fd, (off_t)(in->mmap_offset - skip));
-	if (m->base == MAP_FAILED) {
-		err = -errno;
+	m->wire = *in;
+	m->nr_queues = in->nr_queues;
+	m->queue_size = in->queue_size;
+	err = vhu_span_map(s, &m->span, fd, in->mmap_offset, in->mmap_size,
+			   PROT_READ | PROT_WRITE);
+	if (err) {
 		free(m);
 		vhu_say(s, VIO_LOG_ERROR,
 			"record of requests in flight cannot be mapped",
@@ -233,15 +225,6 @@ static int map_file(struct vhu_server *s, const struct vhu_inflight *in,
 			{ "errno", (uint64_t)-err });
 		return err;
 	}
-	m->at = (unsigned char *)m->base + skip;
-	m->wire = *in;
-	m->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-	m->nr_queues = in->nr_queues;
-	m->queue_size = in->queue_size;
-	m->env = s->conf.env;
-	m->env_ctx = s->conf.env_ctx;
-	if (m->env->map_guard)
-		m->env->map_guard(m->env_ctx, m->base, m->map_len, true);
 	vhu_inflight_drop(s);
 	s->inflight = m;
 	return 0;

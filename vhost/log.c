@@ -11,7 +11,6 @@
 #include "server.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -22,10 +21,7 @@
 
 struct vhu_log {
 	struct vhu_log_area wire;	/* as it was told */
-	int fd;			/* for a successor */
-	void *base;		/* page-aligned, as mapped */
-	size_t map_len;
-	unsigned char *at;	/* where the page of address 0 is marked */
+	struct vhu_span span;		/* page 0 is marked where it begins */
 	uint64_t len;
 };
 
@@ -56,7 +52,7 @@ void vhu_log_dirty(void *ctx, vio_addr addr, uint64_t len)
 	 * front end takes bits away, and reads the page after that.
 	 */
 	for (; page <= last; page++)
-		__atomic_fetch_or(&log->at[page / 8],
+		__atomic_fetch_or(&log->span.at[page / 8],
 				  (unsigned char)(1u << page % 8),
 				  __ATOMIC_SEQ_CST);
 	if (__atomic_load_n(&s->log_fd, __ATOMIC_RELAXED) >= 0)
@@ -101,7 +97,7 @@ int vhu_log_file(const struct vhu_server *s, struct vhu_log_area *area)
 	if (!s->log)
 		return -1;
 	*area = s->log->wire;
-	return s->log->fd;
+	return s->log->span.fd;
 }
 
 void vhu_log_update(struct vhu_server *s)
@@ -113,17 +109,13 @@ void vhu_log_update(struct vhu_server *s)
 static void use(struct vhu_server *s, struct vhu_log *log)
 {
 	struct vhu_log *old = s->log;
-	const struct vhu_conf *c = &s->conf;
 
 	__atomic_store_n(&s->log, log, __ATOMIC_RELEASE);
 	__atomic_store_n(&s->log_short, false, __ATOMIC_RELAXED);
 	vhu_log_update(s);
 	if (!old)
 		return;
-	if (c->env->map_guard)
-		c->env->map_guard(c->env_ctx, old->base, old->map_len, false);
-	munmap(old->base, old->map_len);
-	close(old->fd);
+	vhu_span_unmap(&old->span);
 	free(old);
 }
 
@@ -181,29 +173,21 @@ static int check_file(const struct vhu_server *s, const struct vhu_log_area *in,
 
 static int map_log(struct vhu_server *s, const struct vhu_log_area *in, int fd)
 {
-	uint64_t skip = in->offset % (uint64_t)sysconf(_SC_PAGESIZE);
 	struct vhu_log *log = calloc(1, sizeof(*log));
 	int err;
 
 	if (!log)
 		return -ENOMEM;
 	log->len = in->size;
-	log->map_len = in->size + skip;
-	log->base = mmap(NULL, log->map_len, PROT_READ | PROT_WRITE,
-			 MAP_SHARED, fd, (off_t)(in->offset - skip));
-	if (log->base == MAP_FAILED) {
-		err = -errno;
+	log->wire = *in;
+	err = vhu_span_map(s, &log->span, fd, in->offset, in->size,
+			   PROT_READ | PROT_WRITE);
+	if (err) {
 		free(log);
 		vhu_say(s, VIO_LOG_ERROR, "dirty log cannot be mapped",
 			{ "size", in->size }, { "errno", (uint64_t)-err });
 		return err;
 	}
-	log->at = (unsigned char *)log->base + skip;
-	log->wire = *in;
-	log->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-	if (s->conf.env->map_guard)
-		s->conf.env->map_guard(s->conf.env_ctx, log->base,
-				       log->map_len, true);
 	use(s, log);
 	return 0;
 }

@@ -7,29 +7,20 @@
  * A table is immutable and dies when its last pin goes, on whatever thread
  * that is. A mapping may stand in several tables and dies with the last.
  */
-#define _GNU_SOURCE
 #include "server.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
-#include <unistd.h>
 
 #define CURE "front end sent no shared memory: give the guest memory that is shared by descriptor; QEMU: -object memory-backend-memfd,id=mem,size=...,share=on -machine memory-backend=mem"
 
 struct mapping {
 	unsigned refs;			/* atomic */
-	int fd;				/* for a successor */
-	void *base;			/* page-aligned, as mapped */
-	size_t len;
 	bool registered;		/* pages may be missing */
-	const struct vhu_env_ops *env;
-	void *env_ctx;
+	struct vhu_span span;
 };
 
 /* A region as the front end described it, and where it is here. */
@@ -63,21 +54,8 @@ static void mapping_put(struct mapping *m)
 {
 	if (__atomic_sub_fetch(&m->refs, 1, __ATOMIC_ACQ_REL))
 		return;
-	if (m->env->map_guard)
-		m->env->map_guard(m->env_ctx, m->base, m->len, false);
-	munmap(m->base, m->len);
-	close(m->fd);
+	vhu_span_unmap(&m->span);
 	free(m);
-}
-
-/* The unit in which a descriptor can be mapped: huge pages are larger. */
-static uint64_t map_unit(int fd)
-{
-	struct statfs fs;
-
-	if (fstatfs(fd, &fs) == 0 && fs.f_type == HUGETLBFS_MAGIC)
-		return (uint64_t)fs.f_bsize;
-	return (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
 static int check_region(const struct vhu_server *s,
@@ -114,54 +92,34 @@ static int check_region(const struct vhu_server *s,
 static int map_region(const struct vhu_server *s, struct slot *slot,
 		      const struct vhu_region *w, int fd)
 {
-	uint64_t unit, offset, len;
 	struct mapping *m;
-	void *base;
-	int err, keep;
+	int err = check_region(s, w, fd);
 
-	err = check_region(s, w, fd);
 	if (err)
 		return err;
-	unit = map_unit(fd);
-	offset = w->mmap_offset / unit * unit;
-	len = w->mmap_offset - offset + w->size;
-	len = (len + unit - 1) / unit * unit;
 	m = calloc(1, sizeof(*m));
 	if (!m)
 		return -ENOMEM;
-	keep = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-	if (keep < 0) {
-		err = -errno;
-		free(m);
-		return err;
-	}
+	m->refs = 1;
 	slot->perm = VIO_PERM_RW;
-	base = mmap(NULL, len, PROT_READ | PROT_WRITE,
-		    MAP_SHARED | MAP_NORESERVE, fd, (off_t)offset);
-	if (base == MAP_FAILED && (errno == EACCES || errno == EPERM)) {
+	err = vhu_span_map(s, &m->span, fd, w->mmap_offset, w->size,
+			   PROT_READ | PROT_WRITE);
+	if (err == -EACCES || err == -EPERM) {
 		/* Read-only memory: the guest's ROM. */
 		slot->perm = VIO_PERM_READ;
-		base = mmap(NULL, len, PROT_READ, MAP_SHARED | MAP_NORESERVE,
-			    fd, (off_t)offset);
+		err = vhu_span_map(s, &m->span, fd, w->mmap_offset, w->size,
+				   PROT_READ);
 	}
-	if (base == MAP_FAILED) {
-		err = -errno;
+	if (err) {
 		free(m);
-		close(keep);
 		vhu_say(s, VIO_LOG_ERROR, "memory region cannot be mapped",
 			{ "mmap_offset", w->mmap_offset },
 			{ "size", w->size }, { "errno", (uint64_t)-err });
 		return err;
 	}
-	/* A guest's memory has no place in our core dump. */
-	madvise(base, len, MADV_DONTDUMP);
-	*m = (struct mapping){ 1, keep, base, len, false, s->conf.env,
-			       s->conf.env_ctx };
-	if (m->env->map_guard)
-		m->env->map_guard(m->env_ctx, base, len, true);
 	slot->wire = *w;
 	slot->mapping = m;
-	slot->host = (unsigned char *)base + (w->mmap_offset - offset);
+	slot->host = m->span.at;
 	return 0;
 }
 
@@ -226,7 +184,7 @@ void vhu_maps_each(struct vhu_server *s,
 			const struct mapping *m = map->slot[i].mapping;
 
 			if (m->registered)
-				fn(a, b, m->base, m->len);
+				fn(a, b, m->span.base, m->span.len);
 		}
 	}
 	pthread_mutex_unlock(&s->maps_lock);
@@ -417,7 +375,7 @@ int vhu_map_region(const struct vhu_map *map, unsigned i,
 		   struct vhu_region *region)
 {
 	*region = map->slot[i].wire;
-	return map->slot[i].mapping->fd;
+	return map->slot[i].mapping->span.fd;
 }
 
 /* The next map is another, or none. */
@@ -556,7 +514,7 @@ static int use_next(struct vhu_server *s, const struct vhu_msg *msg)
 
 		if (m->registered)
 			continue;
-		err = vhu_post_register(s, m->base, m->len);
+		err = vhu_post_register(s, m->span.base, m->span.len);
 		m->registered = !err;
 	}
 	if (!err)

@@ -3,7 +3,8 @@
  * vhost/server.h - the insides of the vhost-user back end, shared by its
  * parts: server.c (session, dispatch), device.c (features, status,
  * configuration), ring.c (ring states), map.c (memory), log.c (what was
- * written to), notify.c (calls), back.c (what we ask of the front end),
+ * written to), span.c (files of the front end's, mapped), notify.c (calls),
+ * back.c (what we ask of the front end),
  * post.c (memory whose pages are yet to come).
  */
 #ifndef VHOST_SERVER_H
@@ -258,6 +259,25 @@ bool vhu_ring_touches(const struct vhu_ring *r, uint64_t first, uint64_t last);
 int vhu_on_queue(struct vhu_ring *r, int (*fn)(struct vhu_ring *, void *),
 		 void *arg);
 struct vio_queue *vhu_ring_queue(const struct vhu_ring *r);
+
+/* -- span.c --------------------------------------------------------------- */
+
+struct vhu_span {
+	unsigned char *at;		/* where the bytes begin */
+	int fd;				/* for a successor */
+	void *base;			/* as mapped */
+	size_t len;
+	const struct vhu_env_ops *env;	/* outlives the session */
+	void *env_ctx;
+};
+
+/*
+ * Map @size bytes at @offset, which together are no more than INT64_MAX. 0, or
+ * -errno with nothing changed. @fd stays the caller's.
+ */
+int vhu_span_map(const struct vhu_server *s, struct vhu_span *span, int fd,
+		 uint64_t offset, uint64_t size, int prot);
+void vhu_span_unmap(struct vhu_span *span);
 
 /* -- map.c ---------------------------------------------------------------- */
 

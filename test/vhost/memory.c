@@ -212,13 +212,13 @@ TEST("vhost memory: offsets need no page alignment", "")
 	fe_close(&f);
 }
 
-TEST("vhost memory: huge pages, at offsets that are no multiple of them", "")
+/* A file of two huge pages, if some are free. */
+static int make_huge(size_t len)
 {
-	const size_t len = 4u << 20;
 	int fd = memfd_create("huge", MFD_CLOEXEC | MFD_HUGETLB);
 	void *p;
 
-	if (fd < 0 || ftruncate(fd, len))
+	if (fd < 0 || ftruncate(fd, (off_t)len))
 		SKIP("no hugetlbfs");
 	p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (p == MAP_FAILED) {
@@ -226,13 +226,57 @@ TEST("vhost memory: huge pages, at offsets that are no multiple of them", "")
 		SKIP("no huge pages are free");
 	}
 	munmap(p, len);
+	return fd;
+}
+
+/* How many mappings are there of that file? */
+static unsigned mappings_of(const char *name)
+{
+	FILE *maps = fopen("/proc/self/maps", "r");
+	char line[512];
+	unsigned n = 0;
+
+	CHECK(maps != NULL);
+	while (fgets(line, sizeof(line), maps))
+		n += strstr(line, name) != NULL;
+	fclose(maps);
+	return n;
+}
+
+TEST("vhost memory: huge pages, at offsets that are no multiple of them", "")
+{
+	const size_t len = 4u << 20;
+	int fd = make_huge(len);
+
 	open_slots();
 	CHECK_EQ(add(FE_GUEST, PAGE, FE_USER, 0, fd), 0);
 	CHECK_EQ(add(FE_GUEST + PAGE, PAGE, FE_USER + PAGE, PAGE, fd), 0);
 	CHECK_EQ(add(FE_GUEST + len, len / 2, FE_USER + len, len / 2, fd), 0);
 	CHECK_NE(add(0, PAGE, 0, len, fd), 0);
-	close(fd);
 	fe_close(&f);
+	close(fd);
+	CHECK_EQ(mappings_of("memfd:huge"), 0);
+}
+
+TEST("vhost memory: a log and a record in huge pages, whole and again", "")
+{
+	const struct vhu_log_area log[] = { { PAGE, 0 }, { PAGE, 3 * PAGE } };
+	const struct vhu_inflight in = { PAGE, 5 * PAGE, 1, FE_RING };
+	int fd = make_huge(4u << 20);
+
+	fe_open(&f);
+	fe_negotiate(&f, VHU_PF(REPLY_ACK) | VHU_PF(LOG_SHMFD) |
+		     VHU_PF(INFLIGHT_SHMFD), MODERN | PROTOCOL);
+	for (unsigned i = 0; i < 4; i++) {
+		CHECK_EQ(fe_ask(&f, VHOST_USER_SET_LOG_BASE, &log[i % 2],
+				sizeof(log[0]), &fd, 1), 0);
+		CHECK_EQ(fe_ask(&f, VHOST_USER_SET_INFLIGHT_FD, &in,
+				sizeof(in), &fd, 1), 0);
+		CHECK_EQ(mappings_of("memfd:huge"), 2);
+	}
+	fe_close(&f);
+	close(fd);
+	CHECK_EQ(mappings_of("memfd:huge"), 0);
 }
 
 TEST("vhost memory: a read-only region can be read, not written", "")
