@@ -60,17 +60,22 @@ void vhu_log_dirty(void *ctx, vio_addr addr, uint64_t len)
 }
 
 /* Tell the front end, if it wants to know, that pages were marked. */
-void vhu_log_signal(struct vhu_server *s)
+void vhu_log_signal(struct vhu_ring *r)
 {
+	struct vhu_server *s = r->s;
 	int fd;
 
 	if (vio_likely(!__atomic_load_n(&s->log_marked, __ATOMIC_RELAXED)))
 		return;
 	if (!__atomic_exchange_n(&s->log_marked, false, __ATOMIC_RELAXED))
 		return;
-	fd = __atomic_load_n(&s->log_fd, __ATOMIC_RELAXED);
-	if (fd >= 0)
-		vhu_signal_fd(fd);
+	fd = __atomic_load_n(&s->log_fd, __ATOMIC_ACQUIRE);
+	if (fd < 0 || __atomic_load_n(&s->log_dead, __ATOMIC_RELAXED))
+		return;
+	vhu_call_begins(r);
+	vhu_signal_fd(fd, __atomic_load_n(&s->log_may_block,
+					  __ATOMIC_RELAXED));
+	vhu_call_ends(r);
 }
 
 bool vhu_log_is_on(const struct vhu_server *s)
@@ -121,12 +126,17 @@ static void use(struct vhu_server *s, struct vhu_log *log)
 
 static void set_fd(struct vhu_server *s, int fd)
 {
-	int old = __atomic_exchange_n(&s->log_fd, fd, __ATOMIC_RELAXED);
+	int old = __atomic_exchange_n(&s->log_fd, -1, __ATOMIC_RELAXED);
 
-	if (old < 0)
-		return;
-	visit_queues(s);
-	close(old);
+	if (old >= 0) {
+		visit_queues(s);
+		close(old);
+	}
+	vhu_watch_log(s, fd);
+	__atomic_store_n(&s->log_may_block, fd >= 0 && vhu_fd_may_block(fd),
+			 __ATOMIC_RELAXED);
+	/* After all that is said of it. */
+	__atomic_store_n(&s->log_fd, fd, __ATOMIC_RELEASE);
 }
 
 void vhu_log_drop(struct vhu_server *s)

@@ -35,7 +35,7 @@ static bool ready(int fd, short events)
 }
 
 /* An eventfd, or the writing end of a pipe; full means signalled already. */
-static void signal_fd(int fd, bool may_block)
+void vhu_signal_fd(int fd, bool may_block)
 {
 	uint64_t one = 1;
 	ssize_t n;
@@ -45,11 +45,6 @@ static void signal_fd(int fd, bool may_block)
 	do {
 		n = write(fd, &one, sizeof(one));
 	} while (n < 0 && errno == EINTR);
-}
-
-void vhu_signal_fd(int fd)
-{
-	signal_fd(fd, true);
 }
 
 /* -- by message ------------------------------------------------------------ */
@@ -121,7 +116,7 @@ static void call_by_message(struct vhu_ring *r)
 void vhu_call(struct vhu_ring *r)
 {
 	VHU_TRACE1(notify, r->index);
-	vhu_log_signal(r->s);
+	vhu_log_signal(r);
 	if (r->call_fd < 0) {
 		call_by_message(r);
 		return;
@@ -129,7 +124,7 @@ void vhu_call(struct vhu_ring *r)
 	if (__atomic_load_n(&r->call_dead, __ATOMIC_RELAXED))
 		return;
 	vhu_call_begins(r);
-	signal_fd(r->call_fd, r->call_may_block);
+	vhu_signal_fd(r->call_fd, r->call_may_block);
 	vhu_call_ends(r);
 }
 
@@ -139,7 +134,7 @@ void vhu_notify_broken(struct vhu_ring *r)
 
 	if (r->err_fd >= 0) {
 		vhu_call_begins(r);
-		signal_fd(r->err_fd, true);
+		vhu_signal_fd(r->err_fd, true);
 		vhu_call_ends(r);
 		return;
 	}
@@ -272,7 +267,7 @@ enum vio_service vhu_queue_service(struct vhu_server *s, unsigned queue,
 	if (!r->live)
 		return VIO_SERVICE_IDLE;
 	done = vio_queue_service(q, budget);
-	vhu_log_signal(s);
+	vhu_log_signal(r);
 	if (q->state == VIO_QUEUE_BROKEN && !r->break_told) {
 		r->break_told = true;
 		vhu_notify_broken(r);

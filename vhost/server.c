@@ -234,6 +234,7 @@ int vhu_server_create(struct vhu_server **server, const struct vhu_conf *conf)
 		vio_dev_behind_iommu(s->dev);
 	s->back_fd = -1;
 	s->log_fd = -1;
+	s->log_watch = -1;
 	s->post_fd = -1;
 	s->inherited = -1;
 	pthread_mutex_init(&s->maps_lock, NULL);

@@ -4,7 +4,7 @@
  * parts: server.c (session, dispatch), device.c (features, status,
  * configuration), ring.c (ring states), map.c (memory), log.c (what was
  * written to), span.c (files of the front end's, mapped), notify.c (calls),
- * back.c (what we ask of the front end),
+ * unblock.c (calls that block), back.c (what we ask of the front end),
  * post.c (memory whose pages are yet to come).
  */
 #ifndef VHOST_SERVER_H
@@ -121,6 +121,8 @@ struct vhu_server {
 	int log_fd;			/* likewise; -1: none */
 	bool log_marked;		/* since the last signal; atomic */
 	bool log_short;			/* said so; atomic */
+	bool log_may_block;		/* log_fd; atomic */
+	bool log_dead;			/* it blocked; atomic */
 
 	/* The channel for our own requests. Under the lock, any thread. */
 	pthread_mutex_t back_lock;
@@ -134,6 +136,7 @@ struct vhu_server {
 
 	pthread_mutex_t calls_lock;
 	bool calls_watched;		/* atomic */
+	int log_watch;		/* as vhu_ring.watch_fd; under the lock */
 
 	/*
 	 * Postcopy. The control thread's; another one that looks takes the
@@ -362,7 +365,7 @@ void vhu_log_update(struct vhu_server *s);
 void vhu_log_ring(struct vhu_ring *r);
 /* As it was told, and its descriptor, which stays here; -1: none. */
 int vhu_log_file(const struct vhu_server *s, struct vhu_log_area *area);
-void vhu_log_signal(struct vhu_server *s);
+void vhu_log_signal(struct vhu_ring *r);
 void vhu_log_drop(struct vhu_server *s);
 
 /* -- notify.c ------------------------------------------------------------- */
@@ -371,8 +374,8 @@ extern const struct vio_transport_ops vhu_transport_ops;
 
 /* Does writing to or reading from this descriptor possibly block? */
 bool vhu_fd_may_block(int fd);
-/* Signal a descriptor that may block. */
-void vhu_signal_fd(int fd);
+/* Signal one; between vhu_call_begins() and vhu_call_ends(). */
+void vhu_signal_fd(int fd, bool may_block);
 void vhu_notify_broken(struct vhu_ring *r);
 void vhu_call(struct vhu_ring *r);
 
@@ -383,6 +386,8 @@ void vhu_call_begins(struct vhu_ring *r);
 void vhu_call_ends(struct vhu_ring *r);
 /* The ring has another descriptor, or none. Queue's thread. */
 void vhu_watch_fd(struct vhu_ring *r, enum vhu_watched what, int fd);
+/* The same of the log. Control thread. */
+void vhu_watch_log(struct vhu_server *s, int fd);
 
 /* -- post.c --------------------------------------------------------------- */
 

@@ -48,9 +48,8 @@ static bool is_eventfd(int fd)
 }
 
 /* A descriptor of its own, so that it is the same file while we read. */
-void vhu_watch_fd(struct vhu_ring *r, enum vhu_watched what, int fd)
+static void watch(struct vhu_server *s, int *watched, int fd, bool *dead)
 {
-	struct vhu_server *s = r->s;
 	int own = -1;
 
 	if (!s->conf.env->watch_calls)
@@ -58,11 +57,21 @@ void vhu_watch_fd(struct vhu_ring *r, enum vhu_watched what, int fd)
 	if (fd >= 0 && is_eventfd(fd))
 		own = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	pthread_mutex_lock(&s->calls_lock);
-	if (r->watch_fd[what] >= 0)
-		close(r->watch_fd[what]);
-	r->watch_fd[what] = own;
-	__atomic_store_n(&r->call_dead, false, __ATOMIC_RELAXED);
+	if (*watched >= 0)
+		close(*watched);
+	*watched = own;
+	__atomic_store_n(dead, false, __ATOMIC_RELAXED);
 	pthread_mutex_unlock(&s->calls_lock);
+}
+
+void vhu_watch_fd(struct vhu_ring *r, enum vhu_watched what, int fd)
+{
+	watch(r->s, &r->watch_fd[what], fd, &r->call_dead);
+}
+
+void vhu_watch_log(struct vhu_server *s, int fd)
+{
+	watch(s, &s->log_watch, fd, &s->log_dead);
 }
 
 /* Never waits, whatever the descriptor's flags are. */
@@ -78,6 +87,7 @@ static void empty(int fd)
 /* Under the lock: has it called since the last time, or does it hang? */
 static bool look(struct vhu_ring *r)
 {
+	struct vhu_server *s = r->s;
 	uint32_t now = __atomic_load_n(&r->calls, __ATOMIC_SEQ_CST);
 
 	if (now != r->calls_seen) {
@@ -87,12 +97,15 @@ static bool look(struct vhu_ring *r)
 	if (!(now & 1))
 		return false;
 	if (!r->call_dead)
-		vhu_say(r->s, VIO_LOG_ERROR,
+		vhu_say(s, VIO_LOG_ERROR,
 			"front end had a call block: its descriptor is full and not O_NONBLOCK, and is not signalled any more",
 			{ "queue", r->index });
 	__atomic_store_n(&r->call_dead, true, __ATOMIC_RELAXED);
 	for (unsigned i = 0; i < VHU_WATCHED; i++)
 		empty(r->watch_fd[i]);
+	/* Which of them it is nobody knows. */
+	__atomic_store_n(&s->log_dead, s->log_watch >= 0, __ATOMIC_RELAXED);
+	empty(s->log_watch);
 	return true;
 }
 

@@ -230,6 +230,39 @@ TEST("client: a call descriptor that blocks does not keep a daemon", "")
 	teardown(&f);
 }
 
+static void ignore(void *ctx, vio_addr page)
+{
+	(void)ctx, (void)page;
+}
+
+TEST("client: nor does a descriptor that says what was logged", "")
+{
+	struct vio_blkdrv_req req = { .type = VIRTIO_BLK_T_IN, .nr_seg = 1 };
+	struct vio_seg seg;
+	struct fixture f;
+	uint16_t avail;
+
+	setup(&f);
+	start_driver(&f, 0);
+	seg = (struct vio_seg){ f.program.data, 4096 };
+	req.seg = &seg;
+	CHECK_EQ(vhu_client_log_start(f.program.client), 0);
+	spoil(vhu_client_log_fd(f.program.client));
+	/* The signal after it is the one that hangs. */
+	for (unsigned i = 0; i < 2; i++) {
+		CHECK_EQ(vio_blkdrv_submit(&f.blk, 0, &req), VIO_OK);
+		vio_blkdrv_commit(&f.blk, 0);
+		while (!vio_blkdrv_poll(&f.blk, 0))
+			usleep(100);
+	}
+	CHECK_EQ(vhu_client_stop_queue(f.program.client, 0, &avail), 0);
+	CHECK_EQ(avail, 2);
+	CHECK_GE(vhu_client_log_take(f.program.client, ignore, NULL), 1);
+	vhu_client_close(f.program.client);
+	f.program.client = NULL;
+	teardown(&f);
+}
+
 TEST("client: it listens, and back ends come, one after the other", "")
 {
 	static const char *const args[] = {
