@@ -45,7 +45,7 @@
 static const char *const common[] = {
 	"read", "readv", "write", "writev", "close", "lseek", "fstat",
 	"newfstatat", "fstatfs", "fcntl", "dup", "ftruncate", "pread64",
-	"pwrite64", "preadv2",
+	"pwrite64", "preadv2", "pwritev2",
 	"epoll_wait", "epoll_pwait", "epoll_pwait2", "epoll_ctl",
 	"epoll_create1", "eventfd2", "poll", "ppoll",
 	"futex", "futex_waitv", "nanosleep", "clock_nanosleep",

@@ -117,8 +117,8 @@ static int read_all(struct vhu_client *c, int fd, unsigned char **buf,
 			err = grow(buf, *len, &room, max);
 		if (err)
 			break;
-		n = full ? read(fd, &extra, 1) :
-			   read(fd, *buf + *len, room - *len);
+		n = full ? vhu_read_now(fd, &extra, 1) :
+			   vhu_read_now(fd, *buf + *len, room - *len);
 		if (n == 0)
 			return 0;
 		if (n > 0 && full)
@@ -164,7 +164,7 @@ static int write_all(struct vhu_client *c, int fd, const unsigned char *buf,
 	int err = 0;
 
 	while (len && !err) {
-		n = write(fd, buf, len);
+		n = vhu_write_now(fd, buf, len);
 		if (n >= 0) {
 			buf += n;
 			len -= (size_t)n;

@@ -261,6 +261,7 @@ void vhu_server_destroy(struct vhu_server *s)
 	/* Requests that never ended refer to maps, and those to us. */
 	if (s->maps)
 		return;
+	vhu_state_leave(s);
 	pthread_mutex_destroy(&s->post_lock);
 	pthread_mutex_destroy(&s->calls_lock);
 	pthread_mutex_destroy(&s->back_ask);

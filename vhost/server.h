@@ -108,6 +108,7 @@ struct vhu_server {
 	struct vhu_map *map;		/* pinned; NULL: none */
 	struct vhu_tlb *tlb;		/* NULL: no IOMMU is offered */
 	struct vhu_state *state;	/* on its way; NULL: none */
+	struct vhu_state *state_hangs;	/* could not be stopped; or NULL */
 	void *arrived;			/* for the first start, or NULL */
 	uint32_t arrived_len;
 	struct vhu_inflight_map *inflight;	/* NULL: none */
@@ -350,6 +351,8 @@ void vhu_iotlb_flush(struct vhu_server *s);
 bool vhu_state_moves(const struct vhu_server *s);
 /* Stop that. */
 void vhu_state_drop(struct vhu_server *s);
+/* The server goes: what hangs is nobody's. */
+void vhu_state_leave(struct vhu_server *s);
 /* Give the device what arrived, if anything did. 0 or -EINVAL (logged). */
 int vhu_state_apply(struct vhu_server *s);
 /* It is the device's, or nobody's. */

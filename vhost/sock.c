@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* vhost/sock.c - framing of messages on a Unix stream socket. */
+#define _GNU_SOURCE	/* preadv2 */
 #include "sock.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 #include <sys/un.h>
 #include <time.h>
@@ -284,4 +286,44 @@ int vhu_sock_send(int fd, const struct vhu_msg *msg, int timeout_ms)
 			return err;
 	}
 	return 0;
+}
+
+/* Of others the kernel cannot say so, or always has what is there. */
+static bool can_say(int fd)
+{
+	struct stat st;
+
+	return !fstat(fd, &st) &&
+		(S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode));
+}
+
+static bool cannot(ssize_t n)
+{
+	return n < 0 && (errno == EOPNOTSUPP || errno == ENOSYS);
+}
+
+ssize_t vhu_read_now(int fd, void *p, size_t len)
+{
+	struct iovec v = { p, len };
+	ssize_t n;
+
+	if (can_say(fd)) {
+		n = preadv2(fd, &v, 1, -1, RWF_NOWAIT);
+		if (!cannot(n))
+			return n;
+	}
+	return read(fd, p, len);
+}
+
+ssize_t vhu_write_now(int fd, const void *p, size_t len)
+{
+	struct iovec v = { (void *)(uintptr_t)p, len };
+	ssize_t n;
+
+	if (can_say(fd)) {
+		n = pwritev2(fd, &v, 1, -1, RWF_NOWAIT);
+		if (!cannot(n))
+			return n;
+	}
+	return write(fd, p, len);
 }

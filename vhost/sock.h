@@ -11,6 +11,7 @@
 #ifndef VHOST_SOCK_H
 #define VHOST_SOCK_H
 
+#include <sys/types.h>
 #include <vireo/vhu_msg.h>
 
 struct vhu_sock {
@@ -65,6 +66,14 @@ int vhu_msg_take_fd(struct vhu_msg *msg, unsigned i);
  * caller's. A peer that does not read gets @timeout_ms before -ETIMEDOUT.
  */
 int vhu_sock_send(int fd, const struct vhu_msg *msg, int timeout_ms);
+
+/*
+ * As read() and write(), but pipes and sockets do not wait, whatever the flags
+ * of the descriptor are, which the peer may share; of pipes, before Linux 6.4
+ * only if they are O_NONBLOCK.
+ */
+ssize_t vhu_read_now(int fd, void *p, size_t len);
+ssize_t vhu_write_now(int fd, const void *p, size_t len);
 
 /* How long a peer may take to make room for a message. */
 #define VHU_SEND_TIMEOUT_MS	5000

@@ -7,7 +7,11 @@
  *
  * A thread moves the bytes, since the front end may be slow to; it touches
  * nothing but its buffer. The control thread makes the state before and reads
- * it after. Both are bounded in length and in time.
+ * it after. Both are bounded in length, and what the front end says to have
+ * moved already is there or is not: nobody waits for it.
+ *
+ * The channel's flags are the front end's, too. Where a channel can be had to
+ * block all the same, the thread that hangs there is left behind, one at most.
  */
 #define _GNU_SOURCE
 #include "server.h"
@@ -23,80 +27,23 @@
 #include <vireo/state.h>
 
 #define STATE_MAX	VIO_STATE_MAX	/* bytes */
-/* For bytes that the front end says to have moved already. */
-#define CHECK_MS	2000
+/* A thread that waits for nobody has come to its end by then. */
+#define END_MS		500
 
 struct vhu_state {
 	pthread_t thread;
 	int fd, stop;		/* the channel; what ends us early */
 	bool save;
+	bool last;		/* all was said to be there; atomic */
+	bool told;		/* to come to its end; control thread's */
 	size_t len;
 	unsigned char *buf;	/* STATE_MAX */
 	pthread_mutex_t lock;
 	pthread_cond_t ended;
-	bool done;		/* under the lock */
+	bool done;		/* under the lock, like all below */
+	bool orphan;		/* the thread's own */
 	int err;
 };
-
-/* -- the thread ------------------------------------------------------------ */
-
-/* Until something can be moved; 0 or -errno. */
-static int ready(const struct vhu_state *st)
-{
-	struct pollfd p[2] = {
-		{ .fd = st->fd, .events = st->save ? POLLOUT : POLLIN },
-		{ .fd = st->stop, .events = POLLIN },
-	};
-
-	while (poll(p, 2, -1) < 0) {
-		if (errno != EINTR)
-			return -errno;
-	}
-	return p[1].revents ? -ECANCELED : 0;
-}
-
-/* A piece: 1 there is more, 0 that was it, or -errno. */
-static int move(struct vhu_state *st, size_t *at)
-{
-	ssize_t n;
-
-	if (st->save) {
-		n = write(st->fd, st->buf + *at, st->len - *at);
-	} else {
-		/* One byte more than there may be is one too many. */
-		if (*at == STATE_MAX)
-			return -EFBIG;
-		n = read(st->fd, st->buf + *at, STATE_MAX - *at);
-	}
-	if (n < 0)
-		return errno == EAGAIN || errno == EINTR ? 1 : -errno;
-	*at += (size_t)n;
-	if (st->save)
-		return *at < st->len;
-	st->len = *at;
-	return n > 0;
-}
-
-static void *run(void *arg)
-{
-	struct vhu_state *st = arg;
-	size_t at = 0;
-	int r;
-
-	do {
-		r = ready(st);
-		if (!r)
-			r = move(st, &at);
-	} while (r > 0);
-	/* Its end is what the front end waits for. */
-	close(st->fd);
-	pthread_mutex_lock(&st->lock);
-	st->err = r;
-	st->done = true;
-	pthread_cond_signal(&st->ended);
-	pthread_mutex_unlock(&st->lock);
-	return NULL;
-}
 
 static void state_free(struct vhu_state *st)
 {
@@ -108,18 +55,163 @@ static void state_free(struct vhu_state *st)
 	free(st);
 }
 
+/* -- the thread ------------------------------------------------------------ */
+
+/* Until something can be moved: 0, 1 if that is not waited for, or -errno. */
+static int ready(const struct vhu_state *st)
+{
+	struct pollfd p[2] = {
+		{ .fd = st->fd, .events = st->save ? POLLOUT : POLLIN },
+		{ .fd = st->stop, .events = POLLIN },
+	};
+
+	while (poll(p, 2, -1) < 0) {
+		if (errno != EINTR)
+			return -errno;
+	}
+	if (!p[1].revents)
+		return 0;
+	return __atomic_load_n(&st->last, __ATOMIC_RELAXED) && !st->save ?
+		1 : -ECANCELED;
+}
+
+/* A piece: 1 there is more, 0 that was it, or -errno. */
+static int move(struct vhu_state *st, size_t *at)
+{
+	ssize_t n;
+
+	if (st->save) {
+		n = vhu_write_now(st->fd, st->buf + *at, st->len - *at);
+	} else {
+		/* One byte more than there may be is one too many. */
+		if (*at == STATE_MAX)
+			return -EFBIG;
+		n = vhu_read_now(st->fd, st->buf + *at, STATE_MAX - *at);
+	}
+	if (n < 0)
+		return -errno;
+	*at += (size_t)n;
+	if (st->save)
+		return *at < st->len;
+	st->len = *at;
+	return n > 0;
+}
+
+static void *run(void *arg)
+{
+	struct vhu_state *st = arg;
+	int fd, r, how;
+	size_t at = 0;
+	bool orphan;
+
+	do {
+		r = how = ready(st);
+		if (r >= 0)
+			r = move(st, &at);
+		if (r == -EINTR || (r == -EAGAIN && !how))
+			r = 1;
+	} while (r > 0);
+	pthread_mutex_lock(&st->lock);
+	fd = st->fd;
+	orphan = st->orphan;
+	st->err = r;
+	st->done = true;
+	pthread_cond_signal(&st->ended);
+	pthread_mutex_unlock(&st->lock);
+	/* What the front end waits for before it asks how it went. */
+	close(fd);
+	if (orphan)
+		state_free(st);
+	return NULL;
+}
+
+/* -- its life -------------------------------------------------------------- */
+
+static int wait_done(struct vhu_state *st)
+{
+	struct timespec until;
+	int err = 0;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_nsec += END_MS * 1000000L;
+	until.tv_sec += until.tv_nsec / 1000000000;
+	until.tv_nsec %= 1000000000;
+	pthread_mutex_lock(&st->lock);
+	while (!st->done && !err)
+		err = pthread_cond_timedwait(&st->ended, &st->lock, &until);
+	err = st->done ? st->err : -ETIMEDOUT;
+	pthread_mutex_unlock(&st->lock);
+	return err;
+}
+
+/* Nothing is waited for any more. How it went. */
+static int end(struct vhu_state *st)
+{
+	uint64_t one = 1;
+
+	if (st->told)
+		return 0;
+	st->told = true;
+	/* An eventfd that nobody reads has room. */
+	if (write(st->stop, &one, sizeof(one)) != sizeof(one))
+		return -errno;
+	return wait_done(st);
+}
+
+/* If it came to its end: one that hangs cannot be waited for. */
+static bool bury(struct vhu_state *st)
+{
+	bool done;
+
+	pthread_mutex_lock(&st->lock);
+	done = st->done;
+	pthread_mutex_unlock(&st->lock);
+	if (!done)
+		return false;
+	pthread_join(st->thread, NULL);
+	state_free(st);
+	return true;
+}
+
+/* Does one of an earlier transfer still hang? */
+static bool hangs(struct vhu_server *s)
+{
+	if (s->state_hangs && bury(s->state_hangs))
+		s->state_hangs = NULL;
+	return s->state_hangs;
+}
+
 void vhu_state_drop(struct vhu_server *s)
 {
 	struct vhu_state *st = s->state;
-	uint64_t one = 1;
 
 	s->state = NULL;
+	if (st)
+		end(st);
+	if (!st || bury(st))
+		return;
+	vhu_say(s, VIO_LOG_ERROR,
+		"front end had the transfer of a device's state hang in its descriptor: there is no other until that has ended",
+		{ "save", st->save });
+	s->state_hangs = st;
+}
+
+void vhu_state_leave(struct vhu_server *s)
+{
+	struct vhu_state *st = s->state_hangs;
+	bool done;
+
 	if (!st)
 		return;
-	/* An eventfd that nobody reads has room. */
-	if (write(st->stop, &one, sizeof(one)) == sizeof(one))
-		pthread_join(st->thread, NULL);
-	state_free(st);
+	pthread_mutex_lock(&st->lock);
+	done = st->done;
+	st->orphan = !done;
+	if (!done)
+		pthread_detach(st->thread);
+	pthread_mutex_unlock(&st->lock);
+	if (done)
+		bury(st);
+	s->state_hangs = NULL;
 }
 
 static struct vhu_state *state_new(bool save)
@@ -242,9 +334,9 @@ int vhu_on_state_fd(struct vhu_server *s, struct vhu_msg *msg)
 			{ "phase", msg->p.transfer.phase });
 		return vhu_reply_u64(s, msg, VHU_TRANSFER_NOFD | EINVAL);
 	}
-	st = state_new(save);
+	st = hangs(s) ? NULL : state_new(save);
 	if (!st)
-		err = -ENOMEM;
+		err = s->state_hangs ? -EBUSY : -ENOMEM;
 	if (!err && save)
 		err = write_all(st, s->dev);
 	if (!err)
@@ -262,31 +354,16 @@ int vhu_on_state_fd(struct vhu_server *s, struct vhu_msg *msg)
 			     (unsigned char)-err);
 }
 
-static int wait_done(struct vhu_state *st)
-{
-	struct timespec until;
-	int err = 0;
-
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += CHECK_MS / 1000;
-	pthread_mutex_lock(&st->lock);
-	while (!st->done && !err)
-		err = pthread_cond_timedwait(&st->ended, &st->lock, &until);
-	if (st->done)
-		err = st->err;
-	pthread_mutex_unlock(&st->lock);
-	return err;
-}
-
 int vhu_on_state_check(struct vhu_server *s, struct vhu_msg *msg)
 {
 	struct vhu_state *st = s->state;
-	int err = wait_done(st);
+	int err;
 
+	__atomic_store_n(&st->last, true, __ATOMIC_RELAXED);
+	err = end(st);
 	if (err)
 		vhu_say(s, VIO_LOG_ERROR, "device state was not moved whole",
-			{ "save", st->save }, { "bytes", st->len },
-			{ "errno", (uint64_t)(err < 0 ? -err : err) });
+			{ "save", st->save }, { "errno", (uint64_t)-err });
 	else if (!st->save)
 		err = keep(s, st);
 	vhu_state_drop(s);

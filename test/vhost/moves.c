@@ -6,8 +6,14 @@
 #define _GNU_SOURCE
 #include "fe.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <termios.h>
+#include <time.h>
 #include <unistd.h>
 #include <vireo/spec/virtio.h>
 #include <vireo/state.h>
@@ -235,6 +241,140 @@ TEST("vhost state: whatever else comes is refused, and nothing is changed", "")
 	start_ring();
 	check_served();
 	fe_close(&f);
+}
+
+static int64_t now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* Nobody else is served while an answer is worked out. */
+TEST("vhost state: bytes that are not there are not waited for", "")
+{
+	int64_t began = now_ms();
+	int p[2];
+
+	open_it();
+	negotiate();
+	for (unsigned i = 0; i < 10; i++) {
+		CHECK_EQ(pipe2(p, O_CLOEXEC), 0);
+		CHECK_EQ(transfer(VHU_TRANSFER_LOAD, VHU_PHASE_STOPPED, p[0]),
+			 VHU_TRANSFER_NOFD);
+		CHECK_EQ(check(), 1);
+		close(p[1]);
+	}
+	own_len = sizeof(own);
+	for (unsigned i = 0; i < 10; i++) {
+		CHECK_EQ(pipe2(p, O_CLOEXEC), 0);
+		CHECK_EQ(transfer(VHU_TRANSFER_SAVE, VHU_PHASE_STOPPED, p[1]),
+			 VHU_TRANSFER_NOFD);
+		CHECK_EQ(check(), 1);
+		close(p[0]);
+	}
+	CHECK_LT(now_ms() - began, 4000);
+	fe_close(&f);
+}
+
+/* Is any of our threads in a call of that number? */
+static bool some_in(long call)
+{
+	DIR *dir = opendir("/proc/self/task");
+	char path[300], line[32];
+	struct dirent *e;
+	bool found = false;
+
+	CHECK(dir != NULL);
+	while ((e = readdir(dir))) {
+		FILE *file;
+
+		snprintf(path, sizeof(path), "/proc/self/task/%s/syscall",
+			 e->d_name);
+		file = e->d_name[0] == '.' ? NULL : fopen(path, "re");
+		if (!file)
+			continue;
+		found |= fgets(line, sizeof(line), file) &&
+			 strtol(line, NULL, 10) == call && line[0] != 'r';
+		fclose(file);
+	}
+	closedir(dir);
+	return found;
+}
+
+static void nap(void)
+{
+	nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+}
+
+/* A transfer that hangs in the write to a terminal; the other end of that. */
+static int hang(void)
+{
+	int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC), slave;
+	struct termios raw;
+	char some[4096];
+
+	if (master < 0 || grantpt(master) || unlockpt(master) ||
+	    access("/proc/self/syscall", R_OK))
+		SKIP("needs terminals, and /proc/self/syscall");
+	slave = open(ptsname(master), O_RDWR | O_NOCTTY | O_CLOEXEC);
+	CHECK_GE(slave, 0);
+	CHECK_EQ(tcgetattr(slave, &raw), 0);
+	cfmakeraw(&raw);
+	CHECK_EQ(tcsetattr(slave, TCSANOW, &raw), 0);
+	CHECK_EQ(transfer(VHU_TRANSFER_SAVE, VHU_PHASE_STOPPED, dup(slave)),
+		 VHU_TRANSFER_NOFD);
+	/* It is full, and waited for; from now on a write waits itself. */
+	while (!some_in(SYS_poll) && !some_in(SYS_ppoll))
+		nap();
+	CHECK_EQ(fcntl(slave, F_SETFL, 0), 0);
+	while (!some_in(SYS_write)) {
+		if (read(master, some, sizeof(some)) <= 0)
+			break;
+		nap();
+	}
+	close(slave);
+	return master;
+}
+
+TEST("vhost state: a transfer that hangs keeps nobody but the next one", "")
+{
+	int fds = fe_open_fds(), master, p[2];
+	uint64_t answer;
+
+	open_it();
+	negotiate();
+	own_len = sizeof(own);
+	master = hang();
+	CHECK_EQ(check(), 1);
+	CHECK_EQ(f.logs, 2);
+	CHECK_EQ(f.ended, 0);
+	/* Another session is served, but for that. */
+	fe_reopen(&f);
+	negotiate();
+	CHECK_EQ(pipe2(p, O_CLOEXEC), 0);
+	CHECK_EQ(transfer(VHU_TRANSFER_LOAD, VHU_PHASE_STOPPED, p[0]),
+		 VHU_TRANSFER_NOFD | EBUSY);
+	close(p[1]);
+	start_ring();
+	check_served();
+	/* And that too, when it has come to its end. */
+	fe_reopen(&f);
+	negotiate();
+	close(master);
+	do {
+		CHECK_EQ(pipe2(p, O_CLOEXEC), 0);
+		answer = transfer(VHU_TRANSFER_LOAD, VHU_PHASE_STOPPED, p[0]);
+		close(p[1]);
+	} while (answer == (VHU_TRANSFER_NOFD | EBUSY));
+	CHECK_EQ(answer, VHU_TRANSFER_NOFD);
+	/* The server goes before that. */
+	master = hang();
+	fe_close(&f);
+	close(master);
+	while (some_in(SYS_write) || fe_open_fds() != fds)
+		nap();
 }
 
 TEST("vhost state: a front end that neither reads nor writes on", "")
