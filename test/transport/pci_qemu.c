@@ -496,7 +496,7 @@ TEST("QEMU's legacy devices", "")
 	use_legacy(OLD);
 }
 
-/* -- power ------------------------------------------------------------------ */
+/* -- power ---------------------------------------------------------------- */
 
 /* Functions with states of power are behind a port, which is set up first. */
 static void open_port(void)
