@@ -225,9 +225,12 @@ int vhu_on_set_config(struct vhu_server *s, struct vhu_msg *msg)
 	uint32_t size = in->size;
 	int err;
 
-	if (size > msg->hdr.size - VHU_CONFIG_HDR) {
-		vhu_say(s, VIO_LOG_ERROR, "SET_CONFIG is shorter than it says",
-			{ "size", size }, { "bytes", msg->hdr.size });
+	if (size > msg->hdr.size - VHU_CONFIG_HDR ||
+	    offset > UINT32_MAX - size) {
+		vhu_say(s, VIO_LOG_ERROR,
+			"SET_CONFIG is shorter than it says, or runs past the end of all offsets",
+			{ "offset", offset }, { "size", size },
+			{ "bytes", msg->hdr.size });
 		return -EPROTO;
 	}
 	if (in->flags == VHU_CONFIG_MIGRATION)

@@ -177,8 +177,8 @@ static bool tell(struct vhu_ring *r, uint8_t type, uint64_t io, unsigned perm)
 	msg.p.iotlb.type = type;
 	err = vhu_back_tell(s, &msg);
 	r->miss.asked = !err;
-	if (err == -ETIMEDOUT && s->conf.env->queue_wake)
-		s->conf.env->queue_wake(s->conf.env_ctx, r->index);
+	if (err == -ETIMEDOUT)
+		vhu_wake_later(r);
 	return !err || err == -ETIMEDOUT;
 }
 

@@ -109,8 +109,8 @@ static void call_by_message(struct vhu_ring *r)
 		err = back_send(s, VHOST_USER_BACKEND_VRING_CALL, r->index, 0);
 	pthread_mutex_unlock(&s->back_lock);
 	r->call_owed = err == -ETIMEDOUT;
-	if (r->call_owed && s->conf.env->queue_wake)
-		s->conf.env->queue_wake(s->conf.env_ctx, r->index);
+	if (r->call_owed)
+		vhu_wake_later(r);
 }
 
 void vhu_call(struct vhu_ring *r)

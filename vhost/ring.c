@@ -300,6 +300,7 @@ static int forget(struct vhu_ring *r, void *arg)
 	set_call(r, &none);
 	set_err(r, &none);
 	r->call_owed = false;
+	vhu_wake_never(r);
 	return 0;
 }
 

@@ -79,6 +79,7 @@ struct vhu_ring {
 	struct vhu_miss miss;
 	uint32_t calls;			/* odd: in one; atomic */
 	bool call_dead;			/* it blocked; atomic */
+	bool wake_later;		/* atomic */
 
 	/* Under calls_lock. */
 	uint32_t calls_seen;
@@ -391,6 +392,9 @@ void vhu_call_ends(struct vhu_ring *r);
 void vhu_watch_fd(struct vhu_ring *r, enum vhu_watched what, int fd);
 /* The same of the log. Control thread. */
 void vhu_watch_log(struct vhu_server *s, int fd);
+/* Have it served again, a while from now; not any more. Queue's thread. */
+void vhu_wake_later(struct vhu_ring *r);
+void vhu_wake_never(struct vhu_ring *r);
 
 /* -- post.c --------------------------------------------------------------- */
 

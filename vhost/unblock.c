@@ -6,7 +6,8 @@
  * that comes before the write prevents that, and all of it costs a system call
  * a time. So the write is made as always, and somebody else looks ten times a
  * second, while there are calls, whether one hangs: it reads the counter,
- * which ends the write, and the descriptor is not signalled any more.
+ * which ends the write, and the descriptor is not signalled any more. It also
+ * wakes queues that have something to tell for which there was no room.
  */
 #define _GNU_SOURCE	/* preadv2 */
 #include "server.h"
@@ -20,22 +21,49 @@
  * All in one order: who sees that nobody watches has been seen to call, or
  * tells.
  */
-void vhu_call_begins(struct vhu_ring *r)
+static void be_watched(struct vhu_server *s)
 {
-	struct vhu_server *s = r->s;
-
-	if (!s->conf.env->watch_calls)
-		return;
-	__atomic_store_n(&r->calls, r->calls + 1, __ATOMIC_SEQ_CST);
 	if (!__atomic_load_n(&s->calls_watched, __ATOMIC_SEQ_CST) &&
 	    !__atomic_exchange_n(&s->calls_watched, true, __ATOMIC_SEQ_CST))
 		s->conf.env->watch_calls(s->conf.env_ctx);
+}
+
+void vhu_call_begins(struct vhu_ring *r)
+{
+	if (!r->s->conf.env->watch_calls)
+		return;
+	__atomic_store_n(&r->calls, r->calls + 1, __ATOMIC_SEQ_CST);
+	be_watched(r->s);
 }
 
 void vhu_call_ends(struct vhu_ring *r)
 {
 	if (r->s->conf.env->watch_calls)
 		__atomic_store_n(&r->calls, r->calls + 1, __ATOMIC_RELEASE);
+}
+
+/*
+ * For what the front end has no room now: asking at once would be asking on and
+ * on, for as long as it likes.
+ */
+void vhu_wake_later(struct vhu_ring *r)
+{
+	const struct vhu_conf *c = &r->s->conf;
+
+	if (c->env->watch_calls) {
+		__atomic_store_n(&r->wake_later, true, __ATOMIC_SEQ_CST);
+		be_watched(r->s);
+	} else if (c->env->queue_wake) {
+		c->env->queue_wake(c->env_ctx, r->index);
+	}
+}
+
+void vhu_wake_never(struct vhu_ring *r)
+{
+	/* Nobody is about to, after that. */
+	pthread_mutex_lock(&r->s->calls_lock);
+	__atomic_store_n(&r->wake_later, false, __ATOMIC_RELAXED);
+	pthread_mutex_unlock(&r->s->calls_lock);
 }
 
 /* Pipes and sockets cannot be emptied from this end. */
@@ -109,12 +137,26 @@ static bool look(struct vhu_ring *r)
 	return true;
 }
 
+/* The same. */
+static bool wake(struct vhu_ring *r)
+{
+	const struct vhu_conf *c = &r->s->conf;
+
+	if (!__atomic_exchange_n(&r->wake_later, false, __ATOMIC_SEQ_CST))
+		return false;
+	if (c->env->queue_wake)
+		c->env->queue_wake(c->env_ctx, r->index);
+	return true;
+}
+
 static bool look_at_all(struct vhu_server *s)
 {
 	bool some = false;
 
-	for (unsigned i = 0; i < s->nr_rings; i++)
+	for (unsigned i = 0; i < s->nr_rings; i++) {
 		some |= look(&s->ring[i]);
+		some |= wake(&s->ring[i]);
+	}
 	return some;
 }
 

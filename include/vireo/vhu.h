@@ -92,7 +92,7 @@ struct vhu_env_ops {
 	void (*map_guard)(void *env, void *ptr, size_t len, bool add);
 
 	/*
-	 * Calls are made, or pages may be missing: call
+	 * Calls are made or owed, or pages may be missing: call
 	 * vhu_server_unblock() ten times a second, on a thread that serves no
 	 * queue and no front end, until it says false. Any thread. NULL: a
 	 * front end can have its queue's thread wait for it, and whatever else

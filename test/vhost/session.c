@@ -180,19 +180,18 @@ TEST("vhost: kicks and calls by message", "")
 	fe_close(&f);
 }
 
-TEST("vhost: calls by message for which there is no room are owed", "")
+/* Calls go by message, and there is little room for them. */
+static void open_narrow(const struct vhu_env_ops *env, struct vhu_sock *back)
 {
 	uint64_t pf = VHU_PF(REPLY_ACK) | VHU_PF(BACKEND_REQ) |
 		VHU_PF(INBAND_NOTIFICATIONS);
-	struct vhu_vring_state st = { 0, 0 };
-	struct vhu_sock back;
 	int small = 1;
 	int sv[2];
 
-	fe_open(&f);
+	fe_open_in(&f, env);
 	fe_negotiate(&f, pf, MODERN | PROTOCOL);
 	CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, sv), 0);
-	vhu_sock_init(&back, sv[0]);
+	vhu_sock_init(back, sv[0]);
 	setsockopt(sv[1], SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
 	fe_send(&f, VHOST_USER_SET_BACKEND_REQ_FD, 0, NULL, 0, &sv[1], 1);
 	close(sv[1]);
@@ -200,25 +199,79 @@ TEST("vhost: calls by message for which there is no room are owed", "")
 	fe_send_u64(&f, VHOST_USER_SET_FEATURES, MODERN);
 	fe_send_state(&f, VHOST_USER_SET_VRING_NUM, 0, FE_RING);
 	fe_send_addr(&f, 0);
-	/* A front end that does not read its calls is answered all the same. */
-	f.busy = true;
+}
+
+/* A front end that does not read its calls is answered all the same. */
+static void kick_often(void)
+{
+	struct vhu_vring_state st = { 0, 0 };
+
 	for (int i = 0; i < 50; i++) {
 		fe_offer(&f, 0);
 		CHECK_EQ(fe_ask(&f, VHOST_USER_VRING_KICK, &st, 8, NULL, 0),
 			 0);
 		CHECK_EQ(fe_used(&f, 0), 1);
 	}
+}
+
+static void expect_call(struct vhu_sock *back)
+{
+	CHECK_EQ(vhu_sock_recv(back), 1);
+	CHECK_EQ(back->in.hdr.request, VHOST_USER_BACKEND_VRING_CALL);
+	CHECK_EQ(vhu_sock_recv(back), 0);
+	CHECK_EQ(f.logs, 0);
+	vhu_sock_fini(back);
+	fe_close(&f);
+}
+
+TEST("vhost: calls by message for which there is no room are owed", "")
+{
+	struct vhu_sock back;
+
+	open_narrow(fe_env(), &back);
+	f.busy = true;
+	kick_often();
 	CHECK(f.q[0].woken);
 	while (vhu_sock_recv(&back) == 1)
 		;
 	f.busy = false;
 	fe_step(&f);
-	CHECK_EQ(vhu_sock_recv(&back), 1);
-	CHECK_EQ(back.in.hdr.request, VHOST_USER_BACKEND_VRING_CALL);
-	CHECK_EQ(vhu_sock_recv(&back), 0);
-	CHECK_EQ(f.logs, 0);
-	vhu_sock_fini(&back);
-	fe_close(&f);
+	expect_call(&back);
+}
+
+static unsigned watches;
+
+static void watch(void *ctx)
+{
+	(void)ctx;
+	watches++;
+}
+
+TEST("vhost: and are not tried without a pause, where somebody watches", "")
+{
+	struct vhu_env_ops env = *fe_env();
+	struct vhu_sock back;
+
+	env.watch_calls = watch;
+	watches = 0;
+	open_narrow(&env, &back);
+	/* It comes to rest after each: fe_step() sees to that. */
+	kick_often();
+	CHECK_EQ(watches, 1);
+	CHECK(!f.q[0].woken);
+	/* Ten times a second, a try. */
+	for (unsigned i = 0; i < 3; i++) {
+		CHECK(vhu_server_unblock(f.s));
+		CHECK(f.q[0].woken);
+		fe_step(&f);
+		CHECK(!f.q[0].woken);
+	}
+	while (vhu_sock_recv(&back) == 1)
+		;
+	CHECK(vhu_server_unblock(f.s));
+	fe_step(&f);
+	CHECK(!vhu_server_unblock(f.s));
+	expect_call(&back);
 }
 
 TEST("vhost: in-band notifications need their two companions", "")
@@ -431,6 +484,15 @@ TEST("vhost: writes to the configuration", "")
 	CHECK_NE(fe_ask(&f, VHOST_USER_SET_CONFIG, &c, 15, NULL, 0), 0);
 	c.size = UINT32_MAX;
 	CHECK_NE(fe_ask(&f, VHOST_USER_SET_CONFIG, &c, 15, NULL, 0), 0);
+	/* Zeroes past the end differ from nothing; what follows is no offset. */
+	c.off = UINT32_MAX - 3;
+	c.size = 16;
+	c.flags = VHU_CONFIG_MIGRATION;
+	memset(c.d, 0, 6);
+	memset(c.d + 6, 0xaa, 3);
+	CHECK_NE(fe_ask(&f, VHOST_USER_SET_CONFIG, &c, 28, NULL, 0), 0);
+	CHECK_EQ(f.config[2], 7);
+	c.flags = 0;
 	/* Read-only; but equal bytes after a migration are no write. */
 	c.off = 0;
 	c.size = 60;
