@@ -15,6 +15,8 @@
 
 /* A call would have to meet each of them. */
 #define CONFIG_REPEATS 3
+/* For lack of room; some seconds. */
+#define CONFIG_TRIES 200
 
 /*
  * The descriptor's flags are the front end's too, so that they stay as they
@@ -159,12 +161,16 @@ static void queue_ready(void *ctx, struct vio_queue *q)
 		s->conf.env->queue_wake(s->conf.env_ctx, q->index);
 }
 
-/* Under the lock. */
-static void tell_config(struct vhu_server *s)
+/*
+ * Under the lock. Where it can be said again, a front end without room for it
+ * keeps nobody waiting: -ETIMEDOUT.
+ */
+static int tell_config(struct vhu_server *s)
 {
-	if (s->back_config)
-		back_send(s, VHOST_USER_BACKEND_CONFIG_CHANGE_MSG, 0,
-			  VHU_SEND_TIMEOUT_MS);
+	if (!s->back_config)
+		return 0;
+	return back_send(s, VHOST_USER_BACKEND_CONFIG_CHANGE_MSG, 0,
+			 s->conf.env->config_later ? 0 : VHU_SEND_TIMEOUT_MS);
 }
 
 /*
@@ -178,10 +184,11 @@ static void config_changed(void *ctx)
 	bool later;
 
 	pthread_mutex_lock(&s->back_lock);
-	tell_config(s);
-	later = s->back_config && s->back_call && s->back_fd >= 0 &&
-		s->conf.env->config_later;
+	later = tell_config(s) == -ETIMEDOUT || s->back_call;
+	later &= s->back_config && s->back_fd >= 0 &&
+		 s->conf.env->config_later;
 	s->back_again = later ? CONFIG_REPEATS : 0;
+	s->back_tries = 0;
 	pthread_mutex_unlock(&s->back_lock);
 	if (later)
 		s->conf.env->config_later(s->conf.env_ctx);
@@ -192,9 +199,13 @@ bool vhu_server_config_again(struct vhu_server *s)
 	bool more;
 
 	pthread_mutex_lock(&s->back_lock);
-	if (s->back_again) {
+	if (s->back_again && tell_config(s) != -ETIMEDOUT) {
 		s->back_again--;
-		tell_config(s);
+	} else if (s->back_again && ++s->back_tries == CONFIG_TRIES) {
+		vhu_back_give_up(s, "front end does not take our requests any more",
+				 VHOST_USER_BACKEND_CONFIG_CHANGE_MSG,
+				 -ETIMEDOUT);
+		s->back_again = 0;
 	}
 	more = s->back_again > 0;
 	pthread_mutex_unlock(&s->back_lock);

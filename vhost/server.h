@@ -134,6 +134,7 @@ struct vhu_server {
 	bool back_config;		/* CONFIG_CHANGE_MSG may be sent */
 	bool back_call;			/* VRING_CALL may be sent */
 	unsigned back_again;		/* CONFIG_CHANGE_MSG to be repeated */
+	unsigned back_tries;		/* for which there was no room */
 	pthread_mutex_t back_ask;	/* one at a time waits for an answer */
 
 	pthread_mutex_t calls_lock;

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 #include <vireo/spec/virtio.h>
 
@@ -184,7 +185,7 @@ TEST("vhost: kicks and calls by message", "")
 static void open_narrow(const struct vhu_env_ops *env, struct vhu_sock *back)
 {
 	uint64_t pf = VHU_PF(REPLY_ACK) | VHU_PF(BACKEND_REQ) |
-		VHU_PF(INBAND_NOTIFICATIONS);
+		VHU_PF(INBAND_NOTIFICATIONS) | VHU_PF(CONFIG);
 	int small = 1;
 	int sv[2];
 
@@ -272,6 +273,40 @@ TEST("vhost: and are not tried without a pause, where somebody watches", "")
 	fe_step(&f);
 	CHECK(!vhu_server_unblock(f.s));
 	expect_call(&back);
+}
+
+/* The control thread serves others. */
+TEST("vhost: a changed configuration waits for room, and nobody for that", "")
+{
+	struct timespec began, now;
+	struct vhu_sock back;
+	unsigned told = 0;
+
+	for (unsigned reads = 0; reads < 2; reads++) {
+		open_narrow(fe_env(), &back);
+		fe_send_state(&f, VHOST_USER_SET_VRING_ENABLE, 0, 1);
+		f.busy = true;
+		kick_often();
+		clock_gettime(CLOCK_MONOTONIC, &began);
+		vio_dev_config_changed(&f.dev);
+		CHECK_EQ(f.config_laters, 1);
+		for (unsigned i = 0; i < 100; i++)
+			CHECK(vhu_server_config_again(f.s));
+		clock_gettime(CLOCK_MONOTONIC, &now);
+		CHECK_LT(now.tv_sec - began.tv_sec, 3);
+		while (reads && vhu_sock_recv(&back) == 1)
+			;
+		for (unsigned i = 0; vhu_server_config_again(f.s); i++)
+			CHECK_LT(i, 1000);
+		CHECK_EQ(f.logs, !reads);
+		while (reads && vhu_sock_recv(&back) == 1)
+			told += back.in.hdr.request ==
+				VHOST_USER_BACKEND_CONFIG_CHANGE_MSG;
+		f.busy = false;
+		vhu_sock_fini(&back);
+		fe_close(&f);
+	}
+	CHECK_GE(told, 1);
 }
 
 TEST("vhost: in-band notifications need their two companions", "")
@@ -484,7 +519,7 @@ TEST("vhost: writes to the configuration", "")
 	CHECK_NE(fe_ask(&f, VHOST_USER_SET_CONFIG, &c, 15, NULL, 0), 0);
 	c.size = UINT32_MAX;
 	CHECK_NE(fe_ask(&f, VHOST_USER_SET_CONFIG, &c, 15, NULL, 0), 0);
-	/* Zeroes past the end differ from nothing; what follows is no offset. */
+	/* Zeroes past the end are equal; what comes after is no offset. */
 	c.off = UINT32_MAX - 3;
 	c.size = 16;
 	c.flags = VHU_CONFIG_MIGRATION;
