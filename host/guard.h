@@ -14,7 +14,8 @@
 #include <stdatomic.h>
 #include <stddef.h>
 
-enum { GUARD_REGIONS = 4096 };
+/* Of some thirty front ends that have as many regions as there can be. */
+enum { GUARD_REGIONS = 16384 };
 
 /* Install the handler, once for the process. Returns 0 or -errno. */
 int guard_init(void);
