@@ -130,8 +130,8 @@ static void count_segment(struct vio_net_stats *st,
 	vio_shared64_add(&st->tx_segment_bytes, pkt->len);
 }
 
-/* The back end cannot: do here what is asked for. */
-static void send_cut(struct vio_net *net, unsigned pair,
+/* The back end cannot: do here what is asked for. Returns the pieces. */
+static unsigned send_cut(struct vio_net *net, unsigned pair,
 		     const struct vio_net_packet *pkt)
 {
 	struct vio_net_stats *st = &net->pair[pair].stats;
@@ -144,12 +144,12 @@ static void send_cut(struct vio_net *net, unsigned pair,
 	/* ECN can be asked for where nobody does it: gso_negotiated(). */
 	if (!net->conf.scratch) {
 		vio_shared64_add(&st->tx_dropped, 1);
-		return;
+		return 0;
 	}
 	vio_net_peek(pkt, scratch, pkt->len);
 	if (!vio_net_cut_begin(&cut, scratch, pkt->len, &pkt->meta)) {
 		vio_shared64_add(&st->tx_malformed, 1);
-		return;
+		return 0;
 	}
 	while (vio_net_cut_next(&cut, &p)) {
 		if (pkt->meta.gso_type)
@@ -157,6 +157,7 @@ static void send_cut(struct vio_net *net, unsigned pair,
 		count_sent(st, &p, 1, net->backend->send(net->backend_ctx,
 							 pair, &p, 1));
 	}
+	return cut.nr;
 }
 
 static void count_offload(struct vio_net_stats *st,
@@ -185,12 +186,13 @@ static void flush(struct vio_net *net, unsigned pair,
 					      nr));
 }
 
-static void send(struct vio_net *net, unsigned pair, struct vio_req **req,
-		 unsigned nr)
+/* Returns into how many pieces packets were cut. */
+static unsigned send(struct vio_net *net, unsigned pair,
+		     struct vio_req **req, unsigned nr)
 {
 	struct vio_net_stats *st = &net->pair[pair].stats;
 	struct vio_net_packet pkt[BATCH];
-	unsigned good = 0, i;
+	unsigned good = 0, pieces = 0, i;
 
 	for (i = 0; i < nr; i++) {
 		struct vio_net_packet *p = &pkt[good];
@@ -207,13 +209,14 @@ static void send(struct vio_net *net, unsigned pair, struct vio_req **req,
 		}
 		/* In the order in which they came. */
 		flush(net, pair, pkt, good);
-		send_cut(net, pair, p);
+		pieces += send_cut(net, pair, p);
 		good = 0;
 	}
 	if (vio_likely(good))
 		flush(net, pair, pkt, good);
 	for (i = 0; i < nr; i++)
 		vio_req_done(req[i]);
+	return pieces;
 }
 
 /* A header that asks for something, of which two bytes were read. */
@@ -308,10 +311,11 @@ static enum vio_service service_tx(struct vio_net *net, struct vio_queue *q,
 		if (n)
 			continue;
 		n = pop_tx(q, req, max);
-		if (n)
-			send(net, pair, req, n);
 		more = n == max;
-		budget -= n;
+		/* Each piece is as much work as a packet. */
+		if (n)
+			n += send(net, pair, req, n);
+		budget -= n < budget ? n : budget;
 	}
 	return more ? VIO_SERVICE_MORE : VIO_SERVICE_IDLE;
 }

@@ -11,6 +11,12 @@
 #include <vireo/net.h>
 
 #define VIO_NET_GSO_HDR_MAX	256u
+/*
+ * Pieces of one packet. A packet of 64 KiB in single bytes would hold up all
+ * others of its thread for many milliseconds; of the 48 bytes that Linux's TCP
+ * sends at least, it has no more than these.
+ */
+#define VIO_NET_PIECES_MAX	1400u
 
 /* A packet being cut; private to net_gso.c. */
 struct vio_net_cut {

@@ -245,6 +245,12 @@ TEST("gso: headers that do not fit what was said of them are refused", "")
 	build(&good, &m);
 	packet[l4_of(&good) + 12] = 0xf0;	/* of 60, past the end */
 	CHECK(!vio_net_cut_begin(&c, packet, l4_of(&good) + 60, &m));
+	/* In single bytes: as many as are allowed, and one more. */
+	len = build(&(struct shape){ .len = VIO_NET_PIECES_MAX, .mss = 1 },
+		    &m);
+	CHECK(vio_net_cut_begin(&c, packet, len - 1, &m));
+	CHECK(vio_net_cut_begin(&c, packet, len, &m));
+	CHECK(!vio_net_cut_begin(&c, packet, len + 1, &m));
 	build(&good, &m);
 	for (len = 0; len <= data_of(&good); len++)
 		CHECK(!vio_net_cut_begin(&c, packet, len, &m));
