@@ -29,6 +29,13 @@ struct blkdev_ops {
 	 * 0, or -errno after an error line. NULL: it never changes.
 	 */
 	int (*resize)(struct blkdev *d, uint64_t *sectors);
+	/*
+	 * A piece of the guest's memory comes, before any request in it, or
+	 * goes, after the last and before it is unmapped. @huge: it lies in
+	 * huge pages. Any thread. NULL: of no interest.
+	 */
+	void (*memory)(struct blkdev *d, void *base, size_t len, bool huge,
+		       bool add);
 	/* All queues are detached, their loops ended. Frees the device. */
 	void (*close)(struct blkdev *d);
 };
@@ -58,6 +65,13 @@ enum blkdev_aio {
 	BLKDEV_AIO_INLINE,	/* on the queue's thread: it may block */
 };
 
+/* Is the guest's memory registered with the kernel, once, for direct I/O? */
+enum blkdev_fixed {
+	BLKDEV_FIXED_AUTO,	/* what lies in huge pages: it stays anyway */
+	BLKDEV_FIXED_ON,	/* all of it; it stays in memory then */
+	BLKDEV_FIXED_OFF,
+};
+
 struct file_sys;
 
 struct blkdev_file_conf {
@@ -70,6 +84,9 @@ struct blkdev_file_conf {
 	bool direct;		/* bypass the page cache */
 	bool buffered;		/* do not, even of a block device */
 	enum blkdev_aio aio;
+	enum blkdev_fixed fixed;
+	bool sqpoll;		/* a thread of the kernel takes requests */
+	bool iopoll;		/* completions are looked for, not announced */
 	unsigned num_queues;
 	unsigned queue_size;	/* requests in flight on one queue, at most */
 	const struct file_sys *sys;	/* tests: instead of the kernel */

@@ -84,6 +84,17 @@ static bool is_quick(const struct file *f, const struct vio_blk_io *io)
 	       (io->op <= VIO_BLK_FLUSH || io->len <= INLINE_MAX_BYTES);
 }
 
+static bool for_ring(const struct file *f, struct vio_blk_io *io)
+{
+	enum file_way way = file_way(f, io);
+
+	file_io(io)->way = way;
+	/* What is polled for has to be as the device does it. */
+	if (f->iopoll)
+		return way == FILE_AS_IS && !(io->flags & VIO_BLK_FUA);
+	return way != FILE_BOUNCED;
+}
+
 static void file_submit(void *backend, struct vio_blk_io *io)
 {
 	struct file *f = vio_container_of(backend, struct file, dev);
@@ -114,8 +125,7 @@ static void file_submit(void *backend, struct vio_blk_io *io)
 		atomic_store(&f->map_off, true);
 	file_io(io)->pos = 0;
 	file_io(io)->tries = 0;
-	if (q->has_ring && io->op <= VIO_BLK_WRITE &&
-	    (file_io(io)->way = file_way(f, io)) != FILE_BOUNCED)
+	if (q->has_ring && io->op <= VIO_BLK_WRITE && for_ring(f, io))
 		file_uring_submit(q, io);
 	else if (is_quick(f, io))
 		file_finish(q, io, file_sync(f, io));
@@ -149,9 +159,13 @@ static void file_drain(void *backend, unsigned queue)
 			    q->ring_inflight + q->pool_inflight);
 }
 
-static void on_pool(void *ctx)
+static void on_call(void *ctx)
 {
-	file_pool_reap(ctx);
+	struct file_queue *q = ctx;
+
+	if (q->memory_gen != atomic_load(&q->file->memory_gen))
+		file_fixed_sync(q);
+	file_pool_reap(q);
 }
 
 static int file_attach(struct blkdev *d, unsigned queue, struct loop *loop)
@@ -159,8 +173,11 @@ static int file_attach(struct blkdev *d, unsigned queue, struct loop *loop)
 	struct file *f = vio_container_of(d, struct file, dev);
 	struct file_queue *q = &f->queues[queue];
 
+	q->call = (struct loop_call){ .fn = on_call, .ctx = q };
+	pthread_mutex_lock(&q->lock);
+	q->called = false;
 	q->loop = loop;
-	q->call = (struct loop_call){ .fn = on_pool, .ctx = q };
+	pthread_mutex_unlock(&q->lock);
 	return q->has_ring ? file_uring_attach(q) : 0;
 }
 
@@ -169,9 +186,21 @@ static void file_detach(struct blkdev *d, unsigned queue)
 	struct file *f = vio_container_of(d, struct file, dev);
 	struct file_queue *q = &f->queues[queue];
 
+	struct loop *loop = q->loop;
+
 	if (q->has_ring)
 		file_uring_detach(q);
-	loop_call_cancel(q->loop, &q->call);
+	pthread_mutex_lock(&q->lock);
+	q->loop = NULL;
+	pthread_mutex_unlock(&q->lock);
+	loop_call_cancel(loop, &q->call);
+}
+
+static void file_memory_op(struct blkdev *d, void *base, size_t len,
+			   bool huge, bool add)
+{
+	file_memory(vio_container_of(d, struct file, dev), base, len, huge,
+		    add);
 }
 
 static void file_close(struct blkdev *d)
@@ -192,6 +221,7 @@ static void file_close(struct blkdev *d)
 	if (f->buffered_fd != f->fd)
 		close(f->buffered_fd);
 	close(f->fd);
+	pthread_mutex_destroy(&f->memory_lock);
 	free(f->queues);
 	free(f);
 }
@@ -359,6 +389,7 @@ static const struct blkdev_ops file_ops = {
 	.attach = file_attach,
 	.detach = file_detach,
 	.resize = file_resize,
+	.memory = file_memory_op,
 	.close = file_close,
 };
 
@@ -514,6 +545,41 @@ static int make_rings(struct file *f, unsigned inflight)
 	return rc;
 }
 
+/* What was asked for and cannot be had. */
+static int refuse_ring(const struct file *f, int rc)
+{
+	if (f->sqpoll)
+		log_err("--sqpoll: %s; the kernel or the container forbids it, leave --sqpoll out",
+			strerror(-rc));
+	else
+		log_err("--aio=io_uring: %s; the kernel or the container forbids it, leave --aio out to use threads",
+			strerror(-rc));
+	return rc;
+}
+
+static int check_polling(struct file *f)
+{
+	struct stat st;
+	int rc;
+
+	if (!f->direct) {
+		log_err("--iopoll: only direct I/O can be polled for; add --direct");
+		return -EINVAL;
+	}
+	/* A read of a hole would succeed. */
+	if (fstat(f->fd, &st))
+		rc = -errno;
+	else if (!disk_attribute(f->block_device ? st.st_rdev : st.st_dev,
+				 "io_poll"))
+		rc = -EOPNOTSUPP;
+	else
+		rc = file_uring_can_poll(f);
+	if (rc)
+		log_err("--iopoll: %s: the disk under this file has no queues that can be polled; of NVMe disks give the kernel nvme.poll_queues=NUMBER, or leave --iopoll out",
+			strerror(-rc));
+	return rc;
+}
+
 /* Choose the way of doing I/O, and prepare it. */
 static int choose_engine(struct file *f, const struct blkdev_file_conf *conf)
 {
@@ -522,18 +588,20 @@ static int choose_engine(struct file *f, const struct blkdev_file_conf *conf)
 		[BLKDEV_AIO_THREADS] = "threads",
 		[BLKDEV_AIO_INLINE] = "inline",
 	};
+	bool must = conf->sqpoll || conf->iopoll;
 	int rc;
 
 	f->aio = conf->aio;
 	if (f->aio == BLKDEV_AIO_AUTO)
-		f->aio = in_memory(f) ? BLKDEV_AIO_INLINE : BLKDEV_AIO_URING;
+		f->aio = in_memory(f) && !must ? BLKDEV_AIO_INLINE :
+			BLKDEV_AIO_URING;
+	rc = f->iopoll ? check_polling(f) : 0;
+	if (rc)
+		return rc;
 	if (f->aio == BLKDEV_AIO_URING) {
 		rc = make_rings(f, conf->queue_size);
-		if (rc && conf->aio == BLKDEV_AIO_URING) {
-			log_err("--aio=io_uring: %s; the kernel or the container forbids it, leave --aio out to use threads",
-				strerror(-rc));
-			return rc;
-		}
+		if (rc && (must || conf->aio == BLKDEV_AIO_URING))
+			return refuse_ring(f, rc);
 		if (rc) {
 			log_info("io_uring is not available (%s), using threads",
 				 strerror(-rc));
@@ -580,11 +648,15 @@ int blkdev_file_open(struct blkdev **d, const struct blkdev_file_conf *conf)
 	f->sys = conf->sys ? conf->sys : &file_sys_linux;
 	f->read_only = conf->read_only;
 	f->life_fd = f->eol_fd = -1;
+	f->fixed = conf->fixed;
+	f->sqpoll = conf->sqpoll;
+	f->iopoll = conf->iopoll;
 	rc = open_path(f, conf);
 	if (rc) {
 		free(f);
 		return rc;
 	}
+	pthread_mutex_init(&f->memory_lock, NULL);
 	file_pool_init(&f->pool);
 	rc = make_queues(f, conf->num_queues);
 	if (!rc)

@@ -66,6 +66,23 @@ static inline struct file_io *file_io(struct vio_blk_io *io)
 
 struct file;
 
+/* Guest memory; the kernel takes a gigabyte of it as one buffer. */
+#define FILE_REGIONS_MAX	32u
+#define FILE_BUFFER_SHIFT	30
+#define FILE_BUFFERS_MAX	256u
+
+struct file_region {
+	uint64_t id;		/* never given twice */
+	uintptr_t base;
+	size_t len;
+};
+
+/* One that a ring may use without asking for it with each request. */
+struct file_fixed {
+	struct file_region region;
+	unsigned first, buffers;	/* of the ring's table; 0: refused */
+};
+
 struct file_queue {
 	struct file *file;
 	unsigned index;
@@ -79,6 +96,12 @@ struct file_queue {
 	struct loop_poller poller;
 	bool polled;			/* poller is on the loop's list */
 	struct loop_timer retry;	/* the kernel was out of resources */
+	bool files_fixed;		/* 0 is fd, 1 is buffered_fd */
+	/* The guest's memory, as far as the ring knows it: file_fixed.c. */
+	unsigned memory_gen;
+	unsigned nr_fixed;
+	struct file_fixed *fixed;	/* [FILE_REGIONS_MAX], or NULL */
+	bool buffer_used[FILE_BUFFERS_MAX];
 	/* Reads from the page cache, see file_uring.c: how many not to try
 	 * now, and after the next that is not there. */
 	unsigned cache_skip, cache_skip_next;
@@ -133,6 +156,14 @@ struct file {
 	atomic_bool no_zero_range;	/* the kernel said: not supported */
 	atomic_bool no_punch;
 	atomic_int unsynced;	/* errno of a sync that failed, or 0 */
+	bool sqpoll, iopoll;
+	enum blkdev_fixed fixed;
+	/* The guest's memory, as far as it is fit to be registered. */
+	pthread_mutex_t memory_lock;
+	struct file_region region[FILE_REGIONS_MAX];
+	unsigned nr_regions;
+	uint64_t region_ids;
+	_Atomic unsigned memory_gen;	/* changes with it */
 	struct blkdev_patience patience;
 	unsigned queue_count;
 	struct file_queue *queues;
@@ -172,6 +203,24 @@ void file_pool_reap(struct file_queue *q);
 /* Until nothing is in flight, or @end by clock_ns(). */
 void file_pool_drain(struct file_queue *q, uint64_t end);
 
+/* Have on_call() of the queue run on its thread. */
+void file_queue_call(struct file_queue *q);
+
+/* file_fixed.c. Any thread. */
+void file_memory(struct file *f, void *base, size_t len, bool huge, bool add);
+/* Queue's thread: make the ring's table what the guest's memory is now. */
+void file_fixed_sync(struct file_queue *q);
+/* Before the ring is restricted. 0 or -errno. */
+int file_fixed_setup(struct file_queue *q);
+void file_fixed_close(struct file_queue *q);
+/* The buffer that has all of it, or -1. */
+int file_fixed_find(const struct file_queue *q, const void *p, size_t len);
+
+/* A call of io_uring_register(2). */
+int file_uring_register(struct io_uring *ring, unsigned op, const void *arg,
+			unsigned n);
+/* Can completions be looked for? Reads a block. 0 or -errno. */
+int file_uring_can_poll(struct file *f);
 /* file_uring.c: 0, or -errno: not permitted or too old. */
 int file_uring_setup(struct file_queue *q, unsigned entries);
 int file_uring_attach(struct file_queue *q);

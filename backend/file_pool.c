@@ -37,20 +37,30 @@ void file_pool_fini(struct file_pool *p)
 	pthread_mutex_destroy(&p->lock);
 }
 
+/* Under the lock, so that detach can tell that none is on its way. */
+static void call(struct file_queue *q)
+{
+	if (!q->called && q->loop) {
+		q->called = true;
+		loop_post(q->loop, &q->call);
+	}
+}
+
+void file_queue_call(struct file_queue *q)
+{
+	pthread_mutex_lock(&q->lock);
+	call(q);
+	pthread_mutex_unlock(&q->lock);
+}
+
 static void finished(struct file_queue *q, struct vio_blk_io *io)
 {
-	bool call;
-
 	pthread_mutex_lock(&q->lock);
 	file_io(io)->next = NULL;
 	*q->finished_tail = io;
 	q->finished_tail = &file_io(io)->next;
-	call = !q->called;
-	q->called = true;
 	pthread_cond_signal(&q->cond);
-	/* Under the lock, so that detach can tell that none is on its way. */
-	if (call)
-		loop_post(q->loop, &q->call);
+	call(q);
 	pthread_mutex_unlock(&q->lock);
 }
 

@@ -29,11 +29,33 @@
 /* A cold cache is tried once in so many reads, at least. */
 #define CACHE_SKIP_MOST 63u
 
+/* The kernel's thread goes to sleep after this time without a request. */
+#define SQPOLL_IDLE_MS 10u
+
 static const uint8_t allowed_ops[] = {
 	IORING_OP_READ, IORING_OP_WRITE, IORING_OP_READV, IORING_OP_WRITEV,
+	IORING_OP_READ_FIXED, IORING_OP_WRITE_FIXED,
 };
 
-static int init_ring(struct io_uring *ring, unsigned inflight)
+/* One thread of the kernel for all queues of a disk. */
+static int init_sqpoll(struct file_queue *q, unsigned cq)
+{
+	struct io_uring_params p = {
+		.flags = IORING_SETUP_SQPOLL | IORING_SETUP_R_DISABLED |
+			 IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP |
+			 (q->file->iopoll ? IORING_SETUP_IOPOLL : 0),
+		.cq_entries = cq,
+		.sq_thread_idle = SQPOLL_IDLE_MS,
+	};
+
+	if (q->index) {
+		p.flags |= IORING_SETUP_ATTACH_WQ;
+		p.wq_fd = (uint32_t)q->file->queues[0].ring.ring_fd;
+	}
+	return io_uring_queue_init_params(URING_ENTRIES, &q->ring, &p);
+}
+
+static int init_ring(struct file_queue *q, unsigned inflight)
 {
 	static const unsigned flags[] = {
 		/* Completions are run by this thread, when it asks: 6.1 */
@@ -48,28 +70,31 @@ static int init_ring(struct io_uring *ring, unsigned inflight)
 
 	while (cq < inflight && cq < 32768)
 		cq *= 2;
+	if (q->file->sqpoll)
+		return init_sqpoll(q, cq);
 	for (i = 0; i < VIO_ARRAY_LEN(flags) && rc == -EINVAL; i++) {
 		memset(&p, 0, sizeof(p));
 		p.flags = flags[i] | IORING_SETUP_R_DISABLED |
-			  IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP;
+			  IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP |
+			  (q->file->iopoll ? IORING_SETUP_IOPOLL : 0);
 		p.cq_entries = cq;
-		rc = io_uring_queue_init_params(URING_ENTRIES, ring, &p);
+		rc = io_uring_queue_init_params(URING_ENTRIES, &q->ring, &p);
 	}
 	return rc;
 }
 
 /* Debian 12's liburing declares these two helpers but lacks them. */
-static int ring_register(struct io_uring *ring, unsigned op, void *arg,
-			 unsigned n)
+int file_uring_register(struct io_uring *ring, unsigned op, const void *arg,
+			unsigned n)
 {
 	long rc = syscall(__NR_io_uring_register, ring->ring_fd, op, arg, n);
 
-	return rc < 0 ? -errno : 0;
+	return rc < 0 ? -errno : (int)rc;
 }
 
 static int restrict_ring(struct io_uring *ring)
 {
-	struct io_uring_restriction res[VIO_ARRAY_LEN(allowed_ops) + 1];
+	struct io_uring_restriction res[VIO_ARRAY_LEN(allowed_ops) + 3];
 	unsigned i, n = 0;
 
 	memset(res, 0, sizeof(res));
@@ -77,9 +102,32 @@ static int restrict_ring(struct io_uring *ring)
 		res[n].opcode = IORING_RESTRICTION_SQE_OP;
 		res[n++].sqe_op = allowed_ops[i];
 	}
+	res[n].opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED;
+	res[n++].sqe_flags = IOSQE_FIXED_FILE;
+	res[n].opcode = IORING_RESTRICTION_REGISTER_OP;
+	res[n++].register_op = IORING_REGISTER_BUFFERS_UPDATE;
 	res[n].opcode = IORING_RESTRICTION_REGISTER_OP;
 	res[n++].register_op = IORING_REGISTER_ENABLE_RINGS;
-	return ring_register(ring, IORING_REGISTER_RESTRICTIONS, res, n);
+	return file_uring_register(ring, IORING_REGISTER_RESTRICTIONS, res, n);
+}
+
+/*
+ * Not the files of a killed program: the kernel keeps those that are
+ * registered, and our lock with them, for tens of milliseconds after its last
+ * request has ended. One that is named is kept as long as a request is under
+ * way, which is what the lock has to wait for. For a thread of the kernel's
+ * that is always looking they are registered all the same.
+ */
+static int fix_files(struct file_queue *q)
+{
+	const int fds[2] = { q->file->fd, q->file->buffered_fd };
+	int rc;
+
+	if (!q->file->sqpoll)
+		return 0;
+	rc = file_uring_register(&q->ring, IORING_REGISTER_FILES, fds, 2);
+	q->files_fixed = !rc;
+	return rc;
 }
 
 int file_uring_setup(struct file_queue *q, unsigned inflight)
@@ -89,7 +137,7 @@ int file_uring_setup(struct file_queue *q, unsigned inflight)
 	q->ring_fd.fd = -1;
 	/* Direct I/O has no page cache. */
 	q->cache_off = q->file->fd != q->file->buffered_fd;
-	rc = init_ring(&q->ring, inflight);
+	rc = init_ring(q, inflight);
 	if (rc)
 		return rc;
 	q->ring_fd.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -97,6 +145,10 @@ int file_uring_setup(struct file_queue *q, unsigned inflight)
 		io_uring_register_eventfd(&q->ring, q->ring_fd.fd);
 	if (!rc)
 		rc = io_uring_cq_eventfd_toggle(&q->ring, false);
+	if (!rc)
+		rc = fix_files(q);
+	if (!rc)
+		rc = file_fixed_setup(q);
 	if (!rc)
 		rc = restrict_ring(&q->ring);
 	/* Segments are read at submission only: 5.5. */
@@ -108,49 +160,82 @@ int file_uring_setup(struct file_queue *q, unsigned inflight)
 	return rc;
 }
 
+int file_uring_can_poll(struct file *f)
+{
+	static unsigned char block[4096] __attribute__((aligned(4096)));
+	struct io_uring_params p = { .flags = IORING_SETUP_IOPOLL };
+	struct io_uring_cqe *cqe;
+	struct io_uring_sqe *sqe;
+	struct io_uring ring;
+	int rc;
+
+	if (f->off_align > sizeof(block))
+		return 0;	/* each read will tell */
+	rc = io_uring_queue_init_params(2, &ring, &p);
+	if (rc)
+		return rc;
+	sqe = io_uring_get_sqe(&ring);
+	io_uring_prep_read(sqe, f->fd, block, f->off_align, 0);
+	rc = io_uring_submit(&ring);
+	if (rc > 0)
+		rc = io_uring_wait_cqe(&ring, &cqe);
+	if (!rc)
+		rc = cqe->res < 0 ? cqe->res : 0;
+	io_uring_queue_exit(&ring);
+	return rc;
+}
+
+/* All of the data, or what is left of it in the segment where it stopped. */
+static void prepare_one(struct file_queue *q, struct io_uring_sqe *sqe,
+			struct vio_blk_io *io, int fd)
+{
+	const struct vio_seg *seg = io->seg;
+	uint64_t pos = file_io(io)->pos, skip = pos, left = io->len - pos;
+	bool read = io->op == VIO_BLK_READ;
+	int buffer = -1;
+	unsigned len;
+	char *at;
+
+	while (skip >= seg->len) {
+		skip -= seg->len;
+		seg++;
+	}
+	at = (char *)seg->base + skip;
+	len = (unsigned)(seg->len - skip < left ? seg->len - skip : left);
+	if (q->nr_fixed)
+		buffer = file_fixed_find(q, at, len);
+	if (buffer >= 0 && read)
+		io_uring_prep_read_fixed(sqe, fd, at, len, io->offset + pos,
+					 buffer);
+	else if (buffer >= 0)
+		io_uring_prep_write_fixed(sqe, fd, at, len, io->offset + pos,
+					  buffer);
+	else if (read)
+		io_uring_prep_read(sqe, fd, at, len, io->offset + pos);
+	else
+		io_uring_prep_write(sqe, fd, at, len, io->offset + pos);
+}
+
 static void prepare(struct file_queue *q, struct io_uring_sqe *sqe,
 		    struct vio_blk_io *io)
 {
-	const struct vio_seg *seg = io->seg;
-	uint64_t pos = file_io(io)->pos, skip = pos, left;
+	const struct iovec *iov = (const struct iovec *)(const void *)io->seg;
+	/* What does not fit becomes a short transfer. */
+	unsigned n = io->nr_seg < IOV_MOST ? io->nr_seg : IOV_MOST;
+	bool cached = file_io(io)->way == FILE_BUFFERED;
 	bool read = io->op == VIO_BLK_READ;
-	int fd = q->file->fd;
-	size_t len;
+	int fd = cached ? q->file->buffered_fd : q->file->fd;
 
-	/*
-	 * Not a registered file: the kernel keeps those of a killed program,
-	 * and our lock with them, for tens of milliseconds after its last
-	 * request has ended. One that is named is kept as long as a request
-	 * is under way, which is what the lock has to wait for.
-	 */
-	if (file_io(io)->way == FILE_BUFFERED)
-		fd = q->file->buffered_fd;
-	if (!pos && io->nr_seg > 1) {
-		const struct iovec *iov = (const struct iovec *)(const void *)
-			seg;
-		/* What does not fit becomes a short transfer. */
-		unsigned n = io->nr_seg < IOV_MOST ? io->nr_seg :
-			IOV_MOST;
-
-		if (read)
-			io_uring_prep_readv(sqe, fd, iov, n, io->offset);
-		else
-			io_uring_prep_writev(sqe, fd, iov, n, io->offset);
-	} else {
-		/* One segment, or the next one after a short transfer. */
-		while (skip >= seg->len) {
-			skip -= seg->len;
-			seg++;
-		}
-		left = io->len - pos;
-		len = seg->len - skip < left ? seg->len - skip : left;
-		if (read)
-			io_uring_prep_read(sqe, fd, (char *)seg->base + skip,
-					   (unsigned)len, io->offset + pos);
-		else
-			io_uring_prep_write(sqe, fd, (char *)seg->base + skip,
-					    (unsigned)len, io->offset + pos);
-	}
+	if (q->files_fixed)
+		fd = cached;
+	if (file_io(io)->pos || n == 1)
+		prepare_one(q, sqe, io, fd);
+	else if (read)
+		io_uring_prep_readv(sqe, fd, iov, n, io->offset);
+	else
+		io_uring_prep_writev(sqe, fd, iov, n, io->offset);
+	if (q->files_fixed)
+		sqe->flags |= IOSQE_FIXED_FILE;
 	if (io->flags & VIO_BLK_FUA && !read)
 		sqe->rw_flags = RWF_DSYNC;
 	io_uring_sqe_set_data(sqe, io);
@@ -158,10 +243,12 @@ static void prepare(struct file_queue *q, struct io_uring_sqe *sqe,
 
 static void start(struct file_queue *q)
 {
-	int rc = io_uring_submit(&q->ring);
+	/* With what is complete by then: one call for both. */
+	int rc = io_uring_submit_and_get_events(&q->ring);
 
-	/* Entries stay in the ring: out of memory or of completion space. */
-	if (rc < 0 || io_uring_sq_ready(&q->ring))
+	/* Entries stay in the ring: out of memory or of completion space.
+	 * Its thread takes them in its own time. */
+	if (rc < 0 || (!q->file->sqpoll && io_uring_sq_ready(&q->ring)))
 		loop_timer_set(q->loop, &q->retry, URING_RETRY_NS);
 }
 
@@ -171,6 +258,8 @@ static void queue_sqe(struct file_queue *q, struct vio_blk_io *io)
 
 	if (!sqe) {
 		start(q);
+		if (q->file->sqpoll)
+			io_uring_sqring_wait(&q->ring);
 		sqe = io_uring_get_sqe(&q->ring);
 	}
 	if (!sqe) {
@@ -221,6 +310,9 @@ void file_uring_submit(struct file_queue *q, struct vio_blk_io *io)
 {
 	bool alone = !q->batch++ && q->last_batch <= 1;
 
+	if (q->memory_gen != atomic_load_explicit(&q->file->memory_gen,
+						  memory_order_acquire))
+		file_fixed_sync(q);
 	if (alone && io->op == VIO_BLK_READ && !q->cache_off &&
 	    read_cached(q, io))
 		return;
@@ -248,6 +340,8 @@ static void complete(struct file_queue *q, struct vio_blk_io *io, int res)
 		err = -res;
 	if (err || fi->pos >= io->len)
 		file_finish(q, io, err);
+	else if (q->file->iopoll && fi->way == FILE_BUFFERED)
+		file_pool_submit(q, io);
 	else
 		queue_sqe(q, io);
 }
@@ -261,6 +355,8 @@ static bool reap(struct file_queue *q)
 	int res[64];
 	unsigned i, n;
 
+	if (q->file->iopoll && q->ring_inflight)
+		io_uring_get_events(&q->ring);
 	do {
 		n = io_uring_peek_batch_cqe(&q->ring, cqe, 64);
 		/* Copied out, for done() may submit and wait in here. */
@@ -311,6 +407,9 @@ void file_uring_drain(struct file_queue *q, uint64_t end)
 		reap(q);
 		if (!q->ring_inflight || clock_ns() >= end)
 			return;
+		/* Nothing will be announced. */
+		if (q->file->iopoll)
+			continue;
 		if (poll(&p, 1, DRAIN_LOOK_MS) > 0 &&
 		    read(p.fd, &n, sizeof(n)) < 0)
 			continue;
@@ -365,6 +464,9 @@ static bool ring_sleep(void *ctx)
 		q->polled = false;
 		return false;
 	}
+	/* Nobody but us would look for answers. */
+	if (q->file->iopoll)
+		return true;
 	io_uring_cq_eventfd_toggle(&q->ring, true);
 	/* The kernel posts an answer and then looks whether to write; we
 	 * permit it and then look for answers. */
@@ -385,8 +487,8 @@ static const struct loop_poller_ops ring_poller_ops = {
 
 int file_uring_attach(struct file_queue *q)
 {
-	int rc = ring_register(&q->ring, IORING_REGISTER_ENABLE_RINGS, NULL,
-			       0);
+	int rc = file_uring_register(&q->ring, IORING_REGISTER_ENABLE_RINGS,
+				     NULL, 0);
 
 	if (rc)
 		return rc;
@@ -411,6 +513,7 @@ void file_uring_close(struct file_queue *q)
 	if (!q->has_ring)
 		return;
 	io_uring_queue_exit(&q->ring);
+	file_fixed_close(q);
 	if (q->ring_fd.fd >= 0)
 		close(q->ring_fd.fd);
 	q->has_ring = false;

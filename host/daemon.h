@@ -93,6 +93,9 @@ struct daemon_type {
 	const char *const *live_files;
 	/* Let what is in flight on a queue complete. NULL: nothing ever is. */
 	void (*drain)(struct daemon *d, unsigned queue);
+	/* As in struct vhu_env_ops. NULL: of no interest. */
+	void (*memory)(struct daemon *d, void *ptr, size_t len, bool huge,
+		       bool add);
 	void (*stats)(struct daemon *d, struct stats_values *v);
 	/* Of a network device: as in struct vhu_env_ops. Both or neither. */
 	int (*set_mtu)(struct daemon *d, uint16_t mtu);

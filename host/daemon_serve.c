@@ -292,6 +292,13 @@ static void env_map_guard(void *env, void *ptr, size_t len, bool add)
 		log_warn("too many memory regions to guard: truncating this one will end the program");
 }
 
+static void env_memory(void *env, void *ptr, size_t len, bool huge, bool add)
+{
+	struct daemon *d = env;
+
+	d->type->memory(d, ptr, len, huge, add);
+}
+
 static void on_config_timer(void *ctx)
 {
 	struct daemon *d = ctx;
@@ -581,6 +588,8 @@ int daemon_serve_init(struct daemon *d)
 		d->env.set_mtu = env_set_mtu;
 		d->env.send_rarp = env_send_rarp;
 	}
+	if (d->type->memory)
+		d->env.memory = env_memory;
 	if (d->process->faults_fd >= 0)
 		d->env.userfaultfd = env_userfaultfd;
 	d->config_call = (struct loop_call){ .fn = on_config_call, .ctx = d };

@@ -21,6 +21,7 @@ struct mapping {
 	unsigned refs;			/* atomic */
 	bool registered;		/* pages may be missing */
 	struct vhu_span span;
+	bool told;			/* env->memory() knows of it */
 };
 
 /* A region as the front end described it, and where it is here. */
@@ -54,6 +55,9 @@ static void mapping_put(struct mapping *m)
 {
 	if (__atomic_sub_fetch(&m->refs, 1, __ATOMIC_ACQ_REL))
 		return;
+	if (m->told)
+		m->span.env->memory(m->span.env_ctx, m->span.base,
+				    m->span.len, m->span.huge, false);
 	vhu_span_unmap(&m->span);
 	free(m);
 }
@@ -434,6 +438,20 @@ static int move_ring(struct vhu_ring *r, struct vhu_map *map)
 	return err ? err : vhu_ring_try_start(r);
 }
 
+static void tell_memory(struct vhu_map *map)
+{
+	for (unsigned i = 0; i < map->nr; i++) {
+		struct mapping *m = map->slot[i].mapping;
+		const struct vhu_span *sp = &m->span;
+
+		if (!sp->env->memory || m->told || m->registered)
+			continue;
+		m->told = true;
+		sp->env->memory(sp->env_ctx, sp->base, sp->len, sp->huge,
+				true);
+	}
+}
+
 /* Put a table into force; consumes it. All or nothing, up to the moves. */
 static int map_use(struct vhu_server *s, struct vhu_map *map)
 {
@@ -456,6 +474,7 @@ static int map_use(struct vhu_server *s, struct vhu_map *map)
 	}
 	map_link(s, map);
 	map_pin(map);
+	tell_memory(map);
 	s->map = map;
 	for (unsigned i = 0; i < s->nr_rings; i++) {
 		struct vhu_ring *r = &s->ring[i];

@@ -273,6 +273,7 @@ struct vhu_span {
 	int fd;				/* for a successor */
 	void *base;			/* as mapped */
 	size_t len;
+	bool huge;			/* pages */
 	const struct vhu_env_ops *env;	/* outlives the session */
 	void *env_ctx;
 };

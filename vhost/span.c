@@ -46,6 +46,7 @@ int vhu_span_map(const struct vhu_server *s, struct vhu_span *span, int fd,
 	*span = (struct vhu_span){
 		.fd = keep, .base = base, .len = len,
 		.at = (unsigned char *)base + skip,
+		.huge = unit > (uint64_t)sysconf(_SC_PAGESIZE),
 		.env = s->conf.env, .env_ctx = s->conf.env_ctx,
 	};
 	/* A guest's memory has no place in our core dump. */

@@ -27,6 +27,11 @@ static const char *const aios[] = {
 	NULL
 };
 
+static const char *const fixed[] = {
+	[BLKDEV_FIXED_AUTO] = "auto", [BLKDEV_FIXED_ON] = "on",
+	[BLKDEV_FIXED_OFF] = "off", NULL
+};
+
 const struct opt disk_options[] = {
 	{ .name = "blk-file", .type = OPT_STRING, .to = &disk_opt.file,
 	  .arg = "FILE",
@@ -83,6 +88,16 @@ const struct opt disk_options[] = {
 	},
 	{ .name = "buffered", .type = OPT_FLAG, .to = &disk_opt.buffered,
 	  .help = "Go through the host's page cache, with block devices, too.",
+	},
+	{ .name = "fixed-memory", .type = OPT_CHOICE, .to = &disk_opt.fixed,
+	  .arg = "auto|on|off", .choices = fixed,
+	  .help = "For direct I/O with io_uring: register the guest's memory with the kernel once, which keeps all of it in memory. Default auto: where it lies in huge pages.",
+	},
+	{ .name = "sqpoll", .type = OPT_FLAG, .to = &disk_opt.sqpoll,
+	  .help = "Have a thread of the kernel take requests from io_uring: no system calls, for a processor that it keeps busy.",
+	},
+	{ .name = "iopoll", .type = OPT_FLAG, .to = &disk_opt.iopoll,
+	  .help = "Look for completions instead of waiting for interrupts; for --direct, on NVMe disks with queues for it.",
 	},
 	{ .name = "in-order", .type = OPT_FLAG, .to = &disk_opt.in_order,
 	  .help = "Offer IN_ORDER: a slow request then holds up those behind it.",
@@ -144,6 +159,8 @@ static int check_kind(const struct disk_opt *o)
 
 	if (o->kind == KIND_FILE && !o->file)
 		return refuse("what is to be served? Give --blk-file=FILE, or --backend=null or mem with --size, or nbd with --nbd");
+	if (o->kind != KIND_FILE && (o->sqpoll || o->iopoll))
+		return refuse("--sqpoll and --iopoll are for --blk-file");
 	if (o->kind != KIND_FILE && o->file) {
 		log_err("--blk-file and --backend=%s exclude each other",
 			kinds[o->kind]);
@@ -164,6 +181,9 @@ static int check_kind(const struct disk_opt *o)
 		return refuse("--hugepages is for --backend=mem");
 	if (o->direct && o->buffered)
 		return refuse("--direct and --buffered exclude each other");
+	if ((o->sqpoll || o->iopoll) && o->aio != BLKDEV_AIO_AUTO &&
+	    o->aio != BLKDEV_AIO_URING)
+		return refuse("--sqpoll and --iopoll are for --aio=io_uring");
 	if (o->kind == KIND_NBD && o->zoned)
 		return refuse("--zoned: there is no place beside an NBD disk for the states of its zones");
 	return 0;
@@ -224,6 +244,9 @@ static int open_plain(struct blkdev **disk, const struct disk_opt *o,
 		.secure_erase = o->secure_erase,
 		.lifetime = o->lifetime,
 		.aio = (enum blkdev_aio)o->aio,
+		.fixed = (enum blkdev_fixed)o->fixed,
+		.sqpoll = o->sqpoll,
+		.iopoll = o->iopoll,
 		.num_queues = o->num_queues,
 		.queue_size = o->queue_size,
 	};

@@ -11,10 +11,11 @@ struct disk_opt {
 	const char *file, *serial, *lifetime;
 	const char *nbd, *tls_certificates, *tls_psk;
 	unsigned reconnect_s;
-	unsigned kind, aio, num_queues, queue_size, drain_s;
+	unsigned kind, aio, fixed, num_queues, queue_size, drain_s;
 	unsigned zoned, conventional, max_open, max_active;
 	uint64_t size, zone_size, zone_capacity;
 	bool read_only, no_lock, direct, buffered, hugepages;
+	bool sqpoll, iopoll;
 	bool in_order, secure_erase;
 	struct blkdev_limits limits;
 	bool live;	/* no option: others are served meanwhile */

@@ -219,6 +219,15 @@ static void blk_drain(struct daemon *d, unsigned queue)
 		b->disk->ops->io.drain(b->disk, queue);
 }
 
+static void blk_memory(struct daemon *d, void *ptr, size_t len, bool huge,
+		       bool add)
+{
+	struct blkdev *disk = ((struct blk *)d->ctx)->storage.bottom;
+
+	if (disk->ops->memory)
+		disk->ops->memory(disk, ptr, len, huge, add);
+}
+
 static uint64_t load(const uint64_t *p)
 {
 	return __atomic_load_n(p, __ATOMIC_RELAXED);
@@ -331,6 +340,7 @@ static const struct daemon_type blk_type = {
 	.heritable = true,
 	.alone = blk_alone,
 	.drain = blk_drain,
+	.memory = blk_memory,
 	.stats = blk_stats,
 	.resized = blk_resized,
 	.commands = commands,

@@ -92,6 +92,14 @@ struct vhu_env_ops {
 	void (*map_guard)(void *env, void *ptr, size_t len, bool add);
 
 	/*
+	 * @len bytes of the guest's memory at @ptr came, before any request
+	 * in them, or go, after the last and before they are unmapped. Not
+	 * told of what may lack pages that the front end has yet to fill in.
+	 * @huge: they lie in huge pages. Any thread. NULL: nobody cares.
+	 */
+	void (*memory)(void *env, void *ptr, size_t len, bool huge, bool add);
+
+	/*
 	 * Calls are made or owed, or pages may be missing: call
 	 * vhu_server_unblock() ten times a second, on a thread that serves no
 	 * queue and no front end, until it says false. Any thread. NULL: a
