@@ -11,8 +11,9 @@
  * types' drivers lie there, on machines with incoherent caches uncached; and
  * buffers that lie in it are handed on as they are.
  *
- * Thread: the hooks of a queue are called by the queue's thread. A pool
- * belongs to one thread at a time, with all queues that use it.
+ * Thread: the hooks of a queue are called by the queue's thread, those of
+ * different queues at the same time. The bounce pool is made for that; other
+ * hooks have to be.
  */
 #ifndef VIREO_DMA_H
 #define VIREO_DMA_H
@@ -80,6 +81,12 @@ size_t vio_dma_private_size(const struct vio_vq_limits *limits);
  * Shared memory through which buffers are copied: in before the device sees
  * them, out of it after, no more than it says it wrote and never more than
  * was offered. Which of its blocks are in use is kept in private memory.
+ *
+ * Queues on several threads, and devices, may have one pool together: it takes
+ * no lock, so that an interrupt handler may use it too. Who finds it full is
+ * not told when another gives back (VIO_E_NOSPC: try again later); where no
+ * queue may starve another, each device gets a pool of its own. The fields
+ * below may be looked at while nobody uses it.
  */
 struct vio_bounce {
 	struct vio_window pool;
@@ -88,14 +95,15 @@ struct vio_bounce {
 	uint32_t nr;		/* blocks */
 	uint32_t next;		/* where the search begins */
 	uint32_t nr_free;
-	unsigned char *busy;	/* private: one for each block */
-	uint64_t bytes_in;	/* copied into the pool */
-	uint64_t bytes_out;
+	uint32_t *busy;		/* private: a bit for each block */
+	unsigned long bytes_in;	/* copied into the pool; goes round */
+	unsigned long bytes_out;
 };
 
 /*
  * vio_bounce_init() - @pool: shared memory, a piece of its own; @block: the
- * grain of it, 64 to 2^20 and a power of two. Takes a byte a block of @priv.
+ * grain of it, 64 to 2^20 and a power of two. Takes a bit a block of @priv, in
+ * words of 32.
  * VIO_OK, VIO_E_INVAL or VIO_E_NOSPC.
  */
 int vio_bounce_init(struct vio_bounce *b, const struct vio_window *pool,

@@ -300,7 +300,7 @@ TEST("pool: sizes that cannot be", "")
 	static const uint32_t bad[] = { 0, 1, 32, 96, 1u << 21, UINT32_MAX };
 	const struct vio_window w = { window, { BASE }, 4096 };
 	const struct vio_window small = { window, { BASE }, 63 };
-	struct vio_arena a = { priv, sizeof(priv) }, none = { priv, 15 };
+	struct vio_arena a = { priv, sizeof(priv) }, none = { priv, 3 };
 
 	for (unsigned i = 0; i < VIO_ARRAY_LEN(bad); i++)
 		CHECK_EQ(vio_bounce_init(&pool, &w, bad[i], &a), VIO_E_INVAL);
