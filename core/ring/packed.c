@@ -5,8 +5,7 @@
  * One ring of descriptors, written by both sides; who may write one is said
  * by two bits of its flags against a wrap counter. As in split.c, each shared
  * word is loaded once and nothing that was written is read back. In struct
- * vio_queue, avail_next and used_* are positions (spec/packed.h), and
- * outstanding counts the ring's entries that the driver has lent us.
+ * vio_queue, avail_next and used_* are positions (spec/packed.h).
  */
 #include "core/ring/fill.h"
 #include "core/ring/track.h"
@@ -78,20 +77,26 @@ static int packed_init(struct vio_queue *q, uint16_t avail_base,
 		       uint16_t used_base)
 {
 	uint16_t avail, used;
-	uint32_t lent;
 
 	if (!pvirtq_unpack(avail_base, q->size, &avail) ||
-	    !pvirtq_unpack(used_base, q->size, &used))
-		return VIO_E_INVAL;
-	lent = pvirtq_distance(used, avail, q->size);
-	if (lent > q->size)
+	    !pvirtq_unpack(used_base, q->size, &used) ||
+	    pvirtq_distance(used, avail, q->size) > q->size)
 		return VIO_E_INVAL;
 	q->avail_next = avail;
 	q->used_next = q->used_shown = q->used_signalled = used;
-	q->outstanding = (uint16_t)lent;
 	vio_put16(&device_event(q)->flags, RING_EVENT_FLAGS_ENABLE);
 	wrote(q, device_event(q), sizeof(*device_event(q)));
 	return VIO_OK;
+}
+
+/*
+ * Entries that the driver can have lent us beside those we took: one that it
+ * was not shown as used is ours still, and what it says there is a lie.
+ */
+static unsigned room_of(const struct vio_queue *q)
+{
+	return q->size - pvirtq_distance(q->used_shown, q->avail_next,
+					 q->size);
 }
 
 /* Is the descriptor at the next position available? @flags: as loaded. */
@@ -198,7 +203,7 @@ VIO_APART bool walk_list(struct vio_req *req, struct vio_view *view,
 	struct vio_fill fill = vio_fill_begin(req);
 	struct vio_queue *q = req->queue;
 	uint16_t off = pvirtq_off(q->avail_next, q->size);
-	unsigned room = q->size - q->outstanding;
+	unsigned room = room_of(q);
 
 	if (q->track)
 		vio_track_packed_list(q->track);
@@ -294,7 +299,6 @@ VIO_APART struct vio_req *pop_slow(struct vio_queue *q, uint64_t addr,
 	req = name(q, req, nr, id);
 	if (!req)
 		return NULL;
-	q->outstanding = (uint16_t)(q->outstanding + nr);
 	q->avail_next = pvirtq_add(q->avail_next, nr, q->size);
 	if (q->track)
 		vio_track_packed_pop(q->track, id);
@@ -325,7 +329,7 @@ VIO_INLINE unsigned pop_run(struct vio_queue *q, struct vio_req **req,
 	const unsigned size = q->size, bits = avail_bits(q, q->avail_next);
 	const struct pvirtq_desc *d = ring(q) + pvirtq_off(q->avail_next, size);
 	unsigned room = size - pvirtq_off(q->avail_next, size), n;
-	const unsigned lent = size - q->outstanding;
+	const unsigned lent = room_of(q);
 	struct vio_track *track = q->track;
 	const size_t stride = q->slot_stride;
 	unsigned char *slots = q->slots;
@@ -364,7 +368,6 @@ VIO_INLINE unsigned pop_run(struct vio_queue *q, struct vio_req **req,
 			vio_track_packed_single(track, at, t);
 		req[n] = r;
 	}
-	q->outstanding = (uint16_t)(q->outstanding + n);
 	q->avail_next = pvirtq_add(q->avail_next, (uint16_t)n, q->size);
 	return n;
 }
@@ -450,7 +453,6 @@ static void packed_unpop(struct vio_queue *q, struct vio_req *req)
 	q->avail_next = pvirtq_add(q->avail_next, q->size, q->size);
 	q->avail_next = pvirtq_add(q->avail_next, q->size - req->nr_desc,
 				   q->size);
-	q->outstanding -= req->nr_desc;
 	if (q->track)
 		vio_track_packed_unpop(q->track, req->head);
 }
@@ -479,7 +481,7 @@ VIO_INLINE void push(struct vio_queue *q, struct vio_req *const *req,
 	const uint32_t usual = vio_ring_usual(q);
 	const unsigned size = q->size;
 	const uint16_t from = q->used_next;
-	unsigned off = pvirtq_off(from, size), back = 0, old = 0;
+	unsigned off = pvirtq_off(from, size), old = 0;
 	unsigned bits = pvirtq_wrap(from, size) ? WHOSE : 0;
 	struct pvirtq_desc *ring_at = ring(q);
 	bool hidden = from == q->used_shown;
@@ -502,7 +504,6 @@ VIO_INLINE void push(struct vio_queue *q, struct vio_req *const *req,
 		}
 		if (vio_unlikely(!VIO_RUNS || vio_ring_key_of(r) != usual)) {
 			old += vio_ring_forget(q, r);
-			back += r->nr_desc - 1u;
 			off += r->nr_desc - 1u;
 		}
 		r->state = VIO_REQ_FREE;
@@ -516,7 +517,6 @@ VIO_INLINE void push(struct vio_queue *q, struct vio_req *const *req,
 	if (q->track)
 		vio_track_packed_push(q->track, req, n);
 	q->used_next = (uint16_t)(bits ? off : off + size);
-	q->outstanding = (uint16_t)(q->outstanding - n - back);
 	vio_ring_forgotten(q, n, old);
 }
 

@@ -23,10 +23,15 @@ unsigned vio_packed_peek(struct vio_queue *q, struct vio_piece *p,
 	bool wrap = pvirtq_wrap(q->avail_next, q->size);
 	const unsigned size = q->size;
 	const bool dma = q->dma;
+	unsigned room;
 
 	/* Entries that were never given back, before this start. */
 	if (vio_unlikely(q->used_next != q->avail_next))
 		return 0;
+	/* What was not shown as used cannot be available again. */
+	room = size - pvirtq_distance(q->used_shown, q->avail_next, q->size);
+	if (vio_unlikely(max > room))
+		max = room;
 	/* At the end of the ring, a batch ends. */
 	if (max > size - off)
 		max = size - off;

@@ -114,20 +114,25 @@ static int split_init(struct vio_queue *q, uint16_t avail_base,
 
 /*
  * Look how far the driver is. True if there is something to pop; false too
- * when the index makes no sense, which breaks the queue.
+ * when the index makes no sense, which breaks the queue: also one that uses
+ * again what it was not told yet to be used (a record of what is in flight
+ * has no room for that).
  */
 static bool refresh(struct vio_queue *q)
 {
+	uint16_t taken = (uint16_t)(q->avail_next - q->used_shown);
 	uint16_t idx, ahead;
 
 	/* pairs with [A]: the driver's release of avail->idx, after the ring
 	 * entry and the descriptors it covers. */
 	idx = vio_ring16(q, vio_get16_acquire(&avail(q)->idx, q->dma));
 	ahead = (uint16_t)(idx - q->avail_next);
-	if (vio_unlikely(ahead > q->size)) {
+	if (vio_unlikely(ahead && (uint32_t)ahead + taken > q->size)) {
 		VIO_RING_BREAK(q, "available index is further ahead than the "
 				"ring is long", { "index", idx },
-				{ "next", q->avail_next }, { "size", q->size });
+				{ "next", q->avail_next },
+				{ "used", q->used_shown },
+				{ "size", q->size });
 		return false;
 	}
 	q->avail_seen = idx;

@@ -15,6 +15,7 @@ static unsigned shown(struct vio_queue *q, unsigned max)
 {
 	const struct virtq_avail *avail = q->driver_area;
 	unsigned n = (uint16_t)(q->avail_seen - q->avail_next);
+	unsigned taken = (uint16_t)(q->avail_next - q->used_shown);
 	uint16_t idx;
 
 	if (n < max) {
@@ -22,7 +23,7 @@ static unsigned shown(struct vio_queue *q, unsigned max)
 		 * the ring entry and the descriptors it covers. */
 		idx = vio_get16_acquire(&avail->idx, q->dma);
 		n = (uint16_t)(idx - q->avail_next);
-		if (vio_unlikely(n > q->size))
+		if (vio_unlikely(n + taken > q->size))
 			return 0;
 		q->avail_seen = idx;
 	}

@@ -180,7 +180,6 @@ struct vio_queue {
 	uint16_t used_next;	/* next used entry to fill */
 	uint16_t used_shown;	/* up to here the driver can see */
 	uint16_t used_signalled;/* used_next at the last notify check */
-	uint16_t outstanding;	/* packed: entries lent to us */
 	uint16_t first_flags;	/* packed: of the first entry not shown */
 	uint16_t inflight;	/* popped and not done */
 	uint32_t now_ms;	/* the owner's clock, for ages; 0: none */

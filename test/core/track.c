@@ -503,3 +503,58 @@ TEST("track: whatever stands in the record, no harm is done", "")
 		CHECK_EQ(dev.released, 1);
 	}
 }
+
+/* -- a driver that lies --------------------------------------------------- */
+
+/* Takes and finishes what there is, and shows nothing of it. */
+static void device_gulp(void)
+{
+	struct vio_req *req;
+
+	while ((req = vio_queue_pop(&dev.q)))
+		vio_req_done(req);
+}
+
+/* All entries are available once more, though none was shown as used. */
+static void lie(void)
+{
+	uint16_t pos = dev.q.avail_next, n;
+
+	if (!is_packed()) {
+		vq.avail->idx = vio_to_le16((uint16_t)(pos + SIZE));
+		return;
+	}
+	for (n = 0; n < SIZE; n++, pos = pvirtq_add(pos, 1, SIZE)) {
+		struct pvirtq_desc *d = &vq.ring[pvirtq_off(pos, SIZE)];
+
+		d->addr = vio_to_le64(GUEST);
+		d->len = vio_to_le32(4);
+		d->id = vio_to_le16(n);
+		d->flags = vio_to_le16(pvirtq_wrap(pos, SIZE) ?
+				       PVIRTQ_DESC_F_AVAIL :
+				       PVIRTQ_DESC_F_USED);
+	}
+}
+
+TEST("track: what was not shown as used cannot be available again", "")
+{
+	for (unsigned layout = 0; layout < LAYOUTS; layout++) {
+		rnd = vtest_rand_init(vtest_seed());
+		memset(region, 0, sizeof(region));
+		mortal = false;
+		driver_start(layout);
+		device_start(true);
+		mortal = false;
+		for (unsigned i = 0; i < SIZE; i++)
+			driver_offer(REQS);
+		vio_queue_hold(&dev.q);
+		device_gulp();
+		CHECK_EQ(dev.broken, 0);
+		lie();
+		device_gulp();
+		CHECK_EQ(dev.broken, 1);
+		CHECK_LE(dev.track.nr_batch, SIZE);
+		vio_queue_release(&dev.q);
+		CHECK_EQ(vio_queue_stop(&dev.q), 0);
+	}
+}
