@@ -186,8 +186,32 @@ def moved_state():
     return out
 
 
+def postcopy(slots, end):
+    """Memory that is told in the middle of it, and taken note of."""
+    ack = "ADD_MEM_REG" if slots else "SET_MEM_TABLE"
+    out = message("SET_PROTOCOL_FEATURES", u64(
+        BITS["PAGEFAULT"] | BITS["REPLY_ACK"] | BITS["CONFIGURE_MEM_SLOTS"]))
+    out += message("SET_FEATURES", u64(MODERN | BIT30))
+    out += message("POSTCOPY_ADVISE")
+    out += message("POSTCOPY_LISTEN", b"", None, True)
+    if slots:
+        for at in 0, MEM:
+            out += message("ADD_MEM_REG", u64(0) + region(at), FILE)
+        out += message("REM_MEM_REG", u64(0) + region(MEM), FILE)
+    else:
+        out += message("SET_MEM_TABLE", struct.pack("<II", 1, 0) + region(),
+                       FILE)
+    out += message(ack, u64(0))
+    out += seed(0, False, "setup:* enable:* work".split())
+    out += message("POSTCOPY_END") if end else bytes([255])
+    return out + seed(0, False, ["work"])
+
+
 def seeds():
     yield "iotlb", behind_iommu()
+    for slots in False, True:
+        for end in False, True:
+            yield "postcopy%d%d" % (slots, end), postcopy(slots, end)
     yield "device_state", moved_state()
     for name, pf, ack, words in peers():
         yield re.sub(r"\W+", "_", name.lower())[:40], seed(pf, ack, words)

@@ -18,6 +18,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/userfaultfd.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -25,6 +26,7 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <vireo/vhu_msg.h>
@@ -48,6 +50,9 @@ static unsigned char *mem;
 /* What the front end can hand over. */
 static int memfd, event, pipes[2], channel[2];
 static int front;
+#define GUARDS	1024u
+
+static struct vio_seg guard[GUARDS];
 static unsigned guarded;
 static const struct vio_shm shm[] = { { 255, 0, MEM } };
 
@@ -120,10 +125,46 @@ static int env_drain(void *env, unsigned q)
 
 static void env_guard(void *env, void *ptr, size_t len, bool add)
 {
+	unsigned i;
+
 	(void)env;
-	(void)ptr;
-	(void)len;
+	for (i = 0; i < GUARDS && guard[i].base != (add ? NULL : ptr); i++)
+		;
+	if (i == GUARDS)
+		abort();
+	guard[i] = (struct vio_seg){ add ? ptr : NULL, len };
 	guarded += add ? 1 : -1;
+}
+
+/* What a front end that left in mid-postcopy took along: nothing else is. */
+static void on_bus(int sig, siginfo_t *info, void *context)
+{
+	uintptr_t at = (uintptr_t)info->si_addr;
+
+	(void)context;
+	for (unsigned i = 0; i < GUARDS; i++) {
+		if (at - (uintptr_t)guard[i].base < guard[i].len &&
+		    mmap(guard[i].base, guard[i].len, PROT_READ | PROT_WRITE,
+			 MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) !=
+		    MAP_FAILED)
+			return;
+	}
+	signal(sig, SIG_DFL);
+}
+
+/* All pages of the file are there, so that none is ever missing. */
+static int env_userfaultfd(void *env)
+{
+	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK |
+			      UFFD_USER_MODE_ONLY);
+
+	(void)env;
+	return fd < 0 ? -errno : fd;
+}
+
+static void env_watch_calls(void *env)
+{
+	(void)env;
 }
 
 static int shared_object(void *env, const uint8_t uuid[16])
@@ -154,6 +195,8 @@ static const struct vhu_env_ops env_ops = {
 	.unwatch_kick = env_unwatch,
 	.drain = env_drain,
 	.map_guard = env_guard,
+	.watch_calls = env_watch_calls,
+	.userfaultfd = env_userfaultfd,
 };
 
 /* -- the front end --------------------------------------------------------- */
@@ -196,6 +239,7 @@ static void disconnect_front(void)
 	close(pipes[1]);
 	close(channel[0]);
 	close(channel[1]);
+	vhu_server_unblock(server);
 	vhu_server_detach(server);
 	if (guarded || held || vio_dev_status(&dev) || watched[0] != -1 ||
 	    watched[1] != -1)
@@ -246,6 +290,7 @@ static bool step(void)
 		vhu_queue_service(server, q, 4);
 	}
 	swallow(channel[0]);
+	vhu_server_unblock(server);
 	return !err;
 }
 
@@ -278,6 +323,9 @@ static void run(struct input *in)
 static void set_up(void)
 {
 	static const struct vio_queue_limits limits = { 64, 8, 0 };
+	static const struct sigaction bus = {
+		.sa_sigaction = on_bus, .sa_flags = SA_SIGINFO,
+	};
 	struct vio_features offered = { { 0, 0 } };
 	struct vhu_conf conf = {
 		.dev = &dev, .env = &env_ops, .host_notifiers = true,
@@ -288,6 +336,7 @@ static void set_up(void)
 	vio_feature_set(&offered, VIRTIO_F_RING_PACKED);
 	vio_feature_set(&offered, VIRTIO_F_IN_ORDER);
 	signal(SIGPIPE, SIG_IGN);
+	sigaction(SIGBUS, &bus, NULL);
 	memfd = memfd_create("fuzz", MFD_CLOEXEC);
 	if (ftruncate(memfd, MEM))
 		abort();
