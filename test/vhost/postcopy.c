@@ -16,6 +16,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include <vireo/spec/split.h>
 #include <vireo/spec/virtio.h>
 
 #define MODERN		(1ull << VIRTIO_F_VERSION_1)
@@ -275,6 +276,81 @@ TEST("vhost postcopy: memory by slots, all known before any is touched", "")
 	CHECK_EQ(fe_get_u64(&f, VHOST_USER_POSTCOPY_END), 0);
 	close(uffd);
 	finish();
+}
+
+/* -- huge pages ------------------------------------------------------------ */
+
+#define HUGE		(2u << 20)
+#define HUGE_GUEST	(FE_GUEST + (1ull << 30))
+
+/* Behind the other memory; two pages, of which none is there. */
+static int add_huge(unsigned char **base)
+{
+	int fd = memfd_create("huge", MFD_CLOEXEC | MFD_HUGETLB);
+	struct vhu_mem_reg r = {
+		0, { HUGE_GUEST, 2 * HUGE, FE_USER + (1ull << 30), 0 },
+	};
+	void *p;
+
+	if (fd < 0 || ftruncate(fd, 2 * HUGE))
+		SKIP("no hugetlbfs");
+	p = mmap(NULL, 2 * HUGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (p == MAP_FAILED)
+		SKIP("no huge pages are free");
+	munmap(p, 2 * HUGE);
+	fe_send(&f, VHOST_USER_ADD_MEM_REG, 0, &r, sizeof(r), &fd, 1);
+	fe_expect(&f, VHOST_USER_ADD_MEM_REG, sizeof(r));
+	*base = (unsigned char *)(uintptr_t)f.in.in.p.reg.region.user_addr;
+	return fd;
+}
+
+static void bring_huge(int uffd, unsigned char *to)
+{
+	struct uffdio_copy copy = { .dst = (uintptr_t)to, .len = HUGE };
+	void *from = mmap(NULL, HUGE, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	memset(from, 0x5a, HUGE);
+	copy.src = (uintptr_t)from;
+	CHECK_EQ(ioctl(uffd, UFFDIO_COPY, &copy), 0);
+	munmap(from, HUGE);
+}
+
+TEST("vhost postcopy: a huge page comes whole", "")
+{
+	const size_t at = HUGE + 12345;
+	int before = fe_open_fds(), uffd, fd;
+	unsigned char *base, seen[16] = { 0 }, *low;
+	pthread_t t;
+
+	BEGIN_OR_SKIP();
+	uffd = advise();
+	CHECK_EQ(listening(), 0);
+	low = add_slot(0);
+	fd = add_huge(&base);
+	ack(VHOST_USER_ADD_MEM_REG, 0);
+	start_ring();
+	run_late(uffd, low);
+	fe_offer(&f, 0);
+	((struct virtq_desc *)f.mem)[(f.q[0].avail_idx - 1) % FE_RING].addr =
+		vio_to_le64(HUGE_GUEST + at);
+	CHECK_EQ(pthread_create(&t, NULL, serve, NULL), 0);
+	CHECK_EQ((next_fault(uffd) - base) / HUGE, 1);
+	bring_huge(uffd, base + HUGE);
+	pthread_join(t, NULL);
+	CHECK_EQ(vio_from_le16(((struct virtq_used *)
+				(f.mem + 2 * PAGE))->idx), 2);
+	/* The answer, and around it what was brought. */
+	memcpy(seen, base + at - 1, 8);
+	CHECK_EQ(seen[0], 0x5a);
+	CHECK_MEMEQ(seen + 1, FE_ANSWER, sizeof(FE_ANSWER));
+	CHECK_EQ(seen[1 + sizeof(FE_ANSWER)], 0x5a);
+	no_fault(uffd);
+	/* The other page is missing when the front end leaves. */
+	close(uffd);
+	close(fd);
+	finish();
+	CHECK_EQ(fe_open_fds(), before);
 }
 
 TEST("vhost postcopy: who waits when the front end leaves is woken", "")
