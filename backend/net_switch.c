@@ -24,6 +24,7 @@
 #include "backend/netdev_kinds.h"
 #include "core/base/shared64.h"
 #include "host/log.h"
+#include "host/sock.h"
 
 #define PORTS 64u		/* others */
 #define LEARNED 1024u		/* addresses; a power of two */
@@ -46,7 +47,7 @@ struct learned {
 struct switch_ {
 	struct netdev dev;
 	struct loop *loop;
-	int dir_fd;
+	int dir_fd, spare_fd;
 	char name[32];		/* of our socket in the folder */
 	char dir[80];
 	struct loop_fd listen;
@@ -239,7 +240,7 @@ static void add_port(struct switch_ *s, int fd)
 static void on_connect(void *ctx, uint32_t events)
 {
 	struct switch_ *s = ctx;
-	int fd = accept4(s->listen.fd, NULL, NULL, SOCK_CLOEXEC);
+	int fd = sock_accept_at(s->listen.fd, &s->spare_fd);
 
 	(void)events;
 	if (fd >= 0)
@@ -305,6 +306,7 @@ static int join(struct switch_ *s)
 	if (bind(s->listen.fd, (struct sockaddr *)&a, sizeof(a)) ||
 	    listen(s->listen.fd, (int)PORTS))
 		return -errno;
+	s->spare_fd = sock_spare();
 	return connect_all(s);
 }
 
@@ -390,6 +392,8 @@ static void switch_close(struct netdev *d)
 			close(s->port[i].watch.fd);
 	if (s->listen.fd >= 0)
 		close(s->listen.fd);
+	if (s->spare_fd >= 0)
+		close(s->spare_fd);
 	if (s->dir_fd >= 0) {
 		unlinkat(s->dir_fd, s->name, 0);
 		close(s->dir_fd);
@@ -417,7 +421,7 @@ int netdev_switch_open(struct netdev **d, const struct netdev_conf *conf)
 	s->dev.engine = "switch";
 	s->dev.offloads = NETDEV_OFFLOADS;
 	s->dev.syscalls = syscalls;
-	s->dir_fd = -1;
+	s->dir_fd = s->spare_fd = -1;
 	s->listen = (struct loop_fd){ -1, on_connect, s };
 	rc = set_up(s, conf->argument);
 	if (rc) {

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -171,8 +172,7 @@ int sock_listen(struct sock *s, const char *path,
 	if (rc >= 0)	/* a service manager made it */
 		return sock_inherit(s, rc);
 	memset(s, 0, sizeof(*s));
-	s->fd = -1;
-	s->dir_fd = -1;
+	s->fd = s->dir_fd = s->spare_fd = -1;
 	if (!len || path[len - 1] == '/') {
 		log_err("%s: '%s' names no file", option, path);
 		return -EINVAL;
@@ -192,8 +192,10 @@ int sock_listen(struct sock *s, const char *path,
 		return -errno;
 	}
 	rc = bind_listen(s, &addr, perm);
-	if (!rc)
+	if (!rc) {
+		s->spare_fd = sock_spare();
 		return 0;
+	}
 	if (s->dir_fd >= 0)
 		close(s->dir_fd);
 	close(s->fd);
@@ -207,8 +209,7 @@ int sock_inherit(struct sock *s, int fd)
 	socklen_t n = sizeof(int);
 
 	memset(s, 0, sizeof(*s));
-	s->fd = -1;
-	s->dir_fd = -1;
+	s->fd = s->dir_fd = s->spare_fd = -1;
 	if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &n) ||
 	    getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &n) ||
 	    getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &n)) {
@@ -228,6 +229,8 @@ int sock_inherit(struct sock *s, int fd)
 	}
 	s->fd = fd;
 	s->connected = !listening;
+	if (listening)
+		s->spare_fd = sock_spare();
 	return 0;
 }
 
@@ -239,21 +242,52 @@ int sock_adopt(struct sock *s, int fd, const char *path)
 		rc = -EINVAL;
 	if (!rc)
 		rc = keep_folder(s, path);
-	if (rc && fd >= 0)
+	if (!rc)
+		return 0;
+	if (s->spare_fd >= 0)
+		close(s->spare_fd);
+	if (fd >= 0)
 		close(fd);
-	if (rc)
-		s->fd = -1;
+	s->fd = s->spare_fd = -1;
+	return rc;
+}
+
+static int accept_one(int fd)
+{
+	int new;
+
+	do
+		new = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	while (new < 0 && errno == EINTR);
+	return new < 0 ? -errno : new;
+}
+
+int sock_spare(void)
+{
+	return eventfd(0, EFD_CLOEXEC);
+}
+
+int sock_accept_at(int fd, int *spare_fd)
+{
+	static _Thread_local struct log_rate rate;
+	int new = accept_one(fd), rc = new;
+
+	if ((new != -EMFILE && new != -ENFILE) || *spare_fd < 0)
+		return new;
+	log_limited(&rate, LOG_LEVEL_ERROR,
+		    "a connection is closed at once, for there is no file descriptor left: %s; raise the limit of open files (ulimit -n)",
+		    strerror(-rc));
+	close(*spare_fd);
+	new = accept_one(fd);
+	if (new >= 0)
+		close(new);
+	*spare_fd = sock_spare();
 	return rc;
 }
 
 int sock_accept(struct sock *s)
 {
-	int fd;
-
-	do
-		fd = accept4(s->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	while (fd < 0 && errno == EINTR);
-	return fd < 0 ? -errno : fd;
+	return sock_accept_at(s->fd, &s->spare_fd);
 }
 
 void sock_leave(struct sock *s)
@@ -272,7 +306,10 @@ void sock_close(struct sock *s)
 				 strerror(errno));
 		close(s->dir_fd);
 	}
-	if (s->fd >= 0)
+	if (s->fd >= 0) {
 		close(s->fd);
-	s->fd = s->dir_fd = -1;
+		if (s->spare_fd >= 0)
+			close(s->spare_fd);
+	}
+	s->fd = s->dir_fd = s->spare_fd = -1;
 }

@@ -19,6 +19,7 @@ struct sock_perm {
 struct sock {
 	int fd;			/* -1: closed */
 	bool connected;		/* inherited with a peer at the other end */
+	int spare_fd;		/* of a listening one: see sock_accept_at() */
 	int dir_fd;		/* where the path lies, -1: nothing to remove */
 	char name[108];		/* within dir_fd */
 };
@@ -42,6 +43,14 @@ int sock_adopt(struct sock *s, int fd, const char *path);
 
 /* A new connection, or -errno (-EAGAIN: none waits). */
 int sock_accept(struct sock *s);
+
+/*
+ * The same of any listening socket. Where the program has no descriptor left,
+ * who comes is told so by an end, for which one is kept back in *@spare_fd:
+ * at first what sock_spare() gives. It is the caller's to close.
+ */
+int sock_accept_at(int fd, int *spare_fd);
+int sock_spare(void);
 
 /* The path is another program's from now on. */
 void sock_leave(struct sock *s);

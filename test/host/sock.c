@@ -4,6 +4,8 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -134,6 +136,54 @@ TEST("inherited descriptors are told apart", "")
 	CHECK_EQ(sock_inherit(&t, sv[0]), 0);
 	CHECK(!t.connected);
 	sock_close(&t);
+	sock_close(&s);
+	CHECK_EQ(rmdir(dir), 0);
+}
+
+/* A descriptor, the lowest; all others below the limit are in use. */
+static void take_all(struct rlimit *old)
+{
+	struct rlimit few;
+
+	CHECK_EQ(getrlimit(RLIMIT_NOFILE, old), 0);
+	few = *old;
+	few.rlim_cur = (rlim_t)dup(0);
+	close((int)few.rlim_cur);
+	CHECK_EQ(setrlimit(RLIMIT_NOFILE, &few), 0);
+}
+
+TEST("without a descriptor for it, a connection ends, and does not wake again",
+     "")
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	struct rlimit old;
+	struct sock s;
+	int fd[2];
+	char byte;
+
+	make_dir();
+	CHECK_EQ(sock_listen(&s, path, &plain), 0);
+	strcpy(a.sun_path, path);
+	for (unsigned i = 0; i < 2; i++) {
+		fd[i] = socket(AF_UNIX, SOCK_STREAM, 0);
+		CHECK_EQ(connect(fd[i], (struct sockaddr *)&a, sizeof(a)), 0);
+	}
+	take_all(&old);
+	for (unsigned i = 0; i < 2; i++) {
+		CHECK_EQ(sock_accept(&s), -EMFILE);
+		/* An end, or a connection that was reset. */
+		errno = 0;
+		CHECK_LE(recv(fd[i], &byte, 1, MSG_DONTWAIT), 0);
+		CHECK(errno != EAGAIN);
+	}
+	CHECK_EQ(setrlimit(RLIMIT_NOFILE, &old), 0);
+	CHECK_EQ(sock_accept(&s), -EAGAIN);
+	CHECK_EQ(try_connect(), 0);
+	close(fd[0]);
+	fd[0] = sock_accept(&s);
+	CHECK_GE(fd[0], 0);
+	close(fd[0]);
+	close(fd[1]);
 	sock_close(&s);
 	CHECK_EQ(rmdir(dir), 0);
 }
