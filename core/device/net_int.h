@@ -34,6 +34,16 @@ static inline bool vio_net_carries(const struct vio_net *net, unsigned queue)
 	return queue < 2u * net->conf.pairs && queue != vio_net_ctrlq(net);
 }
 
+/*
+ * Does the driver say how many pairs it uses? A front end may keep the control
+ * queue to itself, as QEMU and DPDK do, and start the queues that are used.
+ */
+static inline bool vio_net_is_told_pairs(const struct vio_net *net)
+{
+	return vio_dev_has(&net->dev, VIRTIO_NET_F_CTRL_VQ) ||
+	       !vio_dev_has(&net->dev, VIRTIO_NET_F_MQ);
+}
+
 /* Memory for one packet of the pair's. */
 static inline unsigned char *vio_net_scratch(const struct vio_net *net,
 					     unsigned pair)

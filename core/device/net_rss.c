@@ -23,7 +23,7 @@ static void forget_flows(struct vio_net *net)
 void vio_net_steering_reset(struct vio_net *net)
 {
 	net->steering = (struct vio_net_steering){ .pairs = 1 };
-	learn(net, false);
+	learn(net, net->conf.pairs > 1 && !vio_net_is_told_pairs(net));
 	forget_flows(net);
 }
 

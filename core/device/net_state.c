@@ -245,7 +245,8 @@ static bool load_steering(struct vio_net *net, const unsigned char *p,
 	s->table.unclassified = (uint16_t)unclassified;
 	memcpy(s->table.pair, table, mask + 1);
 	vio_net_toeplitz_set(&s->key, p + 10, VIO_NET_HASH_KEY);
-	__atomic_store_n(&net->learns, !s->rss && s->pairs > 1,
+	__atomic_store_n(&net->learns, !s->rss &&
+			 (s->pairs > 1 || !vio_net_is_told_pairs(net)),
 			 __ATOMIC_RELAXED);
 	return true;
 }

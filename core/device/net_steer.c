@@ -214,6 +214,18 @@ static uint16_t by_table(const struct vio_net *net,
 	return is_open(net, to) ? to : NOWHERE;
 }
 
+/* The driver's word, or the pairs that are there. */
+static unsigned used_pairs(const struct vio_net *net)
+{
+	unsigned n;
+
+	if (vio_likely(vio_net_is_told_pairs(net)))
+		return net->steering.pairs;
+	for (n = 1; n < net->conf.pairs && is_open(net, n); n++)
+		;
+	return n;
+}
+
 /*
  * Where the driver last sent from; else by the flow, so that a flow stays in
  * order. A queue that is stopped is passed over.
@@ -221,7 +233,7 @@ static uint16_t by_table(const struct vio_net *net,
 static uint16_t by_flow(const struct vio_net *net,
 			const struct vio_net_packet *pkt)
 {
-	unsigned n = net->steering.pairs, i, to;
+	unsigned n = used_pairs(net), i, to;
 	struct vio_net_flow flow;
 	uint32_t mix;
 

@@ -305,6 +305,51 @@ TEST("net: all comes in on the first queue until the driver says otherwise",
 	CHECK(got(RX0) && !got(RX1));
 }
 
+TEST("net: where the front end keeps the control queue, all pairs that run are used",
+     "net.device.automatic-receive-steering-multiqueue-mode.3")
+{
+	const unsigned off[] = { VIRTIO_NET_F_CTRL_VQ };
+	const struct virtio_net_hdr none = { .flags = 0 };
+	unsigned count[2] = { 0 };
+
+	netrig_init(&n);
+	netrig_start(&n, off, 1);
+	netrig_offer(&n, RX0, 8);
+	netrig_offer(&n, RX1, 8);
+	make_v4(0, PROTO_UDP);
+	for (unsigned i = 0; i < 32; i++) {
+		put_ports(bytes + 34, 1000 + i * 77, 53);
+		CHECK_EQ(receive(0), 1);
+		for (unsigned q = 0; q < 2; q++) {
+			if (!got(q ? RX1 : RX0))
+				continue;
+			netrig_offer(&n, q ? RX1 : RX0, 1);
+			count[q]++;
+		}
+	}
+	CHECK_EQ(count[0] + count[1], 32);
+	CHECK(count[0] >= 8 && count[1] >= 8);
+	/* A flow comes where it was sent from. */
+	for (unsigned q = 0; q < 2; q++) {
+		make_v4(0, PROTO_TCP);
+		netrig_send(&n, q ? TX1 : TX0, &none, bytes, 100);
+		memcpy(bytes + 26, v4[0].dst, 4);
+		memcpy(bytes + 30, v4[0].src, 4);
+		put_ports(bytes + 34, v4[0].dport, v4[0].sport);
+		CHECK_EQ(receive(1), 1);
+		CHECK(got(q ? RX1 : RX0));
+	}
+	/* With one pair left. */
+	netrig_start(&n, off, 1);
+	netrig_offer(&n, RX0, 8);
+	vio_queue_stop(&n.queue[RX1]);
+	for (unsigned i = 0; i < 8; i++) {
+		put_ports(bytes + 34, 1000 + i * 77, 53);
+		CHECK_EQ(receive(1), 1);
+		CHECK(got(RX0));
+	}
+}
+
 TEST("net: numbers of pairs that there are not, and commands cut off", "")
 {
 	start();
