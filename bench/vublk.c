@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * vublk - loads a vhost-user block back end, anyone's, with random reads from
- * one busy-polling thread, and says what came of it as one line of JSON. It
- * knows nothing of who runs it and compares nothing.
+ * one busy-polling thread, or with writes that it reads back, and says what
+ * came of it as one line of JSON. It knows nothing of who runs it and compares
+ * nothing.
  */
 #define _GNU_SOURCE
 #include <vireo/driver_blk.h>
@@ -24,6 +25,7 @@
 #define ENTRIES		3	/* of the ring: header, data, status */
 #define LOOK		64	/* rounds without a look at the clock */
 #define COMMIT		8	/* reads shown to the device at a time */
+#define LATENCIES	(1u << 21)	/* kept, at most */
 
 struct options {
 	const char *socket;
@@ -39,6 +41,11 @@ struct options {
 	bool no_record;		/* of requests in flight */
 	bool indirect;
 	bool packed;
+	bool verify;		/* write, read back, read again later */
+	bool latency;		/* of each read, at depth 1 */
+	bool fill;		/* write all blocks before */
+	unsigned queues;
+	unsigned rate;		/* reads a second; 0: as many as it goes */
 };
 
 struct load {
@@ -52,6 +59,14 @@ struct load {
 	uint64_t rand;
 	uint64_t done;
 	uint64_t errors;
+	/* Of depth 1: when it went, and how long each took. */
+	uint64_t sent_ns;
+	uint32_t *latency;	/* ns */
+	unsigned nr_latency;
+	/* To verify: what each block was written with last, 0 for never. Each
+	 * request has blocks of its own. */
+	uint32_t *version;
+	uint8_t phase[DEPTH_MAX];
 };
 
 static void die(const char *what, int err)
@@ -106,15 +121,78 @@ static uint64_t next_random(struct load *l)
 	return l->rand;
 }
 
+static unsigned queue_of(const struct load *l, const struct vio_blkdrv_req *req)
+{
+	return (unsigned)(req - l->req) % l->opt->queues;
+}
+
+/* A block among @blocks; the high half of a product, not a division. */
+static uint64_t any_block(struct load *l, uint64_t blocks)
+{
+	return (uint64_t)((unsigned __int128)next_random(l) * blocks >> 64);
+}
+
+static void pattern(uint64_t *words, size_t n, uint64_t block, uint32_t version)
+{
+	uint64_t x = (block + 1) * 0x9e3779b97f4a7c15u ^ version;
+
+	for (size_t i = 0; i < n; i++) {
+		x ^= x << 13;
+		x ^= x >> 7;
+		x ^= x << 17;
+		words[i] = x;
+	}
+}
+
+enum { WRITING, READING_BACK, READING_AGAIN };
+
+/* The next step of a request that verifies; gives its block. */
+static uint64_t next_step(struct load *l, struct vio_blkdrv_req *req)
+{
+	unsigned i = (unsigned)(req - l->req), sectors = l->opt->size / 512;
+	uint64_t mine = l->blocks / l->opt->depth;
+	uint64_t block = any_block(l, mine) * l->opt->depth + i;
+	size_t words = l->opt->size / sizeof(uint64_t);
+	void *data = req->seg->base;
+
+	req->type = VIRTIO_BLK_T_IN;
+	if (l->phase[i] == READING_BACK)
+		return req->sector / sectors;
+	if (l->phase[i] == READING_AGAIN)
+		return block;
+	req->type = VIRTIO_BLK_T_OUT;
+	l->version[block]++;
+	pattern(data, words, block, l->version[block]);
+	return block;
+}
+
+static void verify(struct load *l, struct vio_blkdrv_req *req)
+{
+	static uint64_t want[(1u << 24) / sizeof(uint64_t)];
+	unsigned i = (unsigned)(req - l->req);
+	uint64_t block = req->sector / (l->opt->size / 512);
+
+	if (req->type == VIRTIO_BLK_T_IN && l->version[block]) {
+		pattern(want, l->opt->size / sizeof(uint64_t), block,
+			l->version[block]);
+		if (memcmp(req->seg->base, want, l->opt->size))
+			l->errors++;
+	}
+	if (req->type == VIRTIO_BLK_T_IN)
+		memset(req->seg->base, 0, l->opt->size);
+	l->phase[i] = (uint8_t)((l->phase[i] + 1) % 3);
+}
+
 static void submit(struct load *l, struct vio_blkdrv_req *req)
 {
-	/* The high half of a product instead of a division. */
-	uint64_t block = (uint64_t)((unsigned __int128)next_random(l) *
-				    l->blocks >> 64);
+	uint64_t block;
 	int err;
 
+	block = l->opt->verify ? next_step(l, req) : any_block(l, l->blocks);
 	req->sector = block * (l->opt->size / VIRTIO_BLK_SECTOR_SIZE);
-	err = vio_blkdrv_submit(&l->blk, 0, req);
+	if (l->opt->latency)
+		l->sent_ns = now_ns();
+	err = vio_blkdrv_submit(&l->blk, queue_of(l, req), req);
 	if (err) {
 		fprintf(stderr, "vublk: submit: error %d of the driver\n",
 			err);
@@ -132,31 +210,69 @@ static void check(struct load *l, const struct vio_blkdrv_req *req)
 		l->errors++;
 }
 
+/* At a rate, the next one goes when it is time. */
+static void wait_for_turn(const struct load *l)
+{
+	uint64_t at = l->sent_ns + 1000000000u / l->opt->rate;
+
+	while (now_ns() < at)
+		;
+}
+
+static void finished(struct load *l, struct vio_blkdrv_req *req)
+{
+	l->done++;
+	if (req->status)
+		l->errors++;
+	if (l->opt->latency && l->nr_latency < LATENCIES)
+		l->latency[l->nr_latency++] =
+			(uint32_t)(now_ns() - l->sent_ns);
+	if (l->opt->check)
+		check(l, req);
+	if (l->opt->verify)
+		verify(l, req);
+	if (l->opt->rate)
+		wait_for_turn(l);
+}
+
+/* What one queue has; true if there was anything. */
+static bool serve(struct load *l, unsigned queue)
+{
+	struct vio_blkdrv_req *req;
+	unsigned batch = 0;
+
+	while ((req = vio_blkdrv_poll(&l->blk, queue))) {
+		finished(l, req);
+		submit(l, req);
+		if (++batch % COMMIT == 0)
+			vio_blkdrv_commit(&l->blk, queue);
+	}
+	if (batch)
+		vio_blkdrv_commit(&l->blk, queue);
+	return batch > 0;
+}
+
+static bool broken(const struct load *l)
+{
+	for (unsigned i = 0; i < l->opt->queues; i++)
+		if (l->blk.queue[i].vq.broken)
+			return true;
+	return false;
+}
+
 /* Reads go round until @deadline; those still in flight stay there. */
 static void run(struct load *l, uint64_t deadline)
 {
-	struct vio_blkdrv_req *req;
-	unsigned spin = 0, batch = 0;
+	unsigned spin = 0;
 
 	for (;;) {
 		bool any = false;
 
-		while ((req = vio_blkdrv_poll(&l->blk, 0))) {
-			l->done++;
-			if (req->status)
-				l->errors++;
-			if (l->opt->check)
-				check(l, req);
-			submit(l, req);
-			if (++batch % COMMIT == 0)
-				vio_blkdrv_commit(&l->blk, 0);
-			any = true;
-		}
-		if (any)
-			vio_blkdrv_commit(&l->blk, 0);
+		for (unsigned i = 0; i < l->opt->queues; i++)
+			any |= serve(l, i);
 		if (++spin % LOOK == 0 && now_ns() >= deadline)
 			return;
-		if (!any && l->blk.queue[0].vq.broken) {
+		if (!any && broken(l)) {
 			fprintf(stderr, "vublk: the device broke the ring\n");
 			exit(1);
 		}
@@ -183,8 +299,8 @@ static void start(struct load *l)
 	struct vio_vq_limits limits = { .size = (uint16_t)o->ring,
 					.indirect_max = 4 };
 	struct vio_features wanted = vio_blkdrv_features();
-	size_t rings = vio_blkdrv_shared_size(&limits, 1);
-	size_t priv = vio_blkdrv_private_size(&limits, 1);
+	size_t rings = vio_blkdrv_shared_size(&limits, o->queues);
+	size_t priv = vio_blkdrv_private_size(&limits, o->queues);
 	struct vhu_client_conf conf = { .socket_path = o->socket };
 	struct vio_drv_mem mem;
 	size_t len;
@@ -214,7 +330,7 @@ static void start(struct load *l)
 	if (o->packed)
 		vio_feature_set(&wanted, VIRTIO_F_RING_PACKED);
 	err = vio_blkdrv_init(&l->blk, &vhu_client_bus, l->client, &wanted,
-			      &limits, 1, &mem);
+			      &limits, o->queues, &mem);
 	if (err) {
 		fprintf(stderr, "vublk: %s: the device does not start "
 			"(error %d)\n", o->socket, err);
@@ -222,17 +338,45 @@ static void start(struct load *l)
 	}
 	l->blocks = l->blk.capacity_sectors /
 		    (o->size / VIRTIO_BLK_SECTOR_SIZE);
-	if (!l->blocks) {
-		fprintf(stderr, "vublk: the disk is smaller than a block\n");
+	if (l->blocks < o->depth || l->blk.nr_queues < o->queues) {
+		fprintf(stderr, "vublk: the disk has fewer blocks, or queues, than are asked for\n");
 		exit(1);
 	}
-	vio_vq_quiet(&l->blk.queue[0].vq);
+	l->latency = malloc(LATENCIES * sizeof(*l->latency));
+	l->version = calloc(l->blocks, sizeof(*l->version));
+	if (!l->latency || !l->version)
+		die("memory", -ENOMEM);
+	for (unsigned i = 0; i < o->queues; i++)
+		vio_vq_quiet(&l->blk.queue[i].vq);
+}
+
+/* Each block begins with its own offset. */
+static void write_all(struct load *l)
+{
+	struct vio_seg seg = { l->data, l->opt->size };
+	struct vio_blkdrv_req req = {
+		.type = VIRTIO_BLK_T_OUT, .seg = &seg, .nr_seg = 1,
+	};
+	uint64_t at;
+
+	memset(l->data, 0x5a, l->opt->size);
+	for (uint64_t block = 0; block < l->blocks; block++) {
+		at = block * l->opt->size;
+		memcpy(l->data, &at, sizeof(at));
+		req.sector = at / VIRTIO_BLK_SECTOR_SIZE;
+		if (vio_blkdrv_sync(&l->blk, 0, &req)) {
+			fprintf(stderr, "vublk: a write failed\n");
+			exit(1);
+		}
+	}
 }
 
 static void fill(struct load *l)
 {
 	unsigned i;
 
+	if (l->opt->fill)
+		write_all(l);
 	for (i = 0; i < l->opt->depth; i++) {
 		l->seg[i].base = l->data + (size_t)i * l->opt->size;
 		l->seg[i].len = l->opt->size;
@@ -241,7 +385,27 @@ static void fill(struct load *l)
 		l->req[i].nr_seg = 1;
 		submit(l, &l->req[i]);
 	}
-	vio_blkdrv_commit(&l->blk, 0);
+	for (i = 0; i < l->opt->queues; i++)
+		vio_blkdrv_commit(&l->blk, i);
+}
+
+static int by_size(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+static void report_latency(const struct load *l)
+{
+	static const double parts[] = { 0.5, 0.9, 0.99, 0.999 };
+	static const char *const names[] = { "p50", "p90", "p99", "p999" };
+	unsigned n = l->nr_latency;
+
+	qsort(l->latency, n, sizeof(*l->latency), by_size);
+	for (unsigned i = 0; n && i < 4; i++)
+		printf(", \"%s_us\": %.3f", names[i],
+		       (double)l->latency[(unsigned)(n * parts[i])] / 1e3);
 }
 
 static void report(const struct load *l, uint64_t ns, uint64_t cpu)
@@ -255,6 +419,7 @@ static void report(const struct load *l, uint64_t ns, uint64_t cpu)
 	printf(", \"features\": \"0x%" PRIx64 "\", \"kicks\": %" PRIu64
 	       ", \"quiet\": %" PRIu64, l->blk.drv.features.w[0], s->kicks,
 	       s->quiet);
+	report_latency(l);
 	if (l->opt->pid)
 		printf(", \"backend_cpu_ns_per_io\": %.1f, "
 		       "\"backend_cpu\": %.4f",
@@ -290,7 +455,12 @@ static int usage(void)
 	       "  --in-order    use IN_ORDER where it is offered\n"
 	       "  --no-record   have no requests in flight recorded\n"
 	       "  --indirect    use INDIRECT_DESC where it is offered\n"
-	       "  --packed      use RING_PACKED where it is offered\n",
+	       "  --packed      use RING_PACKED where it is offered\n"
+	       "  --queues N    share the reads out to so many queues (1)\n"
+	       "  --latency     how long reads take, at depth 1\n"
+	       "  --rate N      and so many a second\n"
+	       "  --fill        write all blocks before, each with its offset\n"
+	       "  --verify      write, read back, and read again later\n",
 	       DEPTH_MAX);
 	return 0;
 }
@@ -302,6 +472,10 @@ static bool options_ok(const struct options *o)
 	       o->size <= 1u << 24 && o->ring <= 1024 &&
 	       o->ring >= o->depth * (o->indirect ? 1 : ENTRIES) &&
 	       !(o->ring & (o->ring - 1)) &&
+	       o->queues && o->queues <= VIO_BLKDRV_QUEUES &&
+	       o->queues <= o->depth && !(o->latency && o->depth > 1) &&
+	       !(o->rate && !o->latency) &&
+	       !(o->check && o->verify) &&
 	       o->seconds > 0 && o->warmup >= 0;
 }
 
@@ -321,6 +495,11 @@ static bool parse(struct options *o, int argc, char **argv)
 		{ "no-record", no_argument, NULL, 'R' },
 		{ "indirect", no_argument, NULL, 'i' },
 		{ "packed", no_argument, NULL, 'q' },
+		{ "queues", required_argument, NULL, 'Q' },
+		{ "fill", no_argument, NULL, 'f' },
+		{ "latency", no_argument, NULL, 'l' },
+		{ "rate", required_argument, NULL, 'T' },
+		{ "verify", no_argument, NULL, 'v' },
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
 	};
@@ -341,6 +520,11 @@ static bool parse(struct options *o, int argc, char **argv)
 		case 'R': o->no_record = true; break;
 		case 'i': o->indirect = true; break;
 		case 'q': o->packed = true; break;
+		case 'Q': o->queues = (unsigned)atoi(optarg); break;
+		case 'f': o->fill = true; break;
+		case 'l': o->latency = true; break;
+		case 'T': o->rate = (unsigned)atoi(optarg); break;
+		case 'v': o->verify = true; break;
 		case 'h': exit(usage());
 		default: return false;
 		}
@@ -352,7 +536,7 @@ int main(int argc, char **argv)
 {
 	struct options o = {
 		.depth = 1, .size = 4096, .ring = 512, .warmup = 0.2,
-		.seconds = 1, .core = -1,
+		.seconds = 1, .core = -1, .queues = 1,
 	};
 	static struct load l;
 	uint64_t from, to, cpu;
@@ -369,6 +553,7 @@ int main(int argc, char **argv)
 	fill(&l);
 	run(&l, now_ns() + (uint64_t)(o.warmup * 1e9));
 	l.done = 0;
+	l.nr_latency = 0;
 	cpu = cpu_ns(o.pid);
 	from = now_ns();
 	run(&l, from + (uint64_t)(o.seconds * 1e9));

@@ -26,6 +26,31 @@ def ratios(case, peer, other, depth, metric):
     return [a / b for a, b in zip(mine, theirs) if b]
 
 
+SLEEP_TITLE = "One read at a time: how long, and what waiting costs (medians)"
+SLEEP_RATES = ((1000, "1000 a second"), (0, "one after the other"))
+
+
+def sleep_rows(samples):
+    """What it takes to answer one read, and to wait for it."""
+    head = ["back end"]
+    for _, words in SLEEP_RATES:
+        head += ["%s: p%s, us" % (words, p) for p in ("50", "90", "99",
+                                                      "99.9")]
+        head.append("processor")
+    yield head + ["idle: processor"]
+    for peer in dict.fromkeys(s["peer"] for s in samples):
+        def of(rate, key, scale=1, form="%.1f"):
+            return form % (scale * median(
+                s[key] for s in samples
+                if s["peer"] == peer and s["rate"] == rate))
+        row = [peer]
+        for rate, _ in SLEEP_RATES:
+            row += [of(rate, p) for p in ("p50_us", "p90_us", "p99_us",
+                                          "p999_us")]
+            row.append(of(rate, "backend_cpu", 100, "%.1f %%"))
+        yield row + [of("idle", "backend_cpu", 100, "%.1f %%")]
+
+
 def spread(numbers, scale, form):
     if not numbers:
         return "-"
@@ -68,11 +93,13 @@ def limit_lines(whole):
 def verdict(case):
     if len(case["peers"]) < 2:
         return "no peer to compare with"
-    depth = case["depths"][-1]
-    got = median(ratios(case, *case["peers"][:2], depth, "iops"))
-    return "%s at depth %d: %.2f times %s; the goal is %.1f: %s" % (
-        case["title"], depth, got, case["peers"][1], case["goal"],
-        "met" if got >= case["goal"] else "MISSED")
+    out = []
+    for depth, goal in case["goals"].items():
+        got = median(ratios(case, *case["peers"][:2], int(depth), "iops"))
+        out.append("%s at depth %s: %.2f times %s; the goal is %.2f: %s" % (
+            case["title"], depth, got, case["peers"][1], goal,
+            "met" if got >= goal else "MISSED"))
+    return "; ".join(out)
 
 
 def text(whole):
@@ -90,6 +117,9 @@ def text(whole):
                 out.append("  " + "  ".join(
                     cell.rjust(w) for cell, w in zip(row, widths)))
         out.append(verdict(case))
+    if whole.get("sleep"):
+        out += ["", SLEEP_TITLE] + ["  " + " | ".join(row) for row in
+                                    sleep_rows(whole["sleep"])]
     return "\n".join(out)
 
 
@@ -108,6 +138,11 @@ def markdown(whole):
             out += ["| " + " | ".join(r) + " |" for r in table[1:]]
             out.append("")
         out += [verdict(case), ""]
+    if whole.get("sleep"):
+        table = list(sleep_rows(whole["sleep"]))
+        out += ["## " + SLEEP_TITLE, "", "| " + " | ".join(table[0]) + " |",
+                "|" + "---|" * len(table[0])]
+        out += ["| " + " | ".join(r) + " |" for r in table[1:]] + [""]
     return "\n".join(out + packets.markdown(whole))
 
 
@@ -149,6 +184,12 @@ def page(whole):
                     "<td>%s</td>" % html.escape(c) for c in row))
             out.append("</table>")
         out.append("<p>%s</p>" % html.escape(verdict(case)))
+    if whole.get("sleep"):
+        table = list(sleep_rows(whole["sleep"]))
+        out.append("<h2>%s</h2><table>" % SLEEP_TITLE)
+        out += ["<tr>%s</tr>" % "".join(
+            "<td>%s</td>" % html.escape(c) for c in row) for row in table]
+        out.append("</table>")
     return "\n".join(out + packets.page(whole))
 
 

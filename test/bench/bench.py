@@ -43,7 +43,7 @@ def check_gone(pid):
 
 
 def quick_run(out):
-    bench = start("--quick", "--out", out)
+    bench = start("--quick", "--out", out, "null", "tmpfs")
     text = bench.communicate(timeout=100)[0]
     check("exit code", bench.returncode == 0, text)
     check_gone(bench.pid)
@@ -106,6 +106,26 @@ def interrupted():
     check_gone(bench.pid)
 
 
+def verified_writes():
+    """The load writes, reads back, and tells a disk that forgets."""
+    with tempfile.TemporaryDirectory() as folder:
+        for kind, wanted in (("mem", 0), ("null", 1)):
+            sock = os.path.join(folder, kind)
+            daemon = subprocess.Popen(
+                [os.path.join(BUILD, "bin", "vireo-blk"), "--socket-path=" +
+                 sock, "--backend=" + kind, "--size=16M", "--num-queues=2"])
+            while not os.path.exists(sock) and daemon.poll() is None:
+                time.sleep(0.01)
+            done = subprocess.run(
+                [os.path.join(BUILD, "bench", "vublk"), "--socket", sock,
+                 "--depth", "32", "--queues", "2", "--verify", "--warmup",
+                 "0", "--seconds", "0.2"], stdout=subprocess.PIPE, timeout=60)
+            daemon.terminate()
+            daemon.wait(20)
+            check(kind, done.returncode == wanted and
+                  json.loads(done.stdout)["ios"] > 0, done.stdout)
+
+
 def wrong_words():
     bench = start("nonsense")
     text = bench.communicate(timeout=10)[0]
@@ -123,7 +143,7 @@ def main():
     with tempfile.TemporaryDirectory() as out:
         cases = ((quick_run, (out,)), (report, (out,)),
                  (packets_too, (out,)), (interrupted, ()),
-                 (wrong_words, ()))
+                 (verified_writes, ()), (wrong_words, ()))
         if len(os.sched_getaffinity(0)) < 2:
             print("1..0 # SKIP needs two processors")
             return 0
