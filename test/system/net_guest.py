@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 
+CONTROL = os.environ.get("VIREO_CONTROL", "")
 HOST, HOST6 = "10.9.0.1", "fd09::1"
 FILE = b"".join(b"%d\n" % i for i in range(1, 100001))
 PACKETS = len(FILE) // 1448     # that hold the file, at the usual MTU
@@ -141,8 +142,15 @@ tool -c eth0 | sed -n 's/^rx-usecs:/usecs/p'
 flow "hashes, and put off"
 tool -L eth0 combined 1
 soak flow "one pair again"
+echo "announce" | nc %s 8
+carrier() { until [ "$(cat /sys/class/net/eth0/carrier)" = $1 ]; do
+	usleep 20000; done; }
+echo "link: now"
+carrier 0; echo "link: down"
+carrier 1; echo "link: up"
+flow "link up again"
 echo the end
-""" % HOST6
+""" % (HOST6, HOST)
 
 
 class Up(socketserver.BaseRequestHandler):
@@ -167,11 +175,34 @@ class Down(socketserver.BaseRequestHandler):
         self.request.sendall(FILE)
 
 
+def announced():
+    """Does the guest tell its neighbours where it is, when it is asked to?
+    By ARP, in which it asks for its own address."""
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW,
+                       socket.htons(0x0806)) as raw:
+        raw.bind(("t0", 0x0806))
+        raw.settimeout(20)
+        subprocess.run([sys.argv[2], "ctl", CONTROL, "announce"], check=True,
+                       stdout=subprocess.DEVNULL)
+        own = socket.inet_aton("10.9.0.2")
+        while True:
+            frame = raw.recv(2048)
+            if frame[28:32] == own and frame[38:42] == own:
+                return True
+
+
 class Frames(socketserver.StreamRequestHandler):
     """200 frames to the address that is asked for, tagged or not."""
 
     def handle(self):
-        mac, vid = self.rfile.readline().decode().split()
+        words = self.rfile.readline().decode().split()
+        if len(words) == 2:
+            self.send_frames(*words)
+            self.wfile.write(b"sent\n")
+        elif words == ["announce"]:
+            self.wfile.write(b"announced: %d\n" % announced())
+
+    def send_frames(self, mac, vid):
         tag = b"" if vid == "0" else \
             b"\x81\x00" + int(vid).to_bytes(2, "big")
         frame = bytes.fromhex(mac.replace(":", "")) + \
@@ -180,7 +211,6 @@ class Frames(socketserver.StreamRequestHandler):
             raw.bind(("t0", 0))
             for _ in range(200):
                 raw.send(frame)
-        self.wfile.write(b"sent\n")
 
 
 class Server(socketserver.ThreadingTCPServer):
@@ -205,7 +235,7 @@ def host():
 if __name__ == "__main__" and sys.argv[1:2] == ["--host"]:
     sys.exit(host())
 
-from guests import VIREO, Skip, Suite, expect, need_uml  # noqa: E402
+from guests import VIREO, Lines, Skip, Suite, expect, need_uml  # noqa: E402
 
 suite = Suite()
 
@@ -221,13 +251,21 @@ def said(s, part, known={}):
                            ).returncode:
         raise Skip("needs root, a network namespace and a tap interface")
     if not known:
+        control = s.env["VIREO_CONTROL"] = s.path("control")
         child = s.popen("unshare", "-n", sys.executable,
                         os.path.abspath(__file__), "--host", VIREO, "run",
                         "--timeout", "150", "--vmm", "uml", "--net",
-                        "tap=t0,queue-pairs=2", "--", GUEST + OFFLOADS +
+                        "tap=t0,queue-pairs=2,control-path=" + control,
+                        "--", GUEST + OFFLOADS +
                         "echo ====\n" + WANTED + "echo ====\n" + PAIRS)
-        out = child.communicate(timeout=170)[0].decode(errors="replace")
-        known["code"], known["out"] = child.returncode, out
+        lines = Lines(child.stdout.fileno())
+        for text, way in (("link: now", "down"), ("link: down", "up")):
+            lines.until(text, 150)
+            code, out = s.vireo("ctl", control, "link", way)
+            expect(code == 0, out)
+        rest = child.communicate(timeout=100)[0]
+        known["code"] = child.returncode
+        known["out"] = (lines.all + rest).decode(errors="replace")
     out = known["out"]
     expect(known["code"] == 0 and "the end" in out and
            out.count("====\n") == 2, known["code"], out)
@@ -276,7 +314,9 @@ def the_guest_gets_the_packets_that_it_wants(s):
 def pairs_of_queues_hashes_and_moderation(s):
     out = said(s, 2)
     got = flows(out)
-    expect(len(got) == (6 if ALL else 2), out)
+    expect(len(got) == (7 if ALL else 3), out)
+    expect("announced: 1" in out, out)
+    expect("link: down\nlink: up" in out, out)
     expect(re.search(r"pairs\s+2", out), out)
     second = int(re.search(r"second: (\d+)", out).group(1))
     expect(second >= got["second pair"][1], out)
