@@ -163,7 +163,10 @@ static int make_file(struct zones_store *s, const char *path, uint64_t size)
 
 	if (asprintf(&tmp, "%s.new", path) < 0)
 		return -ENOMEM;
-	fd = open(tmp, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	/* What lies there is of a program that was killed, or a trap: a link
+	 * to a file of somebody's. */
+	unlink(tmp);
+	fd = open(tmp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (fd < 0)
 		rc = -errno;
 	if (!rc)	/* a hole would be a fault when the disk is full */

@@ -458,6 +458,33 @@ TEST("zones: a file that is damaged, or another disk's, is refused", "")
 	unlink(store);
 }
 
+TEST("zones: a new file is made beside what lies in its place", "")
+{
+	char new[96], other[96];
+	struct stat st;
+	int fd;
+
+	start();
+	blkdev_close(disk);
+	snprintf(store, sizeof(store), "/tmp/vireo-zones.%d", getpid());
+	snprintf(new, sizeof(new), "%s.new", store);
+	snprintf(other, sizeof(other), "%s.other", store);
+	unlink(store);
+	unlink(new);
+	fd = open(other, O_CREAT | O_WRONLY | O_TRUNC, 0600);
+	CHECK_EQ(write(fd, "precious", 8), 8);
+	close(fd);
+	CHECK_EQ(symlink(other, new), 0);
+	conf.store_path = store;
+	reopen();
+	blkdev_close(disk);
+	CHECK_EQ(stat(other, &st), 0);
+	CHECK_EQ(st.st_size, 8);
+	CHECK_EQ(lstat(new, &st), -1);
+	unlink(store);
+	unlink(other);
+}
+
 TEST("zones: with a loop, requests wait for the keeper, not the queue", "")
 {
 	struct loop loop;
