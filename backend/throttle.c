@@ -281,8 +281,14 @@ static int throttle_attach(struct blkdev *d, unsigned queue,
 static void throttle_detach(struct blkdev *d, unsigned queue)
 {
 	struct throttle *t = throttle_of(d);
+	struct throttle_queue *q = &t->queue[queue];
 
-	loop_timer_cancel(t->queue[queue].loop, &t->queue[queue].timer);
+	loop_timer_cancel(q->loop, &q->timer);
+	/* Under the lock: nobody posts another one to this loop. */
+	pthread_mutex_lock(&t->lock);
+	loop_call_cancel(q->loop, &q->call);
+	q->loop = NULL;
+	pthread_mutex_unlock(&t->lock);
 	if (t->below->ops->detach)
 		t->below->ops->detach(t->below, queue);
 }

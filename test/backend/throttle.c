@@ -169,6 +169,19 @@ TEST("throttle: limits change while requests wait", "")
 	finish();
 }
 
+TEST("throttle: limits that change as a queue goes are nobody's", "")
+{
+	start(&(struct blkdev_limits){ .queue_ops = 1 });
+	blkdev_throttle_set(disk, &(struct blkdev_limits){ .ops = 1 });
+	for (unsigned q = 0; q < QUEUES; q++)
+		disk->ops->detach(disk, q);
+	/* These had nobody to tell. */
+	blkdev_throttle_set(disk, &(struct blkdev_limits){ .ops = 2 });
+	CHECK(!loop.posted && !loop.calls);
+	blkdev_close(disk);
+	loop_fini(&loop);
+}
+
 TEST("throttle: a queue that stops does not wait, and loses nothing", "")
 {
 	start(&(struct blkdev_limits){ .queue_ops = 1 });
