@@ -148,13 +148,11 @@ static int bad_choice(const struct opt *o, const char *value)
 
 static int bad_range(const struct opt *o, const char *value)
 {
-	if (o->max)
-		log_err("--%s: %s is outside %llu..%llu", o->name, value,
-			(unsigned long long)o->min,
-			(unsigned long long)o->max);
-	else
-		log_err("--%s: %s is below %llu", o->name, value,
-			(unsigned long long)o->min);
+	uint64_t most = o->type == OPT_SIZE ? UINT64_MAX : UINT32_MAX;
+
+	log_err("--%s: %s is outside %llu..%llu", o->name, value,
+		(unsigned long long)o->min,
+		(unsigned long long)(o->max ? o->max : most));
 	return -EINVAL;
 }
 

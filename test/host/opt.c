@@ -106,6 +106,11 @@ TEST("a mistake is answered with the cure", "")
 	CHECK_EQ(PARSE("--size=1MB"), -EINVAL);
 	CHECK(strstr(said, "256M"));
 	CHECK_EQ(PARSE("--size=1"), -EINVAL);
+	CHECK(strstr(said, "outside 512..18446744073709551615"));
+	CHECK_EQ(PARSE("--size=16777216T"), -EINVAL);
+	CHECK(strstr(said, "16777216T is outside 512..18446744073709551615"));
+	CHECK_EQ(PARSE("--num-queues=4294967297"), -EINVAL);
+	CHECK(strstr(said, "4294967297 is outside 1..64"));
 	CHECK_EQ(PARSE("--backend=nul"), -EINVAL);
 	CHECK(strstr(said, "null, mem"));
 	CHECK_EQ(PARSE("--read-only=yes"), -EINVAL);
