@@ -115,18 +115,21 @@ void worker_run(struct worker *w, void (*fn)(void *arg), void *arg)
 /* "4" or "4-6" at *@text; moves it behind. Returns whether it is one. */
 static bool range(const char **text, unsigned *first, unsigned *last)
 {
+	unsigned long from, to;
 	char *end;
 
 	if (**text < '0' || **text > '9')
 		return false;
-	*first = *last = (unsigned)strtoul(*text, &end, 10);
+	from = to = strtoul(*text, &end, 10);
 	if (*end == '-') {
 		if (end[1] < '0' || end[1] > '9')
 			return false;
-		*last = (unsigned)strtoul(end + 1, &end, 10);
+		to = strtoul(end + 1, &end, 10);
 	}
 	*text = *end == ',' ? end + 1 : end;
-	return *last >= *first && *last < CPU_SETSIZE &&
+	*first = (unsigned)from;
+	*last = (unsigned)to;
+	return to >= from && to < CPU_SETSIZE &&
 	       (!*end || (*end == ',' && end[1]));
 }
 

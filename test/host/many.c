@@ -374,6 +374,12 @@ TEST("a processor that is not there is told with the cure", "")
 	CHECK_EQ(peer_wait(&p), 1);
 	CHECK(peer_said(&p, "there is no processor 1000"));
 	peer_fini(&p);
+	begin();
+	PEER_START(&p, "vireo-blk", "--backend=null", "--size=1M",
+		   "--cpus=4294967296");
+	CHECK_GT(peer_wait(&p), 0);
+	CHECK(peer_said(&p, "is no list of processors"));
+	peer_fini(&p);
 }
 
 TEST("one of several disks grows", "")
