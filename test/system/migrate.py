@@ -25,8 +25,21 @@ from disks import Machine
 suite = Suite()
 # Slow enough that the guest reads a lot meanwhile.
 BANDWIDTH = 60 << 20
+# What a guest does that comes after another one was lost.
+AFTER = """
+mount -t ext4 /dev/vda /mnt && cd /mnt || exit 1
+cat still* | wc -c; dd if=/dev/urandom of=after bs=64k count=4 conv=fsync 2>/dev/null || exit 2
+ip link set eth0 up && ip addr add 10.0.2.15/24 dev eth0 || exit 6
+for i in 1 2 3 4 5; do
+	arping -c 1 -w 1 -I eth0 10.0.2.2 > /dev/null && break
+	[ $i = 5 ] && exit 8
+done
+cd / && umount /mnt && exit 4
+"""
 # Slow enough that daemons miss pages.
 LATE_BANDWIDTH = 10 << 20
+# Slow enough that it is never over.
+LATEST_BANDWIDTH = 1 << 20
 
 # Files that never change, to be read, each time into other pages; and others
 # that come and go.
@@ -148,7 +161,7 @@ class Place:
             expect(code == 0, self.name, "ends with", code)
 
 
-def move(here, there, todo, number, late):
+def begin_move(here, there, todo, number, late, late_bandwidth):
     path = here.s.path("move%d" % number)
     there.start(todo, "-incoming", "unix:" + path,
                 *(word.replace("@", str(number)) for word in late))
@@ -161,12 +174,16 @@ def move(here, there, todo, number, late):
                                              "downtime-limit": 300})
     if late:
         here.qmp.do("migrate-set-parameters",
-                    **{"max-postcopy-bandwidth": LATE_BANDWIDTH})
+                    **{"max-postcopy-bandwidth": late_bandwidth})
     here.qmp.do("migrate", uri="unix:" + path)
     if late:
         wait_for(lambda: here.qmp.do("query-migrate")["status"] == "active",
                  10, lambda: here.qmp.do("query-migrate"))
         here.qmp.do("migrate-start-postcopy")
+
+
+def move(here, there, todo, number, late):
+    begin_move(here, there, todo, number, late, LATE_BANDWIDTH)
 
     def through():
         state = here.qmp.do("query-migrate")
@@ -249,6 +266,63 @@ def guest_moves_before_its_memory(s):
                 expect(re.search("vireo-%s.*POSTCOPY_%s" % (what, message),
                                  text), what, "at", there, "got no", message)
     print("# %d pages were missed by daemons" % missed, flush=True)
+
+
+def waits_for_page(daemon):
+    """Does a thread of it sleep until a page has come?"""
+    tasks = "/proc/%d/task" % daemon.pid
+    for task in os.listdir(tasks):
+        with open(os.path.join(tasks, task, "wchan")) as at:
+            if "userfault" in at.read():
+                return True
+    return False
+
+
+@suite.case
+def guest_is_killed_before_its_memory_came(s):
+    """QEMU dies while daemons wait for pages: they part from it, and serve the
+    next one. Whether a daemon misses a page is chance, so that it is waited for
+    a while, and tried anyhow."""
+    if "VIREO_ALL" not in os.environ:
+        raise Skip("a part of make soak")
+    if not os.access("/dev/userfaultfd", os.R_OK | os.W_OK):
+        raise Skip("/dev/userfaultfd cannot be opened")
+    need_qemu()
+    image = s.ext4(mib=32)
+    machine = Machine(s, "qemu", "", "")
+    one, two = [Place(s, machine, name, image, "--postcopy")
+                for name in ("one", "two")]
+    one.start(LOAD)
+    one.lines.until("round", 90)
+    begin_move(one, two, LOAD, 0, ["-D", s.path("two.qemu")],
+               LATEST_BANDWIDTH)
+    wait_for(lambda: one.qmp.do("query-migrate")["status"] ==
+             "postcopy-active", 30, lambda: one.qmp.do("query-migrate"))
+    end = time.monotonic() + 40
+    waits = False
+    while time.monotonic() < end and not waits:
+        time.sleep(0.001)
+        waits = any(waits_for_page(d) for d in two.daemons)
+    two.qemu.kill()
+    two.qemu.wait(timeout=20)
+    print("# killed while %s" % ("a daemon waited for a page" if waits else
+                                 "no daemon waited"), flush=True)
+    one.qemu.kill()
+    one.qemu.wait(timeout=20)
+    # The same daemons, which must have let go of what they waited for.
+    two.start(AFTER)
+    text = two.lines.until("@T exit ", 90)
+    text += two.lines.until("\n")
+    two.qemu.communicate(timeout=20)
+    expect(text.endswith("exit 4\n") or "exit 4" in text, text[-2000:])
+    for place in one, two:
+        place.end()
+    with open(two.log) as log:
+        text = log.read()
+    for what in "blk", "net":
+        expect(re.search("vireo-%s.*POSTCOPY_LISTEN" % what, text), what,
+               "got no LISTEN")
+    tool("e2fsck", "-fn", image)
 
 
 suite.main()
