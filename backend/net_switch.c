@@ -49,7 +49,7 @@ struct switch_ {
 	struct loop *loop;
 	int dir_fd, spare_fd;
 	char name[32];		/* of our socket in the folder */
-	char dir[80];
+	char dir[88];		/* and a name fit into a socket's address */
 	struct loop_fd listen;
 	struct port port[PORTS];
 	struct learned learned[LEARNED];
@@ -180,6 +180,10 @@ static void drop_port(struct port *p)
 	watch(p, false);
 	close(p->watch.fd);
 	p->used = false;
+	/* The next one in this place is somebody else. */
+	for (unsigned i = 0; i < LEARNED; i++)
+		if (p->sw->learned[i].port == p - p->sw->port + 1)
+			p->sw->learned[i].port = 0;
 }
 
 static void on_packet(void *ctx, uint32_t events)
@@ -311,9 +315,15 @@ static int join(struct switch_ *s)
 }
 
 /* In a sandbox, EACCES comes even for one that is there. */
-static bool make_folder(const char *path)
+static int make_folder(const char *path)
 {
-	return !mkdir(path, 0700) || errno == EEXIST || errno == EACCES;
+	struct stat st;
+	int err;
+
+	if (!mkdir(path, 0700) || errno == EEXIST)
+		return 0;
+	err = errno;
+	return err == EACCES && !lstat(path, &st) ? 0 : -err;
 }
 
 /* A folder of this user's alone, for all switches of that name. */
@@ -321,7 +331,8 @@ static int open_folder(struct switch_ *s, const char *name)
 {
 	const char *run = getenv("XDG_RUNTIME_DIR");
 	struct stat st;
-	char base[64];
+	char base[72];
+	int rc;
 
 	if (strchr(name, '/') || name[0] == '.' || strlen(name) > 32) {
 		log_err("--backend=switch=%s: no name; letters and digits, at most 32",
@@ -332,14 +343,21 @@ static int open_folder(struct switch_ *s, const char *name)
 		run = "/tmp";
 	snprintf(base, sizeof(base), "%s/vireo-switch-%u", run,
 		 (unsigned)getuid());
-	snprintf(s->dir, sizeof(s->dir), "%s/%s", base, name);
-	if (!make_folder(base) || lstat(base, &st))
+	/* One that was cut would be another switch. */
+	if (snprintf(s->dir, sizeof(s->dir), "%s/%s", base, name) >=
+	    (int)sizeof(s->dir))
+		return -ENAMETOOLONG;
+	rc = make_folder(base);
+	if (rc)
+		return rc;
+	if (lstat(base, &st))
 		return -errno;
 	/* In a folder that all may write to, somebody else may be first. */
 	if (!S_ISDIR(st.st_mode) || st.st_uid != getuid() || st.st_mode & 077)
 		return -EPERM;
-	if (!make_folder(s->dir))
-		return -errno;
+	rc = make_folder(s->dir);
+	if (rc)
+		return rc;
 	s->dir_fd = open(s->dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW |
 			 O_CLOEXEC);
 	return s->dir_fd < 0 ? -errno : 0;

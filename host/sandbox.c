@@ -183,6 +183,8 @@ static int landlock_open_dirs(int set, const struct sandbox *sb, int abi)
 	struct landlock_path_beneath_attr rule = {
 		.allowed_access = LANDLOCK_ACCESS_FS_READ_FILE |
 				  LANDLOCK_ACCESS_FS_WRITE_FILE |
+				  LANDLOCK_ACCESS_FS_READ_DIR |
+				  LANDLOCK_ACCESS_FS_MAKE_DIR |
 				  LANDLOCK_ACCESS_FS_MAKE_REG |
 				  LANDLOCK_ACCESS_FS_MAKE_SOCK |
 				  LANDLOCK_ACCESS_FS_REMOVE_FILE,

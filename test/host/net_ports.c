@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <vireo/driver_net.h>
 
@@ -233,6 +234,60 @@ TEST("what needs a network is added where the sandbox closed with one", "")
 		CHECK_EQ(peer_end(&p, SIGTERM), 0);
 		peer_fini(&p);
 	}
+}
+
+TEST("the names of two switches are not cut to one", "")
+{
+	char run[96], config[1024];
+
+	peer_init(&p);
+	snprintf(run, sizeof(run), "%s/and-no-more-than4", p.dir);
+	CHECK_EQ(mkdir(run, 0700), 0);
+	snprintf(config, sizeof(config),
+		 "[a]\nbackend = switch=%031d1\nsocket-path = %s/a\n"
+		 "[b]\nbackend = switch=%031d2\nsocket-path = %s/b\n", 0,
+		 p.dir, 0, p.dir);
+	setenv("XDG_RUNTIME_DIR", run, 1);
+	start(config, NULL);
+	CHECK_EQ(peer_wait(&p), 1);
+	CHECK(peer_said(&p, "File name too long"));
+	peer_fini(&p);
+}
+
+TEST("what takes the place of a card that left does not get its packets", "")
+{
+	unsigned char out[PACKET], in[PACKET];
+	char config[1024], line[256];
+
+	peer_init(&p);
+	snprintf(config, sizeof(config),
+		 "[a]\nbackend = switch=s\nsocket-path = %s/a\n"
+		 "[b]\nbackend = switch=s\nsocket-path = %s/b\n"
+		 "[c]\nbackend = switch=s\nsocket-path = %s/c\n",
+		 p.dir, p.dir, p.dir);
+	setenv("XDG_RUNTIME_DIR", p.dir, 1);
+	snprintf(line, sizeof(line), "--live=%s", p.dir);
+	start(config, line);
+	card_open(&one, "a", 1);
+	card_open(&two, "b", 1);
+	fill(out, 2, 1, 1);
+	card_send(&two, 0, out);
+	CHECK(card_receive(&one, 5000, in));
+	front_close(&two.f);
+	ask("remove b", "\"ok\":true");
+	snprintf(line, sizeof(line),
+		 "add d backend=switch=s socket-path=%s/d", p.dir);
+	ask(line, "\"ok\":true");
+	/* The address that was b's is c's now: c hears of it. */
+	card_open(&two, "c", 1);
+	fill(out, 1, 2, 2);
+	card_send(&one, 0, out);
+	CHECK(card_receive(&two, 5000, in));
+	CHECK_EQ(in[14], 2);
+	front_close(&one.f);
+	front_close(&two.f);
+	CHECK_EQ(peer_end(&p, SIGTERM), 0);
+	peer_fini(&p);
 }
 
 TEST("--queue-pairs: packets come back on each pair, whether pairs have threads or share one",
