@@ -7,6 +7,7 @@
 #include <vireo/dev.h>
 #include <vireo/spec/packed.h>
 #include <vireo/spec/virtio.h>
+#include "core/base/shared64.h"
 #include "core/base/string.h"
 
 /* -- what the queues tell ------------------------------------------------ */
@@ -372,16 +373,23 @@ static bool is_mirrored(const struct vio_dev *dev)
 	       (dev->transitional || dev->driver.w[0]);
 }
 
+/* A device may change it meanwhile, on a queue's thread. */
+static unsigned char config_byte(const struct vio_dev *dev, uint32_t at)
+{
+	return __atomic_load_n(&dev->config[at], __ATOMIC_RELAXED);
+}
+
 void vio_dev_config_read_le(const struct vio_dev *dev, uint32_t off,
 			    void *dst, uint32_t len)
 {
 	uint32_t have = off < dev->config_len ? dev->config_len - off : 0;
+	unsigned char *out = dst;
 
 	if (have > len)
 		have = len;
-	if (have)
-		memcpy(dst, dev->config + off, have);
-	memset((unsigned char *)dst + have, 0, len - have);
+	for (uint32_t i = 0; i < have; i++)
+		out[i] = config_byte(dev, off + i);
+	memset(out + have, 0, len - have);
 }
 
 void vio_dev_config_read(const struct vio_dev *dev, uint32_t off,
@@ -394,7 +402,8 @@ void vio_dev_config_read(const struct vio_dev *dev, uint32_t off,
 	if (!is_mirrored(dev))
 		return;
 	for (uint32_t i = 0; i < len && off + i < dev->config_len; i++)
-		out[i] = dev->config[mirrored(dev, off + i, &first, &width)];
+		out[i] = config_byte(dev, mirrored(dev, off + i, &first,
+						   &width));
 }
 
 /*
@@ -489,7 +498,7 @@ enum vio_service vio_queue_poll(struct vio_queue *q, unsigned budget)
 
 	if (!live(q))
 		return VIO_SERVICE_IDLE;
-	q->stats.kicks++;
+	vio_shared64_add(&q->stats.kicks, 1);
 	q->waits = false;
 	vio_queue_hold(q);
 	vio_queue_kicks_off(q);
@@ -501,7 +510,7 @@ enum vio_service vio_queue_poll(struct vio_queue *q, unsigned budget)
 
 enum vio_service vio_queue_service(struct vio_queue *q, unsigned budget)
 {
-	q->stats.wakes++;
+	vio_shared64_add(&q->stats.wakes, 1);
 	/* Each round is bounded by the budget, and so are the rounds: a
 	 * driver that always adds one more cannot keep us from others. */
 	for (unsigned round = 0; round < 4; round++) {

@@ -438,9 +438,12 @@ static int net_config_write(struct vio_dev *dev, uint32_t off,
 	    vio_dev_has(dev, VIRTIO_NET_F_CTRL_MAC_ADDR) ||
 	    off > VIRTIO_NET_MAC_LEN || len > VIRTIO_NET_MAC_LEN - off)
 		return VIO_E_PEER;
-	memcpy(net->config.mac + off, src, len);
-	if (off + len == VIRTIO_NET_MAC_LEN && !(net->config.mac[0] & 1))
-		memcpy(net->filter.mac, net->config.mac, VIRTIO_NET_MAC_LEN);
+	vio_net_config_mac(net, off, src, len);
+	if (off + len != VIRTIO_NET_MAC_LEN || (net->config.mac[0] & 1))
+		return VIO_OK;
+	vio_net_lock(net);
+	memcpy(net->filter.mac, net->config.mac, VIRTIO_NET_MAC_LEN);
+	vio_net_unlock(net);
 	return VIO_OK;
 }
 
@@ -583,21 +586,15 @@ int vio_net_init(struct vio_net *net, const struct vio_net_conf *conf,
 
 void vio_net_announce(struct vio_net *net)
 {
-	uint16_t status = vio_from_le16(net->config.status);
-
 	if (!vio_dev_has(&net->dev, VIRTIO_NET_F_GUEST_ANNOUNCE))
 		return;
-	net->config.status = vio_to_le16(status | VIRTIO_NET_S_ANNOUNCE);
+	vio_net_config_status(net, VIRTIO_NET_S_ANNOUNCE, true);
 	vio_dev_config_changed(&net->dev);
 }
 
 void vio_net_link(struct vio_net *net, bool up)
 {
-	uint16_t status = vio_from_le16(net->config.status);
-
-	status = up ? status | VIRTIO_NET_S_LINK_UP :
-		      status & ~(unsigned)VIRTIO_NET_S_LINK_UP;
-	net->config.status = vio_to_le16(status);
+	vio_net_config_status(net, VIRTIO_NET_S_LINK_UP, up);
 	if (vio_dev_has(&net->dev, VIRTIO_NET_F_STATUS))
 		vio_dev_config_changed(&net->dev);
 }

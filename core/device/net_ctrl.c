@@ -96,7 +96,7 @@ static bool set_mac(struct vio_net *net, uint8_t command,
 		return false;
 	memcpy(net->filter.mac, mac, MAC_LEN);
 	if (vio_dev_has(&net->dev, VIRTIO_NET_F_MAC))
-		memcpy(net->config.mac, mac, MAC_LEN);
+		vio_net_config_mac(net, 0, mac, MAC_LEN);
 	return true;
 }
 
@@ -123,14 +123,11 @@ static bool set_vlan(struct vio_net *net, uint8_t command,
 static bool ack_announce(struct vio_net *net, uint8_t command,
 			 struct vio_cursor *c)
 {
-	uint16_t status = vio_from_le16(net->config.status);
-
 	(void)c;
 	if (command != VIRTIO_NET_CTRL_ANNOUNCE_ACK ||
 	    !vio_dev_has(&net->dev, VIRTIO_NET_F_GUEST_ANNOUNCE))
 		return false;
-	net->config.status = vio_to_le16((uint16_t)(status &
-				~(unsigned)VIRTIO_NET_S_ANNOUNCE));
+	vio_net_config_status(net, VIRTIO_NET_S_ANNOUNCE, false);
 	return true;
 }
 
@@ -251,7 +248,7 @@ void vio_net_ctrl_reset(struct vio_net *net)
 	vio_net_lock(net);
 	net->filter = (struct vio_net_filter){ .promisc = false };
 	memcpy(net->filter.mac, net->conf.mac, MAC_LEN);
-	memcpy(net->config.mac, net->conf.mac, MAC_LEN);
+	vio_net_config_mac(net, 0, net->conf.mac, MAC_LEN);
 	net->guest_offloads = vio_net_switchable(net);
 	vio_net_steering_reset(net);
 	vio_net_coal_reset(net);

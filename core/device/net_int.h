@@ -10,6 +10,31 @@
 #define VIO_NET_VLAN_TAG	4u
 #define VIO_NET_ETH_TYPE_AT	12u
 
+/*
+ * The configuration is written by commands, on the control queue's thread, and
+ * by the host; both change bits of one word, and others read meanwhile.
+ */
+static inline void vio_net_config_mac(struct vio_net *net, unsigned off,
+				      const uint8_t *src, unsigned len)
+{
+	for (unsigned i = 0; i < len; i++)
+		__atomic_store_n(&net->config.mac[off + i], src[i],
+				 __ATOMIC_RELAXED);
+}
+
+static inline void vio_net_config_status(struct vio_net *net, uint16_t bit,
+					 bool on)
+{
+	uint16_t raw = vio_to_le16(bit).raw;
+
+	if (on)
+		__atomic_fetch_or(&net->config.status.raw, raw,
+				  __ATOMIC_RELAXED);
+	else
+		__atomic_fetch_and(&net->config.status.raw, (uint16_t)~raw,
+				   __ATOMIC_RELAXED);
+}
+
 static inline struct vio_queue *vio_net_rxq(const struct vio_net *net,
 					    unsigned pair)
 {

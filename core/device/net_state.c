@@ -175,7 +175,7 @@ static bool load_filter(struct vio_net *net, const unsigned char *p,
 		*flag[i] = flags >> i & 1;
 	__atomic_store_n(&net->knows, knows, __ATOMIC_RELAXED);
 	memcpy(f->mac, p + 2, VIRTIO_NET_MAC_LEN);
-	memcpy(net->config.mac, p + 2, VIRTIO_NET_MAC_LEN);
+	vio_net_config_mac(net, 0, p + 2, VIRTIO_NET_MAC_LEN);
 	return true;
 }
 

@@ -5,6 +5,7 @@
  * knows no ring layout (ring/ does) and no device.
  */
 #include "core/ring/ring.h"
+#include "core/base/shared64.h"
 #include "core/base/string.h"
 #include <vireo/queue.h>
 #include <vireo/track.h>
@@ -372,7 +373,7 @@ static void notify(struct vio_queue *q, uint16_t since)
 	q->owner->notify(q);
 	q->withheld_since = since;
 	if (vio_likely(!q->withheld))
-		q->stats.notifications++;
+		vio_shared64_add(&q->stats.notifications, 1);
 }
 
 static void flush(struct vio_queue *q)
@@ -385,7 +386,7 @@ static void flush(struct vio_queue *q)
 	if (q->ring->publish(q) || vio_unlikely(q->withheld))
 		notify(q, since);
 	else
-		q->stats.suppressed++;
+		vio_shared64_add(&q->stats.suppressed, 1);
 }
 
 void vio_queue_notify_withheld(struct vio_queue *q)
@@ -398,7 +399,7 @@ void vio_queue_notify_withheld(struct vio_queue *q)
 		return;
 	}
 	q->withheld = false;
-	q->stats.suppressed++;
+	vio_shared64_add(&q->stats.suppressed, 1);
 }
 
 void vio_queue_use(struct vio_queue *q, const struct vio_piece *p, unsigned n,
@@ -406,7 +407,7 @@ void vio_queue_use(struct vio_queue *q, const struct vio_piece *p, unsigned n,
 {
 	if (!n)
 		return;
-	q->stats.requests += n;
+	vio_shared64_add(&q->stats.requests, n);
 	q->ring->use(q, p, n, written);
 	if (!q->hold)
 		flush(q);
@@ -436,7 +437,7 @@ static void done_when_stopped(struct vio_queue *q)
 void vio_queue_done(struct vio_queue *q, struct vio_req *const *req,
 		    unsigned n)
 {
-	q->stats.requests += n;
+	vio_shared64_add(&q->stats.requests, n);
 	if (vio_likely(q->state != VIO_QUEUE_BROKEN))
 		q->hot->done(q, req, n);
 	else
