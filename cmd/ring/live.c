@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -131,22 +132,68 @@ static int show_all(const struct ring_options *o, const char *first,
 	return stuck;
 }
 
-int show_live(const struct ring_options *o)
+/* @device: of a daemon that serves several, or NULL. */
+static int show_device(const struct ring_options *o, const char *device)
 {
-	char *first = NULL, *second = NULL, *a, *b;
+	char *first = NULL, *second = NULL, *a, *b, line[300];
 	int rc;
 
-	rc = control_ask(o->socket, "status", &first);
+	snprintf(line, sizeof(line), "status%s%s", device ? " " : "",
+		 device ? device : "");
+	rc = control_ask(o->socket, line, &first);
 	if (!rc) {
 		poll(NULL, 0, (int)o->interval_ms);
-		rc = control_ask(o->socket, "status", &second);
+		rc = control_ask(o->socket, line, &second);
 	}
 	if (!rc) {
 		a = control_result(first);
-		b = control_result(second);
+		b = a ? control_result(second) : NULL;
 		rc = a && b ? show_all(o, a, b) : -EPROTO;
 	}
 	free(first);
 	free(second);
 	return rc;
+}
+
+/* One after the other; 0 or more, or the first error. */
+static int show_each(const struct ring_options *o)
+{
+	char *answer = NULL, name[256];
+	const char *d;
+	int rc = control_ask(o->socket, "list", &answer), stuck = 0;
+
+	d = rc ? NULL : control_result(answer);
+	if (!rc && !d)
+		rc = -EPROTO;
+	for (d = json_first(d); d && rc >= 0; d = json_next(d)) {
+		json_str(d, "name", name, sizeof(name));
+		printf("%s:\n", name);
+		rc = show_device(o, name);
+		stuck += rc > 0 ? rc : 0;
+	}
+	free(answer);
+	return rc < 0 ? rc : stuck;
+}
+
+/* Does the daemon serve several devices, by names? 0, 1, or -errno. */
+static int has_names(const struct ring_options *o)
+{
+	char *answer = NULL, *status;
+	int rc = control_ask(o->socket, "status", &answer);
+
+	if (!rc) {
+		status = control_result(answer);
+		rc = status ? json_member(status, "devices") != NULL : -EPROTO;
+	}
+	free(answer);
+	return rc;
+}
+
+int show_live(const struct ring_options *o)
+{
+	int names = o->device ? 0 : has_names(o);
+
+	if (names < 0)
+		return names;
+	return names ? show_each(o) : show_device(o, o->device);
 }

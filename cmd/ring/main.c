@@ -132,7 +132,7 @@ int main(int argc, char **argv)
 	const struct opt_set set = {
 		.program = "vireo-ring",
 		.summary = "Say where rings stand, what is pending, and why one is stuck.",
-		.usage = "CONTROL-SOCKET [options] | -r FILE [options]",
+		.usage = "CONTROL-SOCKET [DEVICE] [options] | -r FILE [options]",
 		.tables = { options },
 	};
 	int rc, i;
@@ -140,6 +140,10 @@ int main(int argc, char **argv)
 	log_init("vireo-ring", LOG_LEVEL_INFO);
 	if (argc > 1 && argv[1][0] != '-') {
 		o.socket = *++argv;
+		argc--;
+	}
+	if (o.socket && argc > 1 && argv[1][0] != '-') {
+		o.device = *++argv;
 		argc--;
 	}
 	for (i = 1; i < argc; i++)

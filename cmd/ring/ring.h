@@ -33,6 +33,7 @@ struct shown {
 
 struct ring_options {
 	const char *socket, *record;
+	const char *device;		/* NULL: all there are */
 	unsigned queue;			/* ALL_QUEUES */
 	unsigned after_ms, interval_ms;
 	unsigned at_ms;			/* of a record; ALL_TIME: its end */

@@ -223,6 +223,42 @@ TEST("disks come and go while others are served", "")
 	end();
 }
 
+/* What vireo-ring says; its exit status. */
+static int rings(const char *words, char *text, size_t len)
+{
+	char command[300];
+	FILE *f;
+
+	snprintf(command, sizeof(command),
+		 "%s/vireo-ring %s %s --interval-ms=1 2>&1", VIREO_BIN,
+		 p.socket, words);
+	f = popen(command, "r");
+	len = fread(text, 1, len - 1, f);
+	text[len] = 0;
+	return WEXITSTATUS(pclose(f));
+}
+
+TEST("vireo ring shows one of several disks, or each", "")
+{
+	char socket[128], text[8192];
+
+	two_disks();
+	start(NULL, NULL);
+	file_of(socket, "a.sock");
+	disk_open(&d, socket, 1);
+	CHECK_EQ(rings("a", text, sizeof(text)), 0);
+	HAS(text, "queue 0: running");
+	CHECK_EQ(rings("b", text, sizeof(text)), 0);
+	HAS(text, "no front end is connected");
+	CHECK_EQ(rings("", text, sizeof(text)), 0);
+	HAS(text, "a:\nqueue 0: running");
+	HAS(text, "b:\nno front end is connected");
+	CHECK_EQ(rings("c", text, sizeof(text)), 3);
+	HAS(text, "there is no 'c'");
+	disk_close(&d);
+	end();
+}
+
 TEST("disks of every kind are added within the sandbox", "")
 {
 	static const char *const kinds[] = {
