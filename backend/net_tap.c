@@ -10,6 +10,7 @@
 #include <limits.h>
 #include <linux/if_tun.h>
 #include <net/if.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
@@ -33,13 +34,15 @@ struct tap_queue {
 	unsigned pair;
 	struct loop *loop;
 	struct loop_fd watch;	/* fd -1: not open */
-	bool watching;
+	bool watching, ended;
 	size_t pending;		/* bytes of a packet that found no room */
 	unsigned char buf[WIRE_HDR + VIO_NET_PACKET_MAX];
 };
 
 struct tap {
 	struct netdev dev;
+	char name[IFNAMSIZ];
+	atomic_bool gone;		/* and that was said */
 	unsigned nr;
 	struct tap_queue queue[];
 };
@@ -64,7 +67,7 @@ static unsigned tap_send(void *backend, unsigned pair,
 
 static void watch(struct tap_queue *t, bool on)
 {
-	if (on == t->watching)
+	if (on == t->watching || (on && t->ended))
 		return;
 	t->watching = on;
 	if (!on)
@@ -89,6 +92,16 @@ static bool deliver(struct tap_queue *t)
 	return true;
 }
 
+/* Nothing can come any more, and to be told of that would never end. */
+static void end(struct tap_queue *t, const char *why)
+{
+	watch(t, false);
+	t->ended = true;
+	if (!atomic_exchange(&t->tap->gone, true))
+		log_err("the tap interface %s is gone (%s): no packet passes from here on; make it again, and start again",
+			t->tap->name, why);
+}
+
 static void on_readable(void *ctx, uint32_t events)
 {
 	struct tap_queue *t = ctx;
@@ -99,9 +112,8 @@ static void on_readable(void *ctx, uint32_t events)
 	for (i = 0; i < BURST; i++) {
 		n = read(t->watch.fd, t->buf, sizeof(t->buf));
 		if (n <= 0) {
-			/* Down, or gone: nothing can come any more. */
 			if (n == 0 || (errno != EAGAIN && errno != EINTR))
-				watch(t, false);
+				end(t, n ? strerror(errno) : "its end");
 			return;
 		}
 		t->pending = (size_t)n;
@@ -295,6 +307,8 @@ static int set_up(struct tap *t, const struct netdev_conf *conf)
 			cure(-rc));
 		return rc;
 	}
+	memcpy(t->name, ifr.ifr_name, sizeof(t->name));
+	t->name[IFNAMSIZ - 1] = 0;
 	t->dev.offloads = ask_offloads(t->queue[0].watch.fd);
 	t->dev.mtu = ask_mtu(&ifr);
 	return 0;

@@ -398,6 +398,25 @@ TEST("--backend=tap with as many queues as pairs: the host answers what each sen
 	peer_fini(&p);
 }
 
+TEST("--backend=tap: an interface that goes away is told once, the program goes on",
+     "")
+{
+	if (!make_tap("vt4"))
+		SKIP("no tap interface can be made here");
+	peer_init(&p);
+	PEER_START(&p, "vireo-net", "--backend=tap=vt4", "--queue-pairs=4");
+	talk_to_host("socket", PAIRS);
+	if (system("ip link del vt4"))
+		SKIP("needs ip(8)");
+	for (unsigned i = 0; i < 500 && !peer_said(&p, "vt4 is gone"); i++)
+		usleep(10000);
+	CHECK(peer_said(&p, "vt4 is gone"));
+	card_open(&one, "socket", 4);
+	front_close(&one.f);
+	CHECK_EQ(peer_end(&p, SIGTERM), 0);
+	peer_fini(&p);
+}
+
 /* A queue of the interface, left open to children. */
 static int tap_queue(const char *name, int more)
 {
