@@ -217,6 +217,16 @@ static unsigned net_files(struct daemon *d,
 	return nr;
 }
 
+/* A number that comes with a command is that of a descriptor of ours. */
+static int check_live(const struct daemon *d, const struct net_opt *o)
+{
+	if (!d->live || strncmp(o->backend, "tap=fd:", 7))
+		return 0;
+	log_err("--backend=%s: that is for descriptors that a program is started with; name the interface, and 'vireo ctl add' opens it",
+		o->backend);
+	return -EINVAL;
+}
+
 static int net_open(struct daemon *d)
 {
 	struct vio_net_conf conf = { .mtu = 0 };
@@ -228,6 +238,8 @@ static int net_open(struct daemon *d)
 	for (unsigned i = 0; i < NETDEV_FILES; i++)
 		n->opt.fd[i] = daemon_file(d, files[i]);
 	rc = net_check_options(&n->opt, &conf);
+	if (!rc)
+		rc = check_live(d, &n->opt);
 	if (!rc && net_connects(&n->opt))
 		rc = daemon_network(d, "--backend=user");
 	if (!rc)

@@ -505,6 +505,8 @@ TEST("a tap interface is added to a program in its sandbox by what came with the
 	ask_with(no, 1, "backend=tap=vt3", "no tap interface");
 	close(no[0]);
 	close(no[1]);
+	/* A number of the program's own: what it has already. */
+	ask_with(fd, 1, "backend=tap=fd:3", "a program is started with");
 	ask("list", "\"name\":\"a\"");
 	CHECK_EQ(peer_end(&p, SIGTERM), 0);
 	for (i = 0; i < 4; i++)
