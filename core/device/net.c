@@ -178,12 +178,12 @@ static void count_offload(struct vio_net_stats *st,
 static void flush(struct vio_net *net, unsigned pair,
 		  const struct vio_net_packet *pkt, unsigned nr)
 {
+	if (!nr)
+		return;
 	if (vio_unlikely(vio_net_learns(net)))
 		vio_net_learn(net, pair, pkt, nr);
-	if (nr)
-		count_sent(&net->pair[pair].stats, pkt, nr,
-			   net->backend->send(net->backend_ctx, pair, pkt,
-					      nr));
+	count_sent(&net->pair[pair].stats, pkt, nr,
+		   net->backend->send(net->backend_ctx, pair, pkt, nr));
 }
 
 /* Returns into how many pieces packets were cut. */

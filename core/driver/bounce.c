@@ -33,10 +33,7 @@ int vio_bounce_init(struct vio_bounce *b, const struct vio_window *pool,
 	words = (size_t)(nr + 31) / 32;
 	b->busy = vio_arena_take(priv, words * sizeof(*b->busy),
 				 sizeof(*b->busy));
-	if (!b->busy)
-		return VIO_E_NOSPC;
-	memset(b->busy, 0, words * sizeof(*b->busy));
-	return VIO_OK;
+	return b->busy ? VIO_OK : VIO_E_NOSPC;
 }
 
 /* -- blocks, in words of 32 ---------------------------------------------- */
