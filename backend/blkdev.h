@@ -13,6 +13,7 @@
 #include <vireo/blk.h>
 
 #include "host/loop.h"
+#include "host/text.h"
 
 #define BLKDEV_QUEUES_MAX 64u
 
@@ -177,6 +178,15 @@ int blkdev_throttle_open(struct blkdev **d, struct blkdev *below,
 			 unsigned num_queues, const struct blkdev_limits *l);
 /* Others from now on. Only of a disk of blkdev_throttle_open(). Any thread. */
 void blkdev_throttle_set(struct blkdev *d, const struct blkdev_limits *l);
+
+/*
+ * Time the requests of @below, which belongs to it then: of each queue so many
+ * as it has entries. 0 or -ENOMEM.
+ */
+int blkdev_latency_open(struct blkdev **d, struct blkdev *below,
+			unsigned num_queues, unsigned queue_size);
+/* What it found, as OpenMetrics text. Only of such a disk. Any thread. */
+void blkdev_latency_tell(struct blkdev *d, struct text *out);
 
 static inline void blkdev_close(struct blkdev *d)
 {

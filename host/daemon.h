@@ -97,6 +97,8 @@ struct daemon_type {
 	void (*memory)(struct daemon *d, void *ptr, size_t len, bool huge,
 		       bool add);
 	void (*stats)(struct daemon *d, struct stats_values *v);
+	/* Metrics of its own, as OpenMetrics text. NULL: none. */
+	void (*metrics)(struct daemon *d, struct text *out);
 	/* Of a network device: as in struct vhu_env_ops. Both or neither. */
 	int (*set_mtu)(struct daemon *d, uint16_t mtu);
 	int (*send_rarp)(struct daemon *d, const uint8_t mac[6]);

@@ -312,6 +312,8 @@ static int cmd_metrics(void *ctx, unsigned nr_args, char **args,
 		  "Bytes that the guest wrote.", v.bytes_written);
 	add_total(out, "vireo_errors", "", "Requests that failed.", v.errors);
 	add_queue_metrics(out, m, d->dev->nr_queues);
+	if (d->type->metrics)
+		d->type->metrics(d, out);
 	text_fmt(out, "# EOF\n");
 	free(m);
 	return 0;

@@ -42,6 +42,9 @@ const struct opt disk_options[] = {
 	{ .name = "no-lock", .type = OPT_FLAG, .to = &disk_opt.no_lock,
 	  .help = "Do not lock it: something else sees to it that one program at a time writes, as when a guest migrates.",
 	},
+	{ .name = "latency", .type = OPT_FLAG, .to = &disk_opt.latency,
+	  .help = "Time requests, for the metrics: how many took how long in the storage.",
+	},
 	{ .name = "drain-timeout", .type = OPT_UINT, .to = &disk_opt.drain_s,
 	  .arg = "SECONDS", .min = 1, .max = 86400,
 	  .help = "How long to wait for storage that does not answer when a ring is to stop, before the program ends without it. Default 30.",
@@ -315,6 +318,11 @@ int disk_open(struct disk *disk, const struct disk_opt *o, bool may_change,
 		rc = add_zones(&disk->top, o, shared);
 	if (!rc && o->zoned)
 		disk->zoned = disk->top;
+	if (!rc && o->latency)
+		rc = blkdev_latency_open(&disk->top, disk->top, o->num_queues,
+					 o->queue_size);
+	if (!rc && o->latency)
+		disk->latency = disk->top;
 	if (!rc && (may_change || l->ops || l->bytes || l->queue_ops ||
 		    l->queue_bytes))
 		rc = blkdev_throttle_open(&disk->top, disk->top,

@@ -16,7 +16,7 @@ struct disk_opt {
 	uint64_t size, zone_size, zone_capacity;
 	bool read_only, no_lock, direct, buffered, hugepages;
 	bool sqpoll, iopoll;
-	bool in_order, secure_erase;
+	bool in_order, secure_erase, latency;
 	struct blkdev_limits limits;
 	bool live;	/* no option: others are served meanwhile */
 };
@@ -37,6 +37,7 @@ bool disk_is_local(const struct disk_opt *o);
 struct disk {
 	struct blkdev *top, *bottom;
 	struct blkdev *zoned;	/* between them, or NULL */
+	struct blkdev *latency;	/* likewise, above it */
 };
 
 /*

@@ -249,6 +249,14 @@ static void blk_stats(struct daemon *d, struct stats_values *v)
 	}
 }
 
+static void blk_metrics(struct daemon *d, struct text *out)
+{
+	struct blk *b = d->ctx;
+
+	if (b->storage.latency)
+		blkdev_latency_tell(b->storage.latency, out);
+}
+
 static void blk_resized(struct daemon *d)
 {
 	struct blk *b = d->ctx;
@@ -342,6 +350,7 @@ static const struct daemon_type blk_type = {
 	.drain = blk_drain,
 	.memory = blk_memory,
 	.stats = blk_stats,
+	.metrics = blk_metrics,
 	.resized = blk_resized,
 	.commands = commands,
 };

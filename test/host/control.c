@@ -197,7 +197,7 @@ static void begin(void)
 	snprintf(path, sizeof(path), "%s/control", p.dir);
 	snprintf(control, sizeof(control), "--control-path=%s", path);
 	PEER_START(&p, "vireo-blk", "--backend=mem", "--size=4M",
-		   "--num-queues=2", control);
+		   "--num-queues=2", "--latency", control);
 }
 
 static void end(void)
@@ -239,6 +239,7 @@ TEST("a daemon tells its state, its rings and its metrics", "")
 	CHECK(strstr(text, "\nvireo_requests_total{queue=\"0\"} 5\n"));
 	CHECK(strstr(text, "\nvireo_written_bytes_total 20480\n"));
 	CHECK(strstr(text, "\nvireo_connected 1\n"));
+	CHECK(strstr(text, "\nvireo_storage_seconds_count{queue=\"0\"} 5\n"));
 	close(fd);
 	disk_close(&d);
 	end();
