@@ -22,6 +22,7 @@ static pthread_t case_thread;
 static jmp_buf case_end;
 static atomic_uint failures;	/* of the running case */
 static char skip_reason[256];
+static void (*witness)(void);
 
 void vtest_register(struct vtest_case *c)
 {
@@ -39,6 +40,11 @@ void vtest_note(const char *fmt, ...)
 	va_end(ap);
 	printf("# %s\n", line);
 	fflush(stdout);
+}
+
+void vtest_witness(void (*tell)(void))
+{
+	witness = tell;
 }
 
 static void leave(enum outcome how)
@@ -67,8 +73,10 @@ void vtest_fail(const char *file, int line, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	atomic_fetch_add(&failures, 1);
 	vtest_note("%s:%d: failed: %s", file, line, text);
+	/* Once: what it tells may itself have failed a check. */
+	if (!atomic_fetch_add(&failures, 1) && witness)
+		witness();
 	leave(FAILED);
 }
 

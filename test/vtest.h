@@ -80,6 +80,11 @@ void vtest_skip(const char *fmt, ...)
 	__attribute__((noreturn, format(printf, 1, 2)));
 void vtest_fail(const char *file, int line, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+/*
+ * From now on @tell is called where a check fails, on the thread where it
+ * does: to print what else is known, for example what a daemon said.
+ */
+void vtest_witness(void (*tell)(void));
 /* Prints a diagnostic line, "# ..." in the protocol. */
 void vtest_note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void vtest_check_str(const char *file, int line, const char *a_text,

@@ -319,7 +319,7 @@ TEST("guest memory that disappears ends the session, not the daemon", "")
 	disk_open(&d, p.socket, 1);
 	exercise(0, 0);
 	disk_close(&d);
-	CHECK(peer_said(&p, "guest memory disappeared"));
+	CHECK(peer_says(&p, "guest memory disappeared"));
 	CHECK_EQ(peer_end(&p, SIGTERM), 0);
 	peer_fini(&p);
 }

@@ -41,14 +41,14 @@ static void print(const char *text)
 	CHECK_EQ(vio_condrv_print(&con, data, strlen(text)), VIO_OK);
 }
 
-/* @len bytes of input, within 5 seconds. */
+/* @len bytes of input, within 30 seconds. */
 static void expect_input(const char *text)
 {
 	size_t len = strlen(text), got = 0;
 	char buf[256];
 	unsigned i;
 
-	for (i = 0; i < 5000 && got < len; i++) {
+	for (i = 0; i < 30000 && got < len; i++) {
 		got += vio_condrv_read(&con, buf + got, sizeof(buf) - got);
 		usleep(1000);
 	}
@@ -56,7 +56,7 @@ static void expect_input(const char *text)
 	CHECK_MEMEQ(buf, text, len);
 }
 
-/* Read exactly @len bytes from the host's end, within 5 seconds. */
+/* Read exactly @len bytes from the host's end, within 30 seconds. */
 static void read_all(int fd, void *buf, size_t len)
 {
 	size_t done = 0;
@@ -65,7 +65,7 @@ static void read_all(int fd, void *buf, size_t len)
 		struct pollfd pfd = { .fd = fd, .events = POLLIN };
 		ssize_t n;
 
-		CHECK_EQ(poll(&pfd, 1, 5000), 1);
+		CHECK_EQ(poll(&pfd, 1, 30000), 1);
 		n = read(fd, (char *)buf + done, len - done);
 		CHECK_GT(n, 0);
 		done += (size_t)n;
@@ -209,7 +209,7 @@ TEST("without a reader the guest never waits; the loss is told", "")
 	read_all(fd, got, 65536);
 	CHECK_EQ(got[0], 16);
 	CHECK_EQ(got[65535], 31);
-	CHECK(peer_said(&p, "65536 bytes of console output were lost"));
+	CHECK(peer_says(&p, "65536 bytes of console output were lost"));
 	close(fd);
 	free(got);
 	front_close(&f);
@@ -325,7 +325,7 @@ TEST("a terminal is raw meanwhile, has a size, and is given back", "")
 	w.ws_col = 80;
 	CHECK_EQ(ioctl(slave, TIOCSWINSZ, &w), 0);
 	kill(p.pid, SIGWINCH);
-	for (i = 0; i < 500 && con.cols != 80; i++) {
+	for (i = 0; i < 3000 && con.cols != 80; i++) {
 		usleep(10000);
 		CHECK_EQ(vio_condrv_refresh(&con), VIO_OK);
 	}
@@ -436,7 +436,7 @@ TEST("a file's bytes are given out once, a pipe's as they come", "")
 	CHECK_EQ(vio_rngdrv_read(&rng, data, 4096, &got), VIO_OK);
 	CHECK_EQ(got, 10);
 	CHECK_MEMEQ(data, "0123456789", 10);
-	CHECK(peer_said(&p, "given out once"));
+	CHECK(peer_says(&p, "given out once"));
 	front_close(&f);
 	CHECK_EQ(peer_end(&p, SIGTERM), 0);
 

@@ -145,7 +145,7 @@ static int dial(void)
 	CHECK_GE(fd, 0);
 	strcpy(sa.sun_path, path);
 	/* It comes behind the socket of front ends, for which peer.c waits. */
-	for (unsigned i = 0; rc && i < 500; i++) {
+	for (unsigned i = 0; rc && i < 3000; i++) {
 		rc = connect(fd, (struct sockaddr *)&sa, sizeof(sa));
 		if (rc)
 			poll(NULL, 0, 10);
@@ -170,7 +170,7 @@ static void hear(int fd, char *buf, size_t size, const char *end)
 	while (len < n || memcmp(buf + len - n, end, n)) {
 		ssize_t got;
 
-		CHECK_EQ(poll(&w, 1, 10000), 1);
+		CHECK_EQ(poll(&w, 1, 30000), 1);
 		got = recv(fd, buf + len, size - 1 - len, 0);
 		CHECK_GT(got, 0);
 		len += (size_t)got;

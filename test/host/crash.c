@@ -384,7 +384,7 @@ TEST("crash: a record that is cut short ends the session, not the daemon", "")
 	say(sock, VHOST_USER_SET_VRING_KICK, &zero, 8, memory);
 	/* It hangs up. */
 	CHECK_EQ(read(sock, none, 1), 0);
-	CHECK(peer_said(&p, "memory disappeared"));
+	CHECK(peer_says(&p, "memory disappeared"));
 	close(sock);
 	close(memory);
 	close(record);

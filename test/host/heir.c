@@ -92,7 +92,7 @@ static void expect_input(const char *text)
 	size_t len = strlen(text), got = 0;
 	char buf[64];
 
-	for (unsigned i = 0; i < 5000 && got < len; i++) {
+	for (unsigned i = 0; i < 30000 && got < len; i++) {
 		got += vio_condrv_read(&con, buf + got, sizeof(buf) - got);
 		usleep(1000);
 	}

@@ -390,12 +390,12 @@ TEST("sessions are kept by names that tell the longest apart", "")
 	peer_fini(&p);
 }
 
-/* The capacity as the guest sees it, within 5 seconds. */
+/* The capacity as the guest sees it, within 30 seconds. */
 static void expect_sectors(uint64_t sectors)
 {
 	unsigned i;
 
-	for (i = 0; i < 500 && d.blk.capacity_sectors != sectors; i++) {
+	for (i = 0; i < 3000 && d.blk.capacity_sectors != sectors; i++) {
 		usleep(10000);
 		CHECK_EQ(vio_blkdrv_refresh(&d.blk), VIO_OK);
 	}

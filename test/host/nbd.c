@@ -43,7 +43,7 @@ static void serve(const char *const *args)
 		execvp(args[0], (char **)(uintptr_t)args);
 		_exit(127);
 	}
-	for (unsigned i = 0; i < 1000 && !listens(nbd); i++)
+	for (unsigned i = 0; i < 3000 && !listens(nbd); i++)
 		usleep(10000);
 	CHECK(listens(nbd));
 }
@@ -138,7 +138,7 @@ TEST("a qcow2 image is reached through qemu-nbd, which may come back", "")
 	expect(1, 2048, 2, buf);
 	CHECK_EQ(put(1, 2048, 3, buf), VIO_OK);
 	CHECK_EQ(disk_run(&d, 1, VIRTIO_BLK_T_FLUSH, 0, NULL, 0), VIO_OK);
-	CHECK(peer_said(&p, "is connected again"));
+	CHECK(peer_says(&p, "is connected again"));
 	disk_close(&d);
 	CHECK_EQ(peer_end(&p, SIGTERM), 0);
 	end_server();
@@ -195,7 +195,7 @@ TEST("a server that stays away: requests fail when their time is over", "")
 	CHECK_EQ(disk_run(&d, 0, VIRTIO_BLK_T_IN, 8, buf, DATA), VIO_E_IO);
 	/* And work again when it is back. */
 	SERVE("nbdkit", "-f", "-U", nbd, "memory", "1M");
-	for (unsigned i = 0; i < 100 && put(0, 8, 2, buf); i++)
+	for (unsigned i = 0; i < 300 && put(0, 8, 2, buf); i++)
 		usleep(100000);
 	expect(0, 8, 2, buf);
 	end();

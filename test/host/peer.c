@@ -22,6 +22,63 @@
 #include "test/listens.h"
 #include "vtest.h"
 
+enum { LOGS = 8, TOLD = 64 << 10, WAIT_MS = 30000 };
+
+/* What the daemons of this case say goes where; "" where there is none. */
+static char logs[LOGS][sizeof(((struct peer *)0)->log)];
+
+static void tell_log(const char *path)
+{
+	char line[512];
+	FILE *f = fopen(path, "r");
+
+	if (!f)
+		return;
+	vtest_note("%s:", path);
+	if (!fseek(f, 0, SEEK_END) && ftell(f) > TOLD)
+		fseek(f, -TOLD, SEEK_END);
+	else
+		rewind(f);
+	while (fgets(line, sizeof(line), f)) {
+		line[strcspn(line, "\n")] = 0;
+		vtest_note("  %s", line);
+	}
+	fclose(f);
+}
+
+/* A case that failed never comes to its peer_fini(). */
+static void tell(void)
+{
+	unsigned i;
+
+	for (i = 0; i < LOGS; i++) {
+		if (logs[i][0])
+			tell_log(logs[i]);
+		logs[i][0] = 0;
+	}
+}
+
+static void remember(const char *log)
+{
+	unsigned i;
+
+	vtest_witness(tell);
+	for (i = 0; i < LOGS - 1; i++)
+		if (!logs[i][0] || !strcmp(logs[i], log))
+			break;
+	snprintf(logs[i], sizeof(logs[i]), "%s", log);
+}
+
+/* All in a folder. */
+static void forget(const char *dir)
+{
+	unsigned i;
+
+	for (i = 0; i < LOGS; i++)
+		if (!strncmp(logs[i], dir, strlen(dir)))
+			logs[i][0] = 0;
+}
+
 void peer_init(struct peer *p)
 {
 	memset(p, 0, sizeof(*p));
@@ -46,6 +103,7 @@ void peer_fini(struct peer *p)
 {
 	if (p->pid)
 		peer_end(p, SIGKILL);
+	forget(p->dir);
 	nftw(p->dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 }
 
@@ -95,11 +153,12 @@ void peer_start(struct peer *p, const char *program, const char *const *args,
 	unsigned i;
 
 	unlink(p->log);
+	remember(p->log);
 	p->pid = fork();
 	CHECK_GE(p->pid, 0);
 	if (!p->pid)
 		become(p, program, args, fd);
-	for (i = 0; fd < 0 && i < 1000; i++) {
+	for (i = 0; fd < 0 && i < WAIT_MS / 10; i++) {
 		siginfo_t info = { 0 };
 
 		if (listens(p->socket))
@@ -124,7 +183,7 @@ int peer_wait(struct peer *p)
 	unsigned i;
 	int status;
 
-	for (i = 0; i < 1000; i++) {
+	for (i = 0; i < WAIT_MS / 10; i++) {
 		if (waitpid(p->pid, &status, WNOHANG) == p->pid) {
 			p->pid = 0;
 			return status_of(status);
@@ -140,7 +199,7 @@ int peer_end(struct peer *p, int sig)
 	return peer_wait(p);
 }
 
-bool peer_said(struct peer *p, const char *text)
+static bool log_has(struct peer *p, const char *text)
 {
 	char buf[16384];
 	FILE *f = fopen(p->log, "r");
@@ -151,10 +210,24 @@ bool peer_said(struct peer *p, const char *text)
 	n = fread(buf, 1, sizeof(buf) - 1, f);
 	buf[n] = 0;
 	fclose(f);
-	if (strstr(buf, text))
+	return strstr(buf, text) != NULL;
+}
+
+bool peer_said(struct peer *p, const char *text)
+{
+	if (log_has(p, text))
 		return true;
-	vtest_note("it said: %s", buf);
+	vtest_note("it did not say: %s", text);
 	return false;
+}
+
+bool peer_says(struct peer *p, const char *text)
+{
+	unsigned i;
+
+	for (i = 0; i < WAIT_MS / 10 && !log_has(p, text); i++)
+		pause_ms(10);
+	return peer_said(p, text);
 }
 
 bool front_open(struct front *f, const char *path, int fd)
@@ -189,7 +262,7 @@ bool front_open_as(struct front *f, const char *path, int fd, bool net)
 	conf.mem_fd = f->mem_fd;
 	conf.window = f->drv_mem.window;
 	/* The file is there a moment before the socket listens. */
-	for (i = 0; i < 100 && rc; i++) {
+	for (i = 0; i < WAIT_MS / 10 && rc; i++) {
 		rc = vhu_client_open(&f->client, &conf);
 		if (rc != -ECONNREFUSED && rc != -ENOENT)
 			break;

@@ -47,10 +47,12 @@ void peer_start(struct peer *p, const char *program, const char *const *args,
 
 /* Send a signal, give the exit status as a shell does (128 + signal). */
 int peer_end(struct peer *p, int sig);
-/* Wait for it to end by itself: as above, or -1 after 10 seconds. */
+/* Wait for it to end by itself: as above, or -1 after 30 seconds. */
 int peer_wait(struct peer *p);
 /* Is @text in what it said on standard error? */
 bool peer_said(struct peer *p, const char *text);
+/* Does it say so within 30 seconds? */
+bool peer_says(struct peer *p, const char *text);
 
 /* Memory shared with a back end, and the connection. */
 struct front {

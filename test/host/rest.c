@@ -284,7 +284,7 @@ TEST("rest: nothing is left of front ends that lie", "")
 		CHECK_EQ(after.fds, before[i].fds);
 		CHECK_EQ(after.maps, 0);
 		CHECK_EQ(after.threads, before[i].threads);
-		CHECK(peer_said(&p[i], "error:"));
+		CHECK(peer_says(&p[i], "error:"));
 	}
 	end_all();
 }

@@ -62,7 +62,7 @@ static unsigned count(uint8_t kind, const char *text)
 
 static bool comes(const char *note)
 {
-	for (unsigned i = 0; i < 100; i++) {
+	for (unsigned i = 0; i < 600; i++) {
 		if (count(TAP_NOTE, note))
 			return true;
 		poll(NULL, 0, 50);
@@ -138,7 +138,7 @@ static void submit(void)
 
 static bool completes(void)
 {
-	for (unsigned i = 0; i < 200; i++) {
+	for (unsigned i = 0; i < 3000; i++) {
 		if (vio_blkdrv_poll(&d.blk, 0))
 			return true;
 		poll(NULL, 0, 10);

@@ -213,7 +213,7 @@ static bool wait_change(struct program *p)
 	};
 
 	CHECK_GE(poll_fd.fd, 0);
-	return poll(&poll_fd, 1, 5000) == 1 &&
+	return poll(&poll_fd, 1, 30000) == 1 &&
 	       vhu_client_events(p->client) > 0;
 }
 

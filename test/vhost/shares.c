@@ -199,7 +199,7 @@ static void log_some(uint64_t features)
 		pair_exchange(&p);
 	}
 	e = (struct pollfd){ vhu_client_log_fd(p.c), POLLIN, 0 };
-	CHECK_EQ(poll(&e, 1, 1000), 1);
+	CHECK_EQ(poll(&e, 1, 30000), 1);
 	check_log(3, pages, rings);
 	CHECK_EQ(vhu_client_log_take(p.c, mark, &got), 0);
 	/* A driver that comes while it is on. */
