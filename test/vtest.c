@@ -122,6 +122,8 @@ void vtest_check_mem(const char *file, int line, const char *a_text,
 	const unsigned char *x = a, *y = b;
 	size_t i;
 
+	if (!len || !memcmp(a, b, len))
+		return;
 	for (i = 0; i < len; i++) {
 		if (x[i] == y[i])
 			continue;
@@ -180,6 +182,29 @@ void vtest_fill(struct vtest_rand *r, void *buf, size_t len)
 
 	for (i = 0; i < len; i++)
 		p[i] = (unsigned char)vtest_u64(r);
+}
+
+void vtest_fill_much(struct vtest_rand *r, void *buf, size_t len)
+{
+	unsigned char *p = buf;
+	uint64_t v;
+
+	for (; len; p += sizeof(v), len -= sizeof(v)) {
+		v = vtest_u64(r);
+		if (len <= sizeof(v)) {
+			memcpy(p, &v, len);
+			break;
+		}
+		memcpy(p, &v, sizeof(v));
+	}
+}
+
+unsigned vtest_rounds(unsigned n)
+{
+	const char *less = getenv("VTEST_LESS");
+	unsigned long by = less ? strtoul(less, NULL, 0) : 1;
+
+	return by > 1 && n > by ? (unsigned)(n / by) : n;
 }
 
 /* False when it failed. */

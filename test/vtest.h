@@ -106,7 +106,15 @@ struct vtest_rand vtest_rand_init(uint64_t seed);
 uint64_t vtest_u64(struct vtest_rand *r);
 /* Uniform in [0, n); n must not be 0. */
 uint64_t vtest_below(struct vtest_rand *r, uint64_t n);
+/* The same bytes, whether all at once or in pieces. */
 void vtest_fill(struct vtest_rand *r, void *buf, size_t len);
+/* Others, and eight times as fast. */
+void vtest_fill_much(struct vtest_rand *r, void *buf, size_t len);
+/*
+ * How many of @n random rounds to go: all, or one in VTEST_LESS of the
+ * environment, where a build is slow and others go them all.
+ */
+unsigned vtest_rounds(unsigned n);
 
 /* What follows serves the macros above. */
 

@@ -93,7 +93,7 @@ static void rewrite(struct fixture *f)
 
 	switch (vtest_below(&f->rand, 8)) {
 	case 0:
-		vtest_fill(&f->rand, l->window.host, l->file_size);
+		vtest_fill_much(&f->rand, l->window.host, l->file_size);
 		return;
 	case 1: case 2: case 3:
 		scatter(f);
@@ -139,7 +139,7 @@ static void setup(struct fixture *f, unsigned set, uint64_t seed)
 	f->loop.backend_ctx = &f->disk;
 	f->fresh = f->loop.drv_mem;
 	f->own = loop_buffer(&f->loop, AREA);
-	vtest_fill(&f->rand, f->own, AREA);
+	vtest_fill_much(&f->rand, f->own, AREA);
 	memcpy(f->before, f->own, AREA);
 	start(f, set);
 }
@@ -317,7 +317,7 @@ static void other_setup(struct fixture *f, struct other *o, uint64_t seed)
 	loop_init(&f->loop, 2, 64, seed);
 	loop_bounce(&f->loop);
 	f->own = loop_buffer(&f->loop, AREA);
-	vtest_fill(&f->rand, f->own, AREA);
+	vtest_fill_much(&f->rand, f->own, AREA);
 	memcpy(f->before, f->own, AREA);
 	f->loop.backend_step = other_step;
 	f->loop.backend_ctx = o;

@@ -193,7 +193,7 @@ static bool invent(struct model *m, struct work *w)
 			       vtest_below(&m->rand, 2);
 		return true;
 	}
-	vtest_fill(&m->rand, w->copy, w->sectors * SECTOR);
+	vtest_fill_much(&m->rand, w->copy, w->sectors * SECTOR);
 	memcpy(w->buf, w->copy, w->sectors * SECTOR);
 	cut(m, w);
 	return true;
@@ -333,6 +333,7 @@ static void random_run(const struct setup *s, unsigned rounds, uint64_t seed)
 	struct model *m;
 	unsigned i;
 
+	rounds = vtest_rounds(rounds);
 	setup(&f, s, seed);
 	m = model_new(&f, seed + 2);
 	for (i = 0; i < rounds; i++)

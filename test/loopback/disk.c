@@ -11,7 +11,7 @@ void disk_init(struct disk *d, uint64_t size, uint64_t seed)
 	d->size = size;
 	d->data = malloc(size);
 	CHECK(d->data);
-	vtest_fill(&d->rand, d->data, size);
+	vtest_fill_much(&d->rand, d->data, size);
 }
 
 void disk_fini(struct disk *d)
