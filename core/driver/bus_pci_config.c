@@ -144,7 +144,7 @@ int vio_pci_assign(const struct vio_pci_machine *m, void *ctx,
 	for (unsigned bar = 0; bar < VIO_PCI_NR_BARS; bar++) {
 		struct vio_pci_region r = vio_pci_region(m, ctx, function,
 							 bar);
-		uint64_t addr;
+		uint64_t addr = 0;
 
 		if (!r.size)
 			continue;
