@@ -65,6 +65,27 @@ TEST("accesses of a wrong width or place do nothing", "")
 	CHECK_EQ(rd(VIRTIO_MMIO_STATUS), 0);
 }
 
+TEST("a queue that is not there has no size, and takes nothing", "")
+{
+	static const uint32_t sel[] = { 1, 2, 0xffff, 0x10000, UINT32_MAX };
+
+	make_rng();
+	negotiate(0, HIGH_V1 | HIGH_RESET);
+	for (unsigned i = 0; i < VIO_ARRAY_LEN(sel); i++) {
+		wr(VIRTIO_MMIO_QUEUE_SEL, sel[i]);
+		CHECK_EQ(rd(VIRTIO_MMIO_QUEUE_SIZE_MAX), 0);
+		wr(VIRTIO_MMIO_QUEUE_SIZE, 8);
+		wr(VIRTIO_MMIO_QUEUE_DESC_LOW, (uint32_t)GUEST);
+		wr(VIRTIO_MMIO_QUEUE_READY, 1);
+		CHECK_EQ(rd(VIRTIO_MMIO_QUEUE_READY), 0);
+		wr(VIRTIO_MMIO_QUEUE_RESET, 1);
+		CHECK_EQ(rd(VIRTIO_MMIO_QUEUE_RESET), 0);
+	}
+	CHECK_EQ(rd(VIRTIO_MMIO_STATUS), 11);
+	CHECK_EQ(queue[0].state, VIO_QUEUE_STOPPED);
+	CHECK_EQ(mem.pins, 0);
+}
+
 TEST("any access, any value, any order: no harm", "")
 {
 	struct vtest_rand rnd = vtest_rand_init(vtest_seed());

@@ -161,6 +161,35 @@ TEST("legacy: configuration is written, and the device used, at any time",
 	CHECK_EQ(queue[0].state, VIO_QUEUE_BROKEN);
 }
 
+TEST("legacy: what is of a wrong width, or nowhere, does nothing", "")
+{
+	make();
+	begin(0);
+	CHECK_EQ(vio_mmio_legacy_read(&lm, 0, 2), 0);
+	CHECK_EQ(vio_mmio_legacy_read(&lm, 0, 8), 0);
+	CHECK_EQ(vio_mmio_legacy_read(&lm, 2, 4), 0);
+	CHECK_EQ(vio_mmio_legacy_read(&lm, 0xf0, 4), 0);
+	CHECK_EQ(vio_mmio_legacy_read(&lm, UINT64_MAX, 4), 0);
+	vio_mmio_legacy_write(&lm, VIRTIO_MMIO_STATUS, 7, 1);
+	vio_mmio_legacy_write(&lm, VIRTIO_MMIO_STATUS + 1, 7, 4);
+	vio_mmio_legacy_write(&lm, UINT64_MAX - 3, 7, 4);
+	CHECK_EQ(lrd(VIRTIO_MMIO_STATUS), 3);
+	/* Queues that are not there: none is set up, none is kicked. */
+	asked = false;
+	for (uint32_t sel = 1; sel; sel *= 2) {
+		lwr(VIRTIO_MMIO_QUEUE_SEL, sel);
+		CHECK_EQ(lrd(VIRTIO_MMIO_QUEUE_SIZE_MAX), 0);
+		lwr(VIRTIO_MMIO_QUEUE_SIZE, 8);
+		lwr(VIRTIO_MMIO_QUEUE_ALIGN, 4096);
+		lwr(VIRTIO_MMIO_QUEUE_PFN, PFN);
+		CHECK_EQ(lrd(VIRTIO_MMIO_QUEUE_PFN), 0);
+		lwr(VIRTIO_MMIO_QUEUE_NOTIFY, sel);
+	}
+	CHECK(!asked);
+	CHECK_EQ(queue[0].state, VIO_QUEUE_STOPPED);
+	CHECK_EQ(mem.pins, 0);
+}
+
 TEST("legacy: any access, any value, any order: no harm", "")
 {
 	struct vtest_rand rnd = vtest_rand_init(vtest_seed());

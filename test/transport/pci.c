@@ -453,6 +453,29 @@ static void start_rng(void)
 	offer();
 }
 
+TEST("a region that moves takes its notifications along, while a queue runs", "")
+{
+	const uint64_t up = 0x10000;
+	uint64_t v = 0, at;
+
+	start_rng();
+	at = rig_at_notify(0);
+	rig_cfg_put(VIO_PCI_BAR + 16, (uint32_t)(RIG_REGS_BAR + up), 4);
+	CHECK(!vio_pci_access(&rig.p, VIO_PCI_MEM, at, &v, 2, true));
+	CHECK(!rig.asked[0]);
+	CHECK(vio_pci_access(&rig.p, VIO_PCI_MEM, at + up, &v, 2, true));
+	CHECK(rig.asked[0]);
+	CHECK_EQ(vio_queue_service(rig.queue, 8), VIO_SERVICE_IDLE);
+	CHECK_EQ(rig.ram[0x1000], 0x5a);
+	/* In two halves: between them it is somewhere else. */
+	rig_cfg_put(VIO_PCI_BAR + 20, 0x77, 4);
+	CHECK_EQ(rig.where[4], 0x7700000000 + up);
+	rig_cfg_put(VIO_PCI_BAR + 16, 0, 4);
+	CHECK_EQ(rig.where[4], 0x7700000000);
+	CHECK_EQ(rig.queue[0].state, VIO_QUEUE_RUNNING);
+	CHECK_EQ(vio_dev_status(rig.dev), 15);
+}
+
 TEST("each queue has its address for notifications", "")
 {
 	unsigned bar;
