@@ -31,7 +31,10 @@ struct nbd_queue;
 
 /* What this back end keeps in vio_blk_io.scratch. */
 struct nbd_io {
-	struct vio_blk_io *next;	/* in one of the queue's lists */
+	union {
+		struct vio_blk_io *next;	/* in a list of the queue's */
+		uint64_t seen;			/* bytes read, under way */
+	};
 	struct nbd_queue *queue;
 	unsigned char *bounce;		/* or NULL */
 	uint16_t left;			/* commands not let go of, and us */
@@ -116,8 +119,23 @@ static void part_over(struct vio_blk_io *io)
 {
 	struct nbd_io *n = nbd_io(io);
 
-	if (!--n->left)
-		list_add(&n->queue->finished, io);
+	if (--n->left)
+		return;
+	/* Answered in pieces, with some missing: libnbd does not mind. */
+	if (io->op == VIO_BLK_READ && !n->err && n->seen != io->len)
+		n->err = EIO;
+	list_add(&n->queue->finished, io);
+}
+
+static int on_chunk(void *ctx, const void *data, size_t len, uint64_t at,
+		    unsigned status, int *error)
+{
+	(void)data;
+	(void)at;
+	(void)error;
+	if (status == LIBNBD_READ_DATA || status == LIBNBD_READ_HOLE)
+		nbd_io(ctx)->seen += len;
+	return 0;
 }
 
 static int on_complete(void *ctx, int *error)
@@ -161,12 +179,16 @@ static bool send_data(struct nbd_queue *q, struct vio_blk_io *io, void *p,
 			.callback = on_complete, .user_data = io,
 			.free = on_free,
 		};
+		const nbd_chunk_callback chunk = {
+			.callback = on_chunk, .user_data = io,
+		};
 		size_t n = len < CHUNK_MAX ? (size_t)len : CHUNK_MAX;
 
 		/* Before: libnbd may be through with it when it returns. */
 		nbd_io(io)->left++;
 		ok = sent(io, io->op == VIO_BLK_READ ?
-			  nbd_aio_pread(q->h, p, n, at, cb, 0) :
+			  nbd_aio_pread_structured(q->h, p, n, at, chunk, cb,
+						   0) :
 			  nbd_aio_pwrite(q->h, p, n, at, cb, fua));
 		p = (char *)p + n;
 		at += n;
@@ -467,15 +489,9 @@ static void look(struct nbd_queue *q, bool loop)
 static void on_fd(void *ctx, uint32_t events)
 {
 	struct nbd_queue *q = ctx;
-	unsigned dir = nbd_aio_get_direction(q->h);
 
-	/* An end is found out by reading. */
-	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR) &&
-	    dir & LIBNBD_AIO_DIRECTION_READ)
-		nbd_aio_notify_read(q->h);
-	else if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR) &&
-		 dir & LIBNBD_AIO_DIRECTION_WRITE)
-		nbd_aio_notify_write(q->h);
+	/* The same bits as those of poll(2). */
+	nbd_handle_notify(q->h, events);
 	look(q, true);
 }
 
@@ -601,7 +617,7 @@ static void nbd_drain(void *backend, unsigned queue)
 		if (clock_ns() >= end)
 			break;
 		if (q->h)
-			nbd_poll(q->h, 50);
+			nbd_handle_poll(q->h, 50);
 		else if (!poll(NULL, 0, 50))
 			try_again(q);
 	}

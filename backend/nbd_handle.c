@@ -3,6 +3,7 @@
 #include "backend/nbd_handle.h"
 
 #include <errno.h>
+#include <poll.h>
 
 #include "host/clock.h"
 
@@ -37,6 +38,32 @@ uint64_t nbd_handle_patience_ns(const struct blkdev_nbd_conf *c)
 	return (s < ANSWER_MAX_S ? s : ANSWER_MAX_S) * NS_PER_S;
 }
 
+void nbd_handle_notify(struct nbd_handle *h, unsigned events)
+{
+	unsigned dir = nbd_aio_get_direction(h);
+
+	/* An end is found out by reading. */
+	if (events & (POLLIN | POLLHUP | POLLERR) &&
+	    dir & LIBNBD_AIO_DIRECTION_READ)
+		nbd_aio_notify_read(h);
+	else if (events & (POLLOUT | POLLHUP | POLLERR) &&
+		 dir & LIBNBD_AIO_DIRECTION_WRITE)
+		nbd_aio_notify_write(h);
+}
+
+void nbd_handle_poll(struct nbd_handle *h, int ms)
+{
+	unsigned dir = nbd_aio_get_direction(h);
+	struct pollfd p = { .fd = nbd_aio_get_fd(h) };
+
+	if (dir & LIBNBD_AIO_DIRECTION_READ)
+		p.events |= POLLIN;
+	if (dir & LIBNBD_AIO_DIRECTION_WRITE)
+		p.events |= POLLOUT;
+	if (poll(&p, 1, ms) > 0)
+		nbd_handle_notify(h, (unsigned)p.revents);
+}
+
 int nbd_handle_connect(struct nbd_handle *h, const struct blkdev_nbd_conf *c)
 {
 	uint64_t end = clock_ns() + nbd_handle_patience_ns(c), now;
@@ -47,8 +74,7 @@ int nbd_handle_connect(struct nbd_handle *h, const struct blkdev_nbd_conf *c)
 		now = clock_ns();
 		if (now >= end)
 			return -ETIMEDOUT;
-		if (nbd_poll(h, (int)((end - now) / NS_PER_MS + 1)) < 0)
-			return -EIO;
+		nbd_handle_poll(h, (int)((end - now) / NS_PER_MS + 1));
 	}
 	return nbd_aio_is_ready(h) == 1 ? 0 : -EIO;
 }

@@ -16,7 +16,15 @@ struct nbd_handle *nbd_handle_make(const struct blkdev_nbd_conf *c);
  */
 int nbd_handle_connect(struct nbd_handle *h, const struct blkdev_nbd_conf *c);
 
-/* How long that is. */
+/*
+ * Its descriptor is as @events of poll(2) say: go on. nbd_poll() takes the end
+ * of a connection under way for something to read, and would do so for ever.
+ */
+void nbd_handle_notify(struct nbd_handle *h, unsigned events);
+/* Wait so long for what it waits for, and go on. */
+void nbd_handle_poll(struct nbd_handle *h, int ms);
+
+/* How long a server may take. */
 uint64_t nbd_handle_patience_ns(const struct blkdev_nbd_conf *c);
 
 #endif
