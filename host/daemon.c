@@ -43,7 +43,9 @@ struct needs {
 	int live[OPT_LIST_MAX];
 	unsigned nr_live;
 	bool network, connect, full;
-	const char *read_file, *read_replaced;
+	const char **files;	/* to read */
+	unsigned nr_files;
+	const char *read_replaced;
 };
 
 static void need_syscalls(struct needs *n, const char *const *list)
@@ -96,12 +98,13 @@ static int gather(struct daemon_process *p, const struct daemon_options *o,
 		  struct needs *n)
 {
 	struct daemon *d;
-	unsigned count = 2;
+	unsigned count = 1;
 
 	for (d = p->devices; d; d = d->next)
-		count += 2;
-	n->dirs = calloc(count, sizeof(*n->dirs));
-	if (!n->dirs)
+		count++;
+	n->dirs = calloc(2 * count, sizeof(*n->dirs));
+	n->files = calloc(count, sizeof(*n->files));
+	if (!n->dirs || !n->files)
 		return -ENOMEM;
 	need_dir(n, o->control_path ? p->control.sock.dir_fd : -1);
 	need_dir(n, p->upgrade.dir_fd);
@@ -114,7 +117,8 @@ static int gather(struct daemon_process *p, const struct daemon_options *o,
 		need_ioctls(n, d->more_ioctls);
 		n->network |= d->network;
 		n->connect |= d->opt.connect;
-		n->read_file = d->read_file ? d->read_file : n->read_file;
+		if (d->read_file)
+			n->files[n->nr_files++] = d->read_file;
 		if (d->read_replaced)
 			n->read_replaced = d->read_replaced;
 	}
@@ -159,13 +163,15 @@ static int enter_sandbox(struct daemon_process *p,
 	sb.nr_open_dirs = n.nr_live;
 	sb.network = n.network;
 	sb.connect = n.connect;
-	sb.read_file = n.read_file;
+	sb.read_file = n.files;
+	sb.nr_read_files = n.nr_files;
 	sb.read_replaced = n.read_replaced;
 	if (!rc)
 		rc = sandbox_enter(&sb);
 	while (n.nr_live)
 		close(n.live[--n.nr_live]);
 	free(n.dirs);
+	free(n.files);
 	p->sandboxed = !rc;
 	p->network = n.network;
 	return rc;

@@ -220,8 +220,9 @@ static int landlock_rules(int set, const struct sandbox *sb, int abi)
 			    LANDLOCK_RULE_PATH_BENEATH, &path, 0))
 			return -errno;
 	}
-	if (sb->read_file && landlock_file(set, sb->read_file))
-		return -errno;
+	for (i = 0; i < sb->nr_read_files; i++)
+		if (landlock_file(set, sb->read_file[i]))
+			return -errno;
 	if (sb->read_replaced && landlock_replaced(set, sb->read_replaced))
 		return -errno;
 	rc = landlock_open_dirs(set, sb, abi);
@@ -450,7 +451,7 @@ static int seccomp(const struct sandbox *sb, bool landlocked)
 		rc = allow_opening(ctx, sb);
 	if (!rc)
 		rc = allow_some(ctx, sb->nr_open_dirs ||
-				((sb->read_file || sb->read_replaced) &&
+				((sb->nr_read_files || sb->read_replaced) &&
 				 landlocked));
 	if (!rc && !sb->nr_open_dirs)
 		rc = allow_unlink(ctx, sb);

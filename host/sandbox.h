@@ -23,16 +23,17 @@ struct sandbox {
 	unsigned nr_unlink_dirs;
 	/*
 	 * A further list, and what a program on the network needs: TCP, and
-	 * one file that it may open for reading (where Landlock guards all
-	 * others). NULL, false: nothing.
+	 * files that it may open for reading, or all below a folder (where
+	 * Landlock guards the others). NULL, false: nothing.
 	 */
 	const char *const *more_syscalls;
 	const unsigned long *more_ioctls;
 	bool network;
 	bool connect;		/* to Unix sockets */
-	const char *read_file;
+	const char *const *read_file;
+	unsigned nr_read_files;
 	/*
-	 * Another that others may replace by a new file of that name. A rule
+	 * One more that others may replace by a new file of that name. A rule
 	 * is for a file, not for its name: so, unless we are root, whatever
 	 * lies in its folder, and in that of the file that a link leads to,
 	 * can be read.

@@ -282,6 +282,57 @@ TEST("TLS with a shared key, also after the connection broke", "")
 	end();
 }
 
+TEST("each of two disks has its own key, also after the connection broke", "")
+{
+	char key[2][128], psk[160], config[160], path[192];
+	unsigned char *buf;
+	FILE *f;
+
+	if (!have("nbdkit") || !have("psktool"))
+		SKIP("needs nbdkit and psktool");
+	begin();
+	snprintf(config, sizeof(config), "%s/disks.conf", p.dir);
+	f = fopen(config, "w");
+	for (unsigned i = 0; i < 2; i++) {
+		snprintf(key[i], sizeof(key[i]), "%s/key%u", p.dir, i);
+		fprintf(f, "[%u]\nbackend = nbd\nnum-queues = 1\n"
+			"nbd = nbds+unix://disk@/?socket=%s\n"
+			"tls-psk = %s\nsocket-path = %s/%u.sock\n", i, nbd,
+			key[i], p.dir, i);
+	}
+	fclose(f);
+	run_line("psktool -u disk -p %s >/dev/null 2>&1%s", key[0], "");
+	run_line("cp %s %s", key[0], key[1]);
+	snprintf(psk, sizeof(psk), "--tls-psk=%s", key[0]);
+	SERVE("nbdkit", "-f", "-U", nbd, "--tls=require", psk, "memory",
+	      "1M");
+	snprintf(path, sizeof(path), "--config=%s", config);
+	snprintf(config, sizeof(config), "--control-path=%s", p.socket);
+	peer_start(&p, "vireo-blk", (const char *[]){ path, config, NULL },
+		   -2);
+	/* Its control socket is there before its disks are. */
+	snprintf(path, sizeof(path), "%s/1.sock", p.dir);
+	for (unsigned i = 0; i < 1000 && access(path, F_OK); i++) {
+		if (peer_said(&p, "built without libnbd"))
+			SKIP("needs libnbd");
+		usleep(10000);
+	}
+	end_server();
+	SERVE("nbdkit", "-f", "-U", nbd, "--tls=require", psk, "memory",
+	      "1M");
+	for (unsigned i = 0; i < 2; i++) {
+		snprintf(path, sizeof(path), "%s/%u.sock", p.dir, i);
+		disk_open(&d, path, 1);
+		buf = front_data(&d.front, DATA);
+		CHECK_EQ(put(0, 8, 1, buf), VIO_OK);
+		expect(0, 8, 1, buf);
+		disk_close(&d);
+	}
+	CHECK_EQ(peer_end(&p, SIGTERM), 0);
+	end_server();
+	peer_fini(&p);
+}
+
 TEST("a server that is not there is named, with the cure", "")
 {
 	begin();
