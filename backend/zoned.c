@@ -715,6 +715,12 @@ static int open_zones(struct zoned *z, const struct blkdev_zoned_conf *conf)
 	};
 	int rc = zones_init(&z->zones, &zc);
 
+	if (rc)
+		log_err("zones: %llu bytes in zones of %llu each: %s; make them larger",
+			(unsigned long long)zc.disk * 512,
+			(unsigned long long)zc.zone_sectors * 512,
+			rc == -ENOMEM ? "no memory for so many" :
+			"too many");
 	if (!rc)
 		z->records = calloc(z->zones.nr, sizeof(*z->records));
 	if (!rc && !z->records)

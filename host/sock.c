@@ -45,7 +45,8 @@ static int set_owner(const char *path, const struct sock_perm *perm)
 	if (perm->owner && number_id(perm->owner, &uid)) {
 		pw = getpwnam(perm->owner);
 		if (!pw) {
-			log_err("--socket-owner: no user '%s'", perm->owner);
+			log_err("--socket-owner: no user '%s' can be found; a number will do, and in a sandbox nothing else",
+				perm->owner);
 			return -EINVAL;
 		}
 		uid = pw->pw_uid;
@@ -53,7 +54,8 @@ static int set_owner(const char *path, const struct sock_perm *perm)
 	if (perm->group && number_id(perm->group, &gid)) {
 		gr = getgrnam(perm->group);
 		if (!gr) {
-			log_err("--socket-group: no group '%s'", perm->group);
+			log_err("--socket-group: no group '%s' can be found; a number will do, and in a sandbox nothing else",
+				perm->group);
 			return -EINVAL;
 		}
 		gid = gr->gr_gid;

@@ -534,8 +534,10 @@ TEST("bad input is refused with cause and cure", "")
 		REFUSED(2, "--i-know-this-is-unsafe", file,
 			"--sandbox=none");
 	REFUSED(2, "either --socket-path", file, "--fd=3");
-	REFUSED(1, "no user 'nobody-of-that-name'", file,
+	REFUSED(1, "no user 'nobody-of-that-name' can be found; a number", file,
 		"--socket-owner=nobody-of-that-name");
+	REFUSED(1, "each: too many; make them larger", "--backend=null",
+		"--size=16T", "--zoned=host-managed", "--zone-size=4096");
 	CHECK_EQ(truncate(p.image, 1000), 0);
 	REFUSED(1, "truncate -s %512", file);
 	CHECK_EQ(truncate(p.image, 100), 0);
