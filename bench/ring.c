@@ -25,7 +25,7 @@
 static struct {
 	unsigned size, batch, threads, segs, writable;
 	uint64_t outstanding, buffers;
-	bool packed, event_idx, in_order, indirect, record, compare;
+	bool packed, event_idx, in_order, indirect, record, compare, peek;
 } opt = { .size = 256, .batch = 32, .threads = 1, .segs = 1, .writable = 1,
 	  .outstanding = 128, .buffers = 20000000 };
 
@@ -56,6 +56,20 @@ static enum vio_service serve(struct vio_dev *dev, struct vio_queue *q,
 	return n == budget ? VIO_SERVICE_MORE : VIO_SERVICE_IDLE;
 }
 
+/* The same without requests: seen where they lie, and used. */
+static enum vio_service serve_in_place(struct vio_dev *dev,
+				       struct vio_queue *q, unsigned budget)
+{
+	unsigned max = budget < VIO_PEEK_MAX ? budget : VIO_PEEK_MAX, n;
+	struct vio_piece piece[VIO_PEEK_MAX];
+
+	n = vio_queue_peek(q, opt.writable, piece, max);
+	if (!n)
+		return serve(dev, q, budget);
+	vio_queue_use(q, piece, n, opt.writable);
+	return n == budget ? VIO_SERVICE_MORE : VIO_SERVICE_IDLE;
+}
+
 static void ignore_queue(void *ctx, struct vio_queue *q)
 {
 	(void)ctx;
@@ -72,6 +86,8 @@ static const struct vio_transport_ops transport = {
 	.config_changed = ignore };
 static const struct vio_dev_ops ops = { .name = "bench", .id = 4,
 					.service = serve };
+static const struct vio_dev_ops ops_in_place = { .name = "bench", .id = 4,
+	.service = serve_in_place };
 
 static void pin(int core)
 {
@@ -141,7 +157,8 @@ static bool set_up(void)
 			   aligned_alloc(64, (store + 63) & ~(size_t)63),
 			   store) || vio_mem_init(&s.mem, &s.region, 1))
 		return false;
-	vio_dev_init(&s.dev, &ops, &f, &s.queue, 1, NULL, 0);
+	vio_dev_init(&s.dev, opt.peek ? &ops_in_place : &ops, &f, &s.queue, 1,
+		     NULL, 0);
 	vio_feature_set(&s.dev.offered, VIRTIO_F_IN_ORDER);
 	vio_dev_attach(&s.dev, &transport, NULL, NULL);
 	if (vio_dev_set_features(&s.dev, &f))
@@ -153,12 +170,16 @@ static bool set_up(void)
 }
 
 /* Up to @max buffers on their way; all the same, as nobody looks inside. */
-static unsigned offer(const struct vio_buf *buf, uint64_t max)
+static unsigned offer(const struct vio_buf *buf,
+		      const struct vio_single *one, uint64_t max)
 {
 	unsigned n = max < opt.batch ? (unsigned)max : opt.batch;
 	int err;
 
-	n = vio_vq_add_many(&s.vq, buf, n, &err);
+	if (opt.segs == 1)
+		n = vio_vq_add_singles(&s.vq, one, n, opt.writable, &err);
+	else
+		n = vio_vq_add_many(&s.vq, buf, n, &err);
 	if (n)
 		vio_vq_publish(&s.vq);
 	return n;
@@ -220,22 +241,25 @@ static void run(void)
 {
 	uint64_t added = 0, got = 0;
 	struct vio_used used[BATCH_MAX];
+	struct vio_single one[BATCH_MAX];
 	struct vio_buf buf[BATCH_MAX];
 	struct vio_seg seg[8];
 
 	for (unsigned i = 0; i < opt.segs; i++)
 		seg[i] = (struct vio_seg){ s.shared + i * 64, 64 };
-	for (unsigned i = 0; i < BATCH_MAX; i++)
+	for (unsigned i = 0; i < BATCH_MAX; i++) {
+		one[i] = (struct vio_single){ s.shared, s.shared, 64 };
 		buf[i] = (struct vio_buf){ seg, s.shared,
 			(uint16_t)(opt.segs - opt.writable),
 			(uint16_t)opt.writable };
+	}
 	vio_vq_quiet(&s.vq);
 	while (got < opt.buffers) {
 		uint64_t room = opt.outstanding - (added - got);
 
 		if (opt.buffers - added < room)
 			room = opt.buffers - added;
-		added += offer(buf, room);
+		added += offer(buf, one, room);
 		if (opt.threads == 1)
 			vio_queue_poll(&s.queue, opt.batch);
 		got += vio_vq_get_many(&s.vq, used, opt.batch);
@@ -249,6 +273,7 @@ static void usage(void)
 	     "The cost of a buffer in the ring alone; one line of JSON.\n"
 	     "  --packed --event-idx --in-order --indirect   features\n"
 	     "  --record      keep a record of requests in flight\n"
+	     "  --in-place    the device makes no requests of buffers\n"
 	     "  --compare     with copies of 64 bytes, best slices of either\n"
 	     "  --size N      entries of the ring (256)\n"
 	     "  --batch N     buffers a publication (32)\n"
@@ -269,6 +294,7 @@ static bool options(int argc, char **argv)
 		{ "buffers", 1, NULL, 'n' }, { "help", 0, NULL, 'h' },
 		{ "record", 0, NULL, 'r' }, { "writable", 1, NULL, 'w' },
 		{ "outstanding", 1, NULL, 'o' }, { "compare", 0, NULL, 'c' },
+		{ "in-place", 0, NULL, 'k' },
 		{ NULL, 0, NULL, 0 },
 	};
 	int c;
@@ -283,6 +309,7 @@ static bool options(int argc, char **argv)
 		case 'd': opt.indirect = true; break;
 		case 'r': opt.record = true; break;
 		case 'c': opt.compare = true; break;
+		case 'k': opt.peek = true; break;
 		case 's': opt.size = (unsigned)v; break;
 		case 'b': opt.batch = (unsigned)v; break;
 		case 'g': opt.segs = (unsigned)v; break;

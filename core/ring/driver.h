@@ -19,23 +19,24 @@ struct vio_vq_hot {
 			unsigned nr, int *err);
 	unsigned (*get)(struct vio_vq *vq, struct vio_used *used,
 			unsigned max);
+	/*
+	 * As vio_vq_add_singles(), as many from the front as are as they
+	 * should be and follow each other in the ring; the rest is add()'s.
+	 * NULL: all are.
+	 */
+	unsigned (*singles)(struct vio_vq *vq, const struct vio_single *one,
+			    unsigned nr, bool writable);
 };
 
-/* The functions of a variant, from the bodies add() and get(). */
+/* The functions of a variant, from the body get(). */
 #define VIO_VQ_VARIANT(name, v)						\
-	static unsigned add_##name(struct vio_vq *vq,			\
-				   const struct vio_buf *buf,		\
-				   unsigned nr, int *err)		\
-	{								\
-		return add(vq, buf, nr, err, v);			\
-	}								\
 	static unsigned get_##name(struct vio_vq *vq,			\
 				   struct vio_used *used, unsigned max)	\
 	{								\
 		return get(vq, used, max, v);				\
 	}								\
 	static const struct vio_vq_hot hot_##name = {			\
-		.add = add_##name, .get = get_##name,			\
+		.add = add, .get = get_##name, .singles = SINGLES,	\
 	};
 
 struct vio_vq_ops {
@@ -45,8 +46,6 @@ struct vio_vq_ops {
 	void (*reset)(struct vio_vq *vq);
 	/* What every buffer takes, for a queue like this one. */
 	const struct vio_vq_hot *(*hot)(const struct vio_vq *vq);
-	/* The number of the next buffer's record, where the ring has room. */
-	uint16_t (*next_id)(const struct vio_vq *vq);
 	bool (*publish)(struct vio_vq *vq);
 	bool (*pending)(struct vio_vq *vq);
 	void (*quiet)(struct vio_vq *vq);
@@ -175,30 +174,105 @@ VIO_INLINE bool vio_vq_is_single(const struct vio_buf *b)
 	return (uint16_t)(b->nr_read + b->nr_write) == 1;
 }
 
-/* Its record. */
-VIO_INLINE void vio_vq_keep(struct vio_vq_slot *slot, void *token,
-			    uint32_t room, unsigned entries)
+/*
+ * How many of these, from the front, are as they should be: not empty, and in
+ * the window.
+ */
+unsigned vio_vq_fit(const struct vio_vq *vq, const struct vio_single *one,
+		    unsigned nr);
+
+/* -- records of buffers ---------------------------------------------------- */
+
+/*
+ * The word of a record: how many bytes the device may write, then the record's
+ * own number, and what the buffer takes of the ring beyond one entry. A chain
+ * of a split ring has the number of the next descriptor there instead, in all
+ * its descriptors; only the first is in use as a record.
+ * So the upper half of the word of a buffer of one entry is what the device has
+ * to say of it.
+ */
+#define VIO_SLOT_FREE	0xffffu		/* taken beyond one: not in use */
+
+VIO_INLINE uint64_t vio_slot_word(uint32_t room, unsigned id, unsigned more)
 {
-	slot->token = token;
-	slot->room = room;
-	slot->nr = (uint16_t)entries;
+	return room | (uint64_t)id << 32 | (uint64_t)more << 48;
+}
+
+VIO_INLINE unsigned vio_slot_more(const struct vio_vq_slot *s)
+{
+	return (unsigned)(s->word >> 48);
+}
+
+VIO_INLINE unsigned vio_slot_id(const struct vio_vq_slot *s)
+{
+	return (uint16_t)(s->word >> 32);
+}
+
+/* The number @i behind @id, which is at most size. */
+VIO_INLINE unsigned vio_vq_id_after(const struct vio_vq *vq, unsigned id,
+				    unsigned i)
+{
+	id += i;
+	return id < vq->size ? id : id - vq->size;
+}
+
+/* The free number @i behind the next. */
+uint16_t vio_vq_free_id(const struct vio_vq *vq, unsigned i);
+
+/* The next @n are taken. */
+void vio_vq_take_ids(struct vio_vq *vq, unsigned n);
+
+/* Used in several places, of which a build for size has one. */
+#ifdef VIO_SMALL
+#define VIO_ONCE	static __attribute__((noinline, unused))
+#else
+#define VIO_ONCE	VIO_INLINE
+#endif
+
+/* After something came back: where nothing is out, all is straight again. */
+VIO_INLINE void vio_vq_straighten(struct vio_vq *vq)
+{
+	/* A build for size has no use for that. */
+	if (!VIO_RUNS || vio_likely(vq->inflight || vq->straight))
+		return;
+	vq->nr_stack = 0;
+	vq->oldest = vq->next_id;
+	vq->straight = true;
 }
 
 /*
  * A buffer's token, its length clamped to what was offered; the record is
- * free of it afterwards. The caller counts inflight and nr_free.
+ * free of it afterwards. The caller counts.
  */
-VIO_INLINE void vio_vq_take(struct vio_vq *vq, struct vio_vq_slot *slot,
-			    uint32_t len, struct vio_used *u)
+VIO_ONCE void vio_vq_take(struct vio_vq *vq, struct vio_vq_slot *slot,
+			  uint32_t len, struct vio_used *u)
 {
+	uint32_t room = (uint32_t)slot->word;
+
 	u->token = slot->token;
-	if (vio_unlikely(len > slot->room)) {
-		len = slot->room;
+	if (vio_unlikely(len > room)) {
+		len = room;
 		vq->stats.clamped++;
 	}
 	u->len = len;
-	slot->nr = 0;
-	slot->next = 0;
+	slot->word = UINT64_MAX;
+}
+
+/*
+ * The same of a used buffer of one entry whose turn it is. @t: length and
+ * number as the device says them, in the places of a record's word. False,
+ * and nothing happened: they are not what was offered.
+ */
+VIO_INLINE bool vio_vq_take_turn(struct vio_vq_slot *slot, uint64_t t,
+				 struct vio_used *u)
+{
+	if (vio_unlikely((slot->word ^ t) >> 32 ||
+			 (uint32_t)t > (uint32_t)slot->word))
+		return false;
+	u->token = slot->token;
+	u->len = (uint32_t)t;
+	slot->word = UINT64_MAX;
+	return true;
 }
 
 /* The device broke the rules: the queue is not believed any more. False. */

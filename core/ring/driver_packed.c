@@ -73,13 +73,6 @@ VIO_INLINE void put_desc(struct pvirtq_desc *d, uint64_t addr, size_t len,
 	vio_hide16(&d->id, id);
 }
 
-static uint16_t packed_next_id(const struct vio_vq *vq)
-{
-	if (vq->in_order)
-		return vq->next_id;
-	return vq->free[vq->size - vq->inflight - 1];
-}
-
 /*
  * The device looks at one place only, the first descriptor it was not shown;
  * its flags wait for the publication, all others are written outright.
@@ -152,12 +145,6 @@ static bool in_window(const struct vio_vq *vq, const struct vio_buf *b,
 	return true;
 }
 
-/* In order, ids go round: that of the oldest buffer is the first free again. */
-VIO_INLINE unsigned id_after(unsigned id, unsigned size)
-{
-	return id + 1 < size ? id + 1 : 0;
-}
-
 /* A buffer that is not as most are; or why it is none. */
 VIO_APART int add_list(struct vio_vq *vq, const struct vio_buf *b)
 {
@@ -170,13 +157,14 @@ VIO_APART int add_list(struct vio_vq *vq, const struct vio_buf *b)
 	/* Flags written outright cannot be taken back: check first. */
 	if (!in_window(vq, b, e.nr))
 		return VIO_E_RANGE;
-	id = packed_next_id(vq);
+	id = vio_vq_free_id(vq, 0);
 	if (e.entries == e.nr)
 		add_direct(vq, b, e.nr, id);
 	else if (!add_indirect(vq, b, e.nr, id))
 		return VIO_E_RANGE;
-	vio_vq_keep(&vq->slot[id], b->token, e.room, e.entries);
-	vq->next_id = (uint16_t)id_after(id, vq->size);
+	vq->slot[id].token = b->token;
+	vq->slot[id].word = vio_slot_word(e.room, id, e.entries - 1);
+	vio_vq_take_ids(vq, 1);
 	vq->nr_free = (uint16_t)(vq->nr_free - e.entries);
 	vq->avail_next = pvirtq_add(vq->avail_next, (uint16_t)e.entries,
 				    vq->size);
@@ -187,78 +175,95 @@ VIO_APART int add_list(struct vio_vq *vq, const struct vio_buf *b)
 /* How far ahead descriptors are asked for that will be written. */
 #define AHEAD	16
 
+/* Up to the end of the ring, and as far as there is room. */
+VIO_INLINE unsigned room_for(const struct vio_vq *vq, unsigned nr)
+{
+	unsigned run = vq->size - pvirtq_off(vq->avail_next, vq->size);
+
+	if (run > vq->nr_free)
+		run = vq->nr_free;
+	return nr < run ? nr : run;
+}
+
+/* @n buffers of one entry each are there. */
+VIO_INLINE void added(struct vio_vq *vq, unsigned n)
+{
+	vq->nr_free = (uint16_t)(vq->nr_free - n);
+	vq->avail_next = pvirtq_add(vq->avail_next, (uint16_t)n, vq->size);
+	vq->inflight = (uint16_t)(vq->inflight + n);
+}
+
+/* A descriptor of its own; of the first that waits for the publication, the
+ * flags do so. */
+VIO_INLINE void put_whole(struct vio_vq *vq, struct pvirtq_desc *d,
+			  uint64_t addr, uint64_t tail, bool hidden)
+{
+	if (vio_unlikely(hidden)) {
+		put_desc(d, addr, (uint32_t)tail, (uint16_t)(tail >> 32));
+		vq->first_flags = (uint16_t)(tail >> 48);
+	} else {
+		d->addr = vio_to_le64(addr);
+		vio_put_tail(&d->len, tail);
+	}
+}
+
 /*
  * Add buffers of one segment, up to @nr and to the end of the ring, as far as
  * there is room. Returns how many.
  */
 VIO_INLINE unsigned add_run(struct vio_vq *vq, const struct vio_buf *buf,
-			    unsigned nr, unsigned v)
+			    unsigned nr)
 {
 	const struct vio_vq_bounds w = vio_vq_bounds(vq);
 	const unsigned size = vq->size, off = pvirtq_off(vq->avail_next, size);
-	const uint16_t *free = vq->free + (size - vq->inflight);
 	const uint64_t bits = (uint64_t)avail_bits(vq, vq->avail_next) << 48;
 	const uint64_t write = (uint64_t)PVIRTQ_DESC_F_WRITE << 48;
+	unsigned left = vq->nr_stack, next = vq->next_id, n;
 	bool hidden = vq->avail_next == vq->avail_shown;
 	struct pvirtq_desc *d = vq->ring + off;
 	struct vio_vq_slot *slots = vq->slot;
-	unsigned id = vq->next_id, n;
+	const uint16_t *free = vq->free;
 
-	if (nr > vq->nr_free)
-		nr = vq->nr_free;
-	if (nr > size - off)
-		nr = size - off;
+	nr = room_for(vq, nr);
 	for (n = 0; n < nr; n++, d++) {
 		const struct vio_buf *b = &buf[n];
-		struct vio_vq_slot *slot;
 		uint64_t addr, tail;
-		uint32_t len;
+		unsigned id = next;
 		bool writable;
 
 		/* The device looked at it last: have it back in time. */
 		vio_prefetch_write(d + AHEAD);
 		if (vio_unlikely(!vio_vq_usual(&w, b, &addr, &writable)))
 			break;
-		if (!(v & VIO_V_IN_ORDER))
-			id = *--free;
-		slot = &slots[id];
-		len = (uint32_t)b->seg->len;
-		slot->token = b->token;
-		slot->nr = 1;
-		slot->next = 0;
+		if (left)
+			id = free[--left];
+		else
+			next = next + 1 < size ? next + 1 : 0;
+		tail = (uint32_t)b->seg->len | (uint64_t)id << 32 | bits;
+		slots[id].token = b->token;
 		if (writable) {
-			tail = len | bits | write;
-			slot->room = len;
+			slots[id].word = vio_slot_word((uint32_t)tail, id, 0);
+			tail |= write;
 		} else {
-			tail = len | bits;
-			slot->room = 0;
+			slots[id].word = vio_slot_word(0, id, 0);
 		}
-		if (vio_unlikely(hidden)) {
-			hidden = false;
-			put_desc(d, addr, len, (uint16_t)id);
-			vq->first_flags = (uint16_t)(tail >> 48);
-		} else {
-			d->addr = vio_to_le64(addr);
-			vio_put_tail(&d->len, tail | (uint64_t)id << 32);
-		}
-		if (v & VIO_V_IN_ORDER)
-			id = id_after(id, size);
+		put_whole(vq, d, addr, tail, hidden);
+		hidden = false;
 	}
-	vq->next_id = (uint16_t)id;
-	vq->nr_free = (uint16_t)(vq->nr_free - n);
-	vq->avail_next = pvirtq_add(vq->avail_next, (uint16_t)n, vq->size);
-	vq->inflight = (uint16_t)(vq->inflight + n);
+	vq->nr_stack = (uint16_t)left;
+	vq->next_id = (uint16_t)next;
+	added(vq, n);
 	return n;
 }
 
-VIO_INLINE unsigned add(struct vio_vq *vq, const struct vio_buf *buf,
-			unsigned nr, int *err, unsigned v)
+static unsigned add(struct vio_vq *vq, const struct vio_buf *buf, unsigned nr,
+		    int *err)
 {
 	unsigned n = 0;
 
 	for (*err = VIO_OK; n < nr; n++) {
 		if (VIO_RUNS && vio_vq_is_single(&buf[n]))
-			n += add_run(vq, buf + n, nr - n, v);
+			n += add_run(vq, buf + n, nr - n);
 		if (vio_likely(n == nr))
 			break;
 		*err = add_list(vq, &buf[n]);
@@ -267,6 +272,94 @@ VIO_INLINE unsigned add(struct vio_vq *vq, const struct vio_buf *buf,
 	}
 	return n;
 }
+
+#ifdef VIO_SMALL
+#define SINGLES	NULL
+#else
+#define SINGLES	singles
+
+/* Where the next singles are entered, one after the other. */
+struct run {
+	struct pvirtq_desc *desc;
+	struct vio_vq_slot *slot;
+	uint64_t move;		/* what makes a guest's address of a pointer */
+	uint64_t id;		/* in the place of a record's word */
+	uint64_t bits;		/* flags, in the place of a tail */
+	uint32_t room;		/* all ones where the device may write */
+};
+
+VIO_INLINE void put_single(struct vio_vq *vq, const struct run *r, unsigned i,
+			   const struct vio_single *one, bool hidden)
+{
+	uint64_t id = r->id + ((uint64_t)i << 32);
+
+	put_whole(vq, &r->desc[i], (uintptr_t)one->base + r->move,
+		  (one->len | r->bits) + id, hidden);
+	r->slot[i].token = one->token;
+	r->slot[i].word = (one->len & r->room) + id;
+}
+
+VIO_INLINE void advance(struct run *r, unsigned n)
+{
+	r->desc += n;
+	r->slot += n;
+	r->id += (uint64_t)n << 32;
+}
+
+/* The next ids follow each other, and so do their records. */
+static unsigned singles_run(struct vio_vq *vq, const struct vio_single *one,
+			    unsigned nr, bool writable)
+{
+	const unsigned id = vq->next_id, flags = writable ?
+		avail_bits(vq, vq->avail_next) | PVIRTQ_DESC_F_WRITE :
+		avail_bits(vq, vq->avail_next);
+	struct run r = {
+		.desc = entry(vq, vq->avail_next), .slot = vq->slot + id,
+		.move = vq->buffers.addr.v - (uintptr_t)vq->buffers.host,
+		.id = (uint64_t)id << 32, .bits = (uint64_t)flags << 48,
+		.room = writable ? UINT32_MAX : 0,
+	};
+	unsigned left;
+
+	nr = room_for(vq, nr);
+	if (nr > vq->size - id)
+		nr = vq->size - id;
+	left = nr = vio_vq_fit(vq, one, nr);
+	if (left && vq->avail_next == vq->avail_shown) {
+		put_single(vq, &r, 0, one++, true);
+		advance(&r, 1);
+		left--;
+	}
+	for (; left >= 4; left -= 4, one += 4) {
+		/* The device looked at it last: have it back in time. */
+		vio_prefetch_write(r.desc + AHEAD);
+		VIO_UNROLL
+		for (unsigned k = 0; k < 4; k++)
+			put_single(vq, &r, k, one + k, false);
+		advance(&r, 4);
+	}
+	for (; left; left--, one++) {
+		put_single(vq, &r, 0, one, false);
+		advance(&r, 1);
+	}
+	vq->next_id = (uint16_t)vio_vq_id_after(vq, id, nr);
+	added(vq, nr);
+	return nr;
+}
+
+static unsigned singles(struct vio_vq *vq, const struct vio_single *one,
+			unsigned nr, bool writable)
+{
+	unsigned n = 0, got = 1;
+
+	/* On with the first id, or at the other end of the ring. */
+	while (n < nr && got && !vq->nr_stack) {
+		got = singles_run(vq, one + n, nr - n, writable);
+		n += got;
+	}
+	return n;
+}
+#endif
 
 /* Does the device want to hear of entries from @old on to avail_shown? */
 static bool want_kick(struct vio_vq *vq, uint16_t old)
@@ -320,134 +413,261 @@ static bool packed_pending(struct vio_vq *vq)
 	return vq->in_batch || look(vq, &flags);
 }
 
-/*
- * Take up to @max, to the end of the ring. Returns how many; a descriptor
- * that names no buffer of ours breaks the queue.
- */
-VIO_INLINE unsigned get_run(struct vio_vq *vq, struct vio_used *used,
-			    unsigned max)
+/* The used descriptors ahead: where they are, and what they look like. */
+struct ahead {
+	const struct pvirtq_desc *d;
+	uint64_t bits;		/* flags in the place of a tail, of WHOSE */
+	bool dma;
+	unsigned max;		/* of them, to the end of the ring */
+};
+
+#define WHOSE_TAIL	((uint64_t)WHOSE << 48)
+
+VIO_INLINE struct ahead look_ahead(const struct vio_vq *vq, unsigned max)
 {
-	const unsigned size = vq->size, start = pvirtq_off(vq->used_next, size);
-	const unsigned bits = pvirtq_wrap(vq->used_next, size) ? WHOSE : 0;
-	uint16_t *free = vq->free + (size - vq->inflight);
-	struct vio_vq_slot *slots = vq->slot;
-	struct pvirtq_desc *d = vq->ring + start;
-	const bool dma = vq->dma;
-	unsigned n, lists = 0, last = max < size - start ? max : size - start;
-	unsigned left;
+	unsigned off = pvirtq_off(vq->used_next, vq->size);
+	struct ahead a = {
+		.d = vq->ring + off, .dma = vq->dma,
+		.bits = pvirtq_wrap(vq->used_next, vq->size) ? WHOSE_TAIL : 0,
+		.max = max < vq->size - off ? max : vq->size - off,
+	};
 
-	for (n = 0; n < last; n++, d++) {
-		/* pairs with [G]: the device's release of the flags, after
-		 * the rest of the descriptor and those behind it. */
-		uint64_t t = vio_get_tail_acquire(&d->len, dma);
-		unsigned id = (uint16_t)(t >> 32);
-		struct vio_vq_slot *slot = &slots[id];
-
-		if (((unsigned)(t >> 48) ^ bits) & WHOSE)
-			break;
-		vio_tail_is_ours(&d->len);
-		if (vio_unlikely(id >= size)) {
-			vio_vq_broken(vq);
-			break;
-		}
-		if (vio_unlikely(slot->nr != 1)) {
-			unsigned more = slot->nr - 1u;
-
-			if (!slot->nr) {
-				vio_vq_broken(vq);
-				break;
-			}
-			/* These are nobody's; the end comes sooner, and at
-			 * once where the list goes round it. */
-			d += more;
-			lists += more;
-			left = size - start > lists ? size - start - lists : 0;
-			if (last > left)
-				last = left;
-		}
-		/*
-		 * 2.8.5 reserves the length where WRITE is clear; but QEMU
-		 * never sets WRITE in a used descriptor. It is clamped to
-		 * what was offered.
-		 */
-		vio_vq_take(vq, slot, (uint32_t)t, &used[n]);
-		*free++ = (uint16_t)id;
-	}
-	vq->nr_free = (uint16_t)(vq->nr_free + n + lists);
-	vq->used_next = pvirtq_add(vq->used_next, (uint16_t)(n + lists),
-				   vq->size);
-	vq->inflight = (uint16_t)(vq->inflight - n);
-	return n;
+	return a;
 }
 
+/* The tail of the next one but @i, copied. False: it is not used yet. */
+VIO_INLINE bool read_tail(const struct ahead *a, unsigned i, uint64_t *tail)
+{
+	/* pairs with [G]: the device's release of the flags, after the rest
+	 * of the descriptor and those behind it. */
+	*tail = vio_get_tail_acquire(&a->d[i].len, a->dma);
+	if ((*tail ^ a->bits) & WHOSE_TAIL)
+		return false;
+	vio_tail_is_ours(&a->d[i].len);
+	return true;
+}
+
+/* A tail: its length, and behind it its id. */
+VIO_INLINE uint64_t used_of(uint64_t tail)
+{
+	return tail & 0xffffffffffffull;
+}
+
+/* The record that a tail names, and what it has of the ring beyond one entry;
+ * NULL: it names none. */
+VIO_INLINE struct vio_vq_slot *record_of(const struct vio_vq *vq, uint64_t tail,
+					 unsigned *more)
+{
+	unsigned id = (uint16_t)(tail >> 32);
+
+	if (vio_unlikely(id >= vq->size))
+		return NULL;
+	*more = vio_slot_more(&vq->slot[id]);
+	return vio_likely(*more != VIO_SLOT_FREE) ? &vq->slot[id] : NULL;
+}
+
+/* A buffer is back that took @more entries beyond one. */
+VIO_INLINE void came_back(struct vio_vq *vq, unsigned more)
+{
+	vq->nr_free = (uint16_t)(vq->nr_free + more + 1);
+	vq->used_next = pvirtq_add(vq->used_next, (uint16_t)(more + 1),
+				   vq->size);
+	vq->inflight--;
+}
+
+/*
+ * One used descriptor, whatever it is. It may come out of its turn; from then
+ * on, what comes back goes on the stack. False: the queue is broken.
+ *
+ * 2.8.5 reserves the length where WRITE is clear; but QEMU never sets WRITE in
+ * a used descriptor. It is clamped to what was offered.
+ */
+VIO_INLINE bool take_any(struct vio_vq *vq, struct vio_used *used,
+			 uint64_t tail)
+{
+	unsigned id = (uint16_t)(tail >> 32), more;
+	struct vio_vq_slot *slot = record_of(vq, tail, &more);
+
+	if (vio_unlikely(!slot))
+		return vio_vq_broken(vq);
+	if (VIO_RUNS && vq->straight && id == vq->oldest) {
+		vq->oldest = (uint16_t)vio_vq_id_after(vq, id, 1);
+	} else {
+		vq->straight = false;
+		vq->free[vq->nr_stack++] = (uint16_t)id;
+	}
+	vio_vq_take(vq, slot, (uint32_t)tail, used);
+	came_back(vq, more);
+	return true;
+}
+
+/* @n buffers of one entry are back. */
+VIO_INLINE void all_back(struct vio_vq *vq, unsigned n)
+{
+	vq->nr_free = (uint16_t)(vq->nr_free + n);
+	vq->used_next = pvirtq_add(vq->used_next, (uint16_t)n, vq->size);
+	vq->inflight = (uint16_t)(vq->inflight - n);
+}
+
+/*
+ * Take up to @max that are buffers of one entry whose turn it is, to the end
+ * of the ring and of the table. *@odd: out, it ended at one that is used but
+ * not so, and has this *@tail.
+ */
+VIO_INLINE unsigned take_run(struct vio_vq *vq, struct vio_used *used,
+			     unsigned max, bool *odd, uint64_t *tail)
+{
+	unsigned at = vq->oldest, i, k = 0;
+	struct ahead a = look_ahead(vq, max);
+	struct vio_vq_slot *s = vq->slot + at;
+
+	*odd = false;
+	if (a.max > vq->size - at)
+		a.max = vq->size - at;
+	for (i = 0; a.max - i >= 4; i += 4, s += 4, a.d += 4, used += 4) {
+		VIO_UNROLL
+		for (k = 0; k < 4; k++) {
+			if (!read_tail(&a, k, tail))
+				goto out;
+			*odd = !vio_vq_take_turn(&s[k], used_of(*tail),
+						 &used[k]);
+			if (*odd)
+				goto out;
+		}
+	}
+	for (k = 0; k < a.max - i; k++) {
+		if (!read_tail(&a, k, tail))
+			break;
+		*odd = !vio_vq_take_turn(&s[k], used_of(*tail), &used[k]);
+		if (*odd)
+			break;
+	}
+out:
+	i += k;
+	vq->oldest = (uint16_t)vio_vq_id_after(vq, at, i);
+	all_back(vq, i);
+	return i;
+}
+
+/* The same where they come out of turn. */
+VIO_INLINE unsigned take_mixed(struct vio_vq *vq, struct vio_used *used,
+			       unsigned max, bool *odd, uint64_t *tail)
+{
+	const struct ahead a = look_ahead(vq, max);
+	uint16_t *free = vq->free + vq->nr_stack;
+	unsigned i, more;
+
+	*odd = false;
+	for (i = 0; i < a.max && read_tail(&a, i, tail); i++) {
+		struct vio_vq_slot *slot = record_of(vq, *tail, &more);
+
+		*odd = !slot || more;
+		if (vio_unlikely(*odd))
+			break;
+		free[i] = (uint16_t)(*tail >> 32);
+		vio_vq_take(vq, slot, (uint32_t)*tail, &used[i]);
+	}
+	vq->nr_stack = (uint16_t)(vq->nr_stack + i);
+	all_back(vq, i);
+	return i;
+}
+
+/* The one or the other. A build for size takes all as odd ones. */
+VIO_INLINE unsigned take_some(struct vio_vq *vq, struct vio_used *used,
+			      unsigned max, bool *odd, uint64_t *tail)
+{
+	if (!VIO_RUNS) {
+		const struct ahead a = look_ahead(vq, 1);
+
+		*odd = read_tail(&a, 0, tail);
+		return 0;
+	}
+	if (vio_likely(vq->straight))
+		return take_run(vq, used, max, odd, tail);
+	return take_mixed(vq, used, max, odd, tail);
+}
+
+/* Take up to @max; one that names no buffer of ours breaks the queue. */
 VIO_INLINE unsigned collect(struct vio_vq *vq, struct vio_used *used,
 			    unsigned max)
 {
 	unsigned n = 0, got;
+	uint64_t tail;
+	bool odd;
 
 	do {
-		got = get_run(vq, used + n, max - n);
+		got = take_some(vq, used + n, max - n, &odd, &tail);
 		n += got;
-		/* On at the ring's other end. */
-	} while (got && n < max && !vq->broken);
+		if (odd) {
+			if (!take_any(vq, &used[n], tail))
+				break;
+			n++;
+		}
+	} while (n < max && (got || odd));
 	return n;
-}
-
-/* The next used descriptor. False: none; or it names no buffer: broken. */
-VIO_INLINE bool next_batch(struct vio_vq *vq)
-{
-	unsigned bits = pvirtq_wrap(vq->used_next, vq->size) ? WHOSE : 0, id;
-	struct pvirtq_desc *d = entry(vq, vq->used_next);
-	/* pairs with [G]: as above */
-	uint64_t t = vio_get_tail_acquire(&d->len, vq->dma);
-
-	if (((unsigned)(t >> 48) ^ bits) & WHOSE)
-		return false;
-	vio_tail_is_ours(&d->len);
-	id = (uint16_t)(t >> 32);
-	if (vio_unlikely(id >= vq->size || !vq->slot[id].nr))
-		return vio_vq_broken(vq);
-	vq->batch_last = (uint16_t)id;
-	vq->batch_len = (uint32_t)t;
-	return true;
 }
 
 /*
  * In order, one descriptor may end a batch: its id is the batch's last, and
  * those before it are taken as used completely (2.8.9). The id is one in use,
- * so it comes before the last in flight.
+ * so it comes before the last in flight. False: the queue is broken.
  */
-VIO_INLINE unsigned collect_in_order(struct vio_vq *vq, struct vio_used *used,
-				 unsigned max)
+VIO_INLINE bool next_batch(struct vio_vq *vq, uint64_t tail)
 {
-	unsigned n;
+	unsigned more;
 
-	for (n = 0; n < max; n++) {
-		unsigned id = vq->oldest, nr;
-		struct vio_vq_slot *slot = &vq->slot[id];
-		uint32_t len = slot->room;
+	if (vio_unlikely(!record_of(vq, tail, &more)))
+		return vio_vq_broken(vq);
+	vq->batch_last = (uint16_t)(tail >> 32);
+	vq->batch_len = (uint32_t)tail;
+	return vq->in_batch = true;
+}
 
-		if (!vq->in_batch && !next_batch(vq))
-			break;
-		nr = slot->nr;
-		vq->in_batch = id != vq->batch_last;
-		if (!vq->in_batch)
-			len = vq->batch_len;
-		vio_vq_take(vq, slot, len, &used[n]);
-		vq->oldest = (uint16_t)id_after(id, vq->size);
-		vq->nr_free = (uint16_t)(vq->nr_free + nr);
-		vq->used_next = pvirtq_add(vq->used_next, (uint16_t)nr,
-					   vq->size);
+/* The next of a batch. */
+VIO_INLINE void take_next(struct vio_vq *vq, struct vio_used *used)
+{
+	struct vio_vq_slot *slot = &vq->slot[vq->oldest];
+	unsigned more = vio_slot_more(slot);
+	uint32_t len = (uint32_t)slot->word;
+
+	vq->in_batch = vq->oldest != vq->batch_last;
+	if (!vq->in_batch)
+		len = vq->batch_len;
+	vio_vq_take(vq, slot, len, used);
+	vq->oldest = (uint16_t)vio_vq_id_after(vq, vq->oldest, 1);
+	came_back(vq, more);
+}
+
+VIO_INLINE unsigned collect_in_order(struct vio_vq *vq, struct vio_used *used,
+				     unsigned max)
+{
+	unsigned n = 0, got;
+	uint64_t tail;
+	bool odd;
+
+	while (n < max) {
+		if (!vq->in_batch) {
+			/* Each that stands for itself; what does not begins
+			 * a batch. */
+			got = take_some(vq, used + n, max - n, &odd, &tail);
+			n += got;
+			if (odd ? !next_batch(vq, tail) : !got)
+				break;
+		}
+		while (n < max && vq->in_batch)
+			take_next(vq, &used[n++]);
 	}
-	vq->inflight = (uint16_t)(vq->inflight - n);
 	return n;
 }
 
 VIO_INLINE unsigned get(struct vio_vq *vq, struct vio_used *used, unsigned max,
 			unsigned v)
 {
-	return v & VIO_V_IN_ORDER ? collect_in_order(vq, used, max) :
-				    collect(vq, used, max);
+	unsigned n = v & VIO_V_IN_ORDER ? collect_in_order(vq, used, max) :
+					  collect(vq, used, max);
+
+	vio_vq_straighten(vq);
+	return n;
 }
 
 #ifdef VIO_SMALL
@@ -489,7 +709,6 @@ const struct vio_vq_ops vio_vq_packed = {
 	.layout = packed_layout,
 	.reset = packed_reset,
 	.hot = packed_hot,
-	.next_id = packed_next_id,
 	.publish = packed_publish,
 	.pending = packed_pending,
 	.quiet = packed_quiet,

@@ -191,7 +191,7 @@ static int add_one(struct vio_vq *vq, const struct vio_buf *buf)
 
 	if (err)
 		return err;
-	b = &h->buffer[h->ring->next_id(vq)];
+	b = &h->buffer[vio_vq_free_id(vq, 0)];
 	mine = (struct vio_buf){ h->seg, b, buf->nr_read, buf->nr_write };
 	for (unsigned i = 0; i < e.nr && !err; i++)
 		err = offer(vq, b, &buf->seg[i], i >= buf->nr_read,
@@ -218,11 +218,6 @@ static unsigned shared_add(struct vio_vq *vq, const struct vio_buf *buf,
 		n++;
 	}
 	return n;
-}
-
-static uint16_t shared_next_id(const struct vio_vq *vq)
-{
-	return vq->hooked.ring->next_id(vq);
 }
 
 static bool shared_publish(struct vio_vq *vq)
@@ -253,7 +248,9 @@ static unsigned shared_get(struct vio_vq *vq, struct vio_used *used,
 
 static const struct vio_vq_hot *shared_hot(const struct vio_vq *vq)
 {
-	static const struct vio_vq_hot hot = { shared_add, shared_get };
+	static const struct vio_vq_hot hot = {
+		.add = shared_add, .get = shared_get,
+	};
 
 	(void)vq;
 	return &hot;
@@ -278,7 +275,6 @@ const struct vio_vq_ops vio_vq_shared = {
 	.layout = shared_layout,
 	.reset = shared_reset,
 	.hot = shared_hot,
-	.next_id = shared_next_id,
 	.publish = shared_publish,
 	.pending = shared_pending,
 	.quiet = shared_quiet,

@@ -23,6 +23,15 @@
 #define VIO_RUNS	true
 #endif
 
+/* Of a loop of a few rounds: one after the other, without counting. */
+#if defined(__clang__)
+#define VIO_UNROLL	_Pragma("unroll")
+#elif defined(__GNUC__)
+#define VIO_UNROLL	_Pragma("GCC unroll 4")
+#else
+#define VIO_UNROLL
+#endif
+
 /* A number of the ring as it stands there in little-endian, or back. */
 VIO_INLINE uint16_t vio_turn16(unsigned v, uint16_t x)
 {

@@ -117,11 +117,12 @@ void vio_vq_reset(struct vio_vq *vq)
 {
 	unsigned i;
 
-	for (i = 0; i < vq->size; i++) {
-		vq->slot[i].nr = 0;
-		vq->free[i] = (uint16_t)(vq->size - 1 - i);
-	}
+	for (i = 0; i < vq->size; i++)
+		vq->slot[i].word = UINT64_MAX;
 	vq->next_id = 0;
+	vq->nr_stack = 0;
+	vq->nr_lists = 0;
+	vq->straight = true;
 	vq->nr_free = vq->size;
 	vq->inflight = 0;
 	vq->oldest = 0;
@@ -129,6 +130,21 @@ void vio_vq_reset(struct vio_vq *vq)
 	vq->broken = false;
 	vq->hot = vq->ops->hot(vq);
 	vq->ops->reset(vq);
+}
+
+uint16_t vio_vq_free_id(const struct vio_vq *vq, unsigned i)
+{
+	if (i < vq->nr_stack)
+		return vq->free[vq->nr_stack - 1 - i];
+	return (uint16_t)vio_vq_id_after(vq, vq->next_id, i - vq->nr_stack);
+}
+
+void vio_vq_take_ids(struct vio_vq *vq, unsigned n)
+{
+	unsigned top = n < vq->nr_stack ? n : vq->nr_stack;
+
+	vq->nr_stack = (uint16_t)(vq->nr_stack - top);
+	vq->next_id = (uint16_t)vio_vq_id_after(vq, vq->next_id, n - top);
 }
 
 unsigned vio_vq_add_many(struct vio_vq *vq, const struct vio_buf *buf,
@@ -144,6 +160,78 @@ unsigned vio_vq_add_many(struct vio_vq *vq, const struct vio_buf *buf,
 	return n;
 }
 
+#ifndef VIO_SMALL
+unsigned vio_vq_fit(const struct vio_vq *vq, const struct vio_single *one,
+		    unsigned nr)
+{
+	const uintptr_t host = (uintptr_t)vq->buffers.host;
+	const uint64_t size = vq->buffers.size;
+	uint64_t farthest = 0, longest = 0, off;
+	const struct vio_single *o = one;
+	unsigned i;
+
+	/* Nearly always all together do. */
+	for (i = nr; i >= 4; i -= 4, o += 4) {
+		VIO_UNROLL
+		for (unsigned k = 0; k < 4; k++) {
+			off = (uintptr_t)o[k].base - host;
+			farthest = off > farthest ? off : farthest;
+			longest |= (uint64_t)o[k].len - 1;
+		}
+	}
+	for (; i; i--, o++) {
+		off = (uintptr_t)o->base - host;
+		farthest = off > farthest ? off : farthest;
+		longest |= (uint64_t)o->len - 1;
+	}
+	if (vio_likely(farthest < size && longest < size - farthest))
+		return nr;
+	for (i = 0; i < nr; i++) {
+		off = (uintptr_t)one[i].base - host;
+		if ((uint64_t)one[i].len - 1 >= size ||
+		    off > size - one[i].len)
+			break;
+	}
+	return i;
+}
+
+#define LISTED	8u	/* singles that become buffers at a time */
+
+/* What is not a run of them: buffers as any others. */
+static unsigned add_listed(struct vio_vq *vq, const struct vio_single *one,
+			   unsigned nr, bool writable, int *err)
+{
+	struct vio_seg seg[LISTED];
+	struct vio_buf buf[LISTED];
+	unsigned i;
+
+	for (i = 0; i < LISTED && i < nr; i++) {
+		seg[i].base = one[i].base;
+		seg[i].len = one[i].len;
+		buf[i] = (struct vio_buf){ &seg[i], one[i].token,
+					   !writable, writable };
+	}
+	return vio_vq_add_many(vq, buf, i, err);
+}
+
+unsigned vio_vq_add_singles(struct vio_vq *vq, const struct vio_single *one,
+			    unsigned nr, bool writable, int *err)
+{
+	unsigned n = 0, got;
+
+	for (*err = VIO_OK; n < nr && *err == VIO_OK;) {
+		if (vio_likely(vq->hot->singles && !vq->broken)) {
+			got = vq->hot->singles(vq, one + n, nr - n, writable);
+			vq->stats.added += got;
+			n += got;
+		}
+		if (vio_unlikely(n < nr))
+			n += add_listed(vq, one + n, nr - n, writable, err);
+	}
+	return n;
+}
+#endif
+
 int vio_vq_add(struct vio_vq *vq, const struct vio_seg *seg,
 	       unsigned nr_read, unsigned nr_write, void *token)
 {
@@ -156,6 +244,23 @@ int vio_vq_add(struct vio_vq *vq, const struct vio_seg *seg,
 	vio_vq_add_many(vq, &b, 1, &err);
 	return err;
 }
+
+#ifdef VIO_SMALL
+unsigned vio_vq_add_singles(struct vio_vq *vq, const struct vio_single *one,
+			    unsigned nr, bool writable, int *err)
+{
+	struct vio_seg seg;
+	unsigned n;
+
+	for (*err = VIO_OK, n = 0; n < nr; n++) {
+		seg = (struct vio_seg){ one[n].base, one[n].len };
+		*err = vio_vq_add(vq, &seg, !writable, writable, one[n].token);
+		if (*err)
+			break;
+	}
+	return n;
+}
+#endif
 
 bool vio_vq_publish(struct vio_vq *vq)
 {
@@ -227,9 +332,9 @@ void *vio_vq_detach(struct vio_vq *vq)
 	for (i = 0; i < vq->size; i++) {
 		void *token = vq->slot[i].token;
 
-		if (!vq->slot[i].nr)
+		if (vio_slot_more(&vq->slot[i]) == VIO_SLOT_FREE)
 			continue;
-		vq->slot[i].nr = 0;
+		vq->slot[i].word = UINT64_MAX;
 		vq->inflight--;
 		if (vio_vq_is_shared(vq))
 			token = vio_vq_shared_token(vq, token, 0);

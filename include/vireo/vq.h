@@ -68,9 +68,7 @@ struct vio_vq_limits {
  */
 struct vio_vq_slot {
 	void *token;
-	uint32_t room;		/* bytes that the device may write */
-	uint16_t nr;		/* ring entries it takes; 0: not in use */
-	uint16_t next;		/* split: the descriptor after it in a chain */
+	uint64_t word;		/* the business of core/ring/driver.h */
 };
 
 struct vio_vq_stats {
@@ -86,6 +84,13 @@ struct vio_buf {
 	void *token;
 	uint16_t nr_read;
 	uint16_t nr_write;
+};
+
+/* A buffer of one segment; see vio_vq_add_singles(). */
+struct vio_single {
+	void *base;
+	void *token;
+	uint32_t len;
 };
 
 /* A used buffer; see vio_vq_get(). */
@@ -122,15 +127,18 @@ struct vio_vq {
 	struct pvirtq_event_suppress *device_event;
 	void *table;		/* indirect_max entries for each slot */
 	struct vio_vq_slot *slot;
-	uint16_t *free;		/* not in order: free descriptors (packed: ids),
-				 * a stack */
+	uint16_t *free;		/* a stack of free descriptors (packed: ids);
+				 * all others that are free follow each other
+				 * from next_id on */
 	struct vio_window window;	/* rings lie in it */
 	struct vio_window buffers;	/* buffers do: the same, or with hooks
 					 * all that is an address */
 	uint16_t size;
 	uint16_t indirect_max;
-	uint16_t next_id;	/* in order: the next descriptor (packed: id) */
+	uint16_t next_id;	/* a descriptor (packed: id): see free */
+	uint16_t nr_stack;	/* of them, on the stack */
 	uint16_t nr_free;	/* ring entries */
+	uint16_t nr_lists;	/* split: chains in flight */
 	uint16_t inflight;	/* buffers added and not taken back */
 	/* split: free-running indices; packed: positions (spec/packed.h) */
 	uint16_t avail_next;	/* next entry to fill */
@@ -138,10 +146,12 @@ struct vio_vq {
 	uint16_t used_next;	/* next entry to take */
 	uint16_t used_seen;	/* split: the device's index when read */
 	uint16_t first_flags;	/* packed: of the first entry not shown */
-	uint16_t oldest;	/* in order: head or id to be used next */
+	uint16_t oldest;	/* straight: head or id to be used next */
 	uint16_t batch_last;	/* in order: head that ends the batch */
 	uint32_t batch_len;	/* in order: used length of that one */
 	bool in_batch;
+	bool straight;		/* nothing came back out of its turn; what is
+				 * in flight goes from oldest to next_id */
 	bool event_idx;
 	bool in_order;
 	bool dma;		/* ORDER_PLATFORM: barriers for devices */
@@ -201,6 +211,13 @@ int vio_vq_add(struct vio_vq *vq, const struct vio_seg *seg,
  */
 unsigned vio_vq_add_many(struct vio_vq *vq, const struct vio_buf *buf,
 			 unsigned nr, int *err);
+
+/*
+ * vio_vq_add_singles() - the same for buffers of one segment each, all of them
+ * for the device to write or all for it to read, which costs least.
+ */
+unsigned vio_vq_add_singles(struct vio_vq *vq, const struct vio_single *one,
+			    unsigned nr, bool writable, int *err);
 
 /*
  * vio_vq_publish() - show the device what was added. Returns true if it

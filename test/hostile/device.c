@@ -101,6 +101,20 @@ TEST("device: an id that is no buffer of ours breaks the queue", "")
 	}
 }
 
+TEST("device: an id made of what is kept of a chain is no id", "")
+{
+	struct rig r;
+	uint32_t len;
+
+	rig_init(&r, false);
+	offer(&r, 0, 5);
+	vio_vq_publish(&r.vq);
+	used(&r, 0, (uint32_t)(r.vq.slot[0].word >> 32), 1);
+	used_idx(&r, 1);
+	CHECK(vio_vq_get(&r.vq, &len) == NULL);
+	CHECK(r.vq.broken);
+}
+
 TEST("device: an index beyond what was offered breaks the queue", "")
 {
 	unsigned order;
@@ -228,7 +242,7 @@ TEST("device: scribbling over the driver's areas confuses nobody",
 	rig_init(&r, false);
 	for (i = 0; i < 1000; i++) {
 		unsigned nr = 1 + (unsigned)vtest_below(&rand, 4);
-		uint16_t head = r.vq.free[r.vq.nr_free - 1];
+		uint16_t head = r.vq.next_id;
 
 		offer(&r, i % SIZE, nr);
 		vio_vq_publish(&r.vq);
@@ -240,7 +254,7 @@ TEST("device: scribbling over the driver's areas confuses nobody",
 		CHECK(vio_vq_get(&r.vq, &len) == &r.tokens[i % SIZE]);
 		CHECK_EQ(len, 50);
 		for (k = 0; k < SIZE; k++)
-			CHECK_EQ(r.vq.slot[k].nr, 0);
+			CHECK_EQ(r.vq.slot[k].word, UINT64_MAX);
 		CHECK_EQ(r.vq.nr_free, SIZE);
 	}
 }
