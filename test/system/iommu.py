@@ -5,6 +5,7 @@ is taken away when it is not needed any more. A daemon that got one wrong would
 write into other memory; the file system and the sums say so."""
 import json
 import os
+import subprocess
 
 from guests import (BIN, Skip, Suite, expect, keep_report, need_qemu, tool,
                     wait_for)
@@ -34,6 +35,7 @@ class Guarded(Machine):
     """Its disk is behind an IOMMU."""
 
     def __init__(self, s, device="", line=""):
+        self.more = []
         super().__init__(s, "qemu", "", ",bus=rp,iommu_platform=on,"
                          "ats=on,disable-legacy=on" + device)
         self.line = line
@@ -44,7 +46,7 @@ class Guarded(Machine):
         # Only behind a port is it a PCI Express device, that is, one whose
         # own translations the guest takes away without being strict.
         words[at:at] = ["-device", "intel-iommu,device-iotlb=on",
-                        "-device", "pcie-root-port,id=rp,chassis=1"]
+                        "-device", "pcie-root-port,id=rp,chassis=1"] + self.more
         return [w.replace("panic=0", "panic=0 intel_iommu=on " + self.line)
                 for w in words]
 
@@ -98,6 +100,61 @@ def guest_with_an_iommu_that_is_strict(s):
     if "VIREO_ALL" not in os.environ:
         raise Skip("a part of make soak")
     lives(s, "qemu-iommu-strict", "", "iommu.strict=1")
+
+
+# 4: the interface of the host answered, to small packets and large ones.
+PINGS = """
+ip link set eth0 up && ip addr add 10.0.2.15/24 dev eth0 || exit 6
+cat /sys/class/net/eth0/device/features | cut -c34 | grep -q 1 || exit 13
+for size in 56 1400 9000 30000; do
+	ping -c 5 -s $size 10.0.2.2 > /pings || { cat /pings; exit 8; }
+	grep -q ' 0% packet loss' /pings || { cat /pings; exit 9; }
+done
+exit 4
+"""
+# In a network namespace of its own: the daemon, behind its tap interface.
+WIRE = """ip tuntap add t0 mode tap vnet_hdr
+ip addr add 10.0.2.2/24 dev t0 && ip link set t0 up
+exec "$0" --backend=tap=t0 --iommu --verbose --socket-path="$1"
+"""
+
+
+@suite.case
+def guest_whose_network_is_behind_an_iommu(s):
+    """Packets go to and come from a tap interface."""
+    if "VIREO_ALL" not in os.environ:
+        raise Skip("a part of make soak")
+    if os.geteuid() or not os.path.exists("/dev/net/tun"):
+        raise Skip("needs root and /dev/net/tun")
+    need_qemu()
+    machine = Guarded(s)
+    machine.serve("--backend=mem", "--size=1M", "--iommu")
+    path = s.path("net.sock")
+    with open(s.path("net.log"), "wb") as log:
+        net = s.popen("unshare", "-n", "sh", "-ec", WIRE,
+                      os.path.join(BIN, "vireo-net"), path,
+                      stdout=subprocess.DEVNULL, stderr=log)
+    wait_for(lambda: os.path.exists(path), 10, "no socket")
+    # QEMU 7.2 dies of vectors with TCG.
+    machine.more = ["-device", "pcie-root-port,id=rn,chassis=2",
+                    "-chardev", "socket,id=n,path=" + path,
+                    "-netdev", "vhost-user,id=n,chardev=n",
+                    "-device", "virtio-net-pci,netdev=n,vectors=0,romfile=,"
+                    "bus=rn,iommu_platform=on,ats=on,disable-legacy=on"]
+    lines = machine.boot(PINGS)
+    lines.until("@T exit ", 150)
+    code = lines.until("\n").split("@T exit ")[-1].split()[0]
+    machine.guest.communicate(timeout=30)
+    machine.stop()
+    net.terminate()
+    expect(net.wait(timeout=10) == 0, "vireo-net ends with", net.returncode)
+    with open(s.path("net.log")) as log:
+        text = log.read()
+    expect(code == "4", code, text[-2000:])
+    expect("IOTLB_MSG" in text, "nothing was translated")
+    expect("error:" not in text, text[-2000:])
+    print("# %d translations and their ends" % text.count("IOTLB_MSG"),
+          flush=True)
 
 
 suite.main()
