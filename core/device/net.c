@@ -342,7 +342,9 @@ static void net_queue_stop(struct vio_dev *dev, struct vio_queue *q)
 	struct vio_net *net = net_of(dev);
 
 	if (q->index == vio_net_ctrlq(net)) {
-		__atomic_store_n(&net->knows, false, __ATOMIC_RELAXED);
+		if (!dev->suspending)
+			__atomic_store_n(&net->knows, false,
+					 __ATOMIC_RELAXED);
 		return;
 	}
 	if (!vio_net_carries(net, q->index))

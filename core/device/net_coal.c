@@ -101,7 +101,8 @@ static void inherit(struct vio_net *net, unsigned queue)
 
 /*
  * net.device.notifications-coalescing.5 and .6: what was set for the queue
- * alone is forgotten. What it withholds is not: nobody else would tell.
+ * alone is forgotten, unless it only sleeps. What it withholds is not: nobody
+ * else would tell.
  */
 void vio_net_coal_stop(struct vio_net *net, struct vio_queue *q)
 {
@@ -109,7 +110,8 @@ void vio_net_coal_stop(struct vio_net *net, struct vio_queue *q)
 		tell(net, q);
 	q->withheld = false;
 	net->coal[q->index].armed = false;
-	inherit(net, q->index);
+	if (!net->dev.suspending)
+		inherit(net, q->index);
 }
 
 void vio_net_coal_reset(struct vio_net *net)

@@ -262,6 +262,25 @@ TEST("net: one queue's parameters, until it stops",
 	CHECK_EQ(coal_get(RX0, &max, &us), VIRTIO_NET_ERR);
 }
 
+TEST("net: what the driver said stands while the device sleeps",
+     "core.device.device-suspend.7")
+{
+	uint32_t max, us;
+
+	start();
+	vio_feature_set(&n.net.dev.driver, VIRTIO_F_SUSPEND);
+	CHECK_EQ(coal(VIRTIO_NET_CTRL_NOTF_COAL_RX_SET, 3, 30),
+		 VIRTIO_NET_OK);
+	CHECK_EQ(coal_vq(RX0, 4, 40), VIRTIO_NET_OK);
+	CHECK(n.net.knows);
+	vio_dev_set_status(&n.net.dev, VIRTIO_STATUS_SUSPEND | 15);
+	CHECK_EQ(vio_dev_status(&n.net.dev), VIRTIO_STATUS_SUSPEND | 11);
+	CHECK(n.net.knows);
+	vio_dev_set_status(&n.net.dev, 15);
+	CHECK(!coal_get(RX0, &max, &us) && max == 4 && us == 40);
+	CHECK(!coal_get(RX1, &max, &us) && max == 3 && us == 30);
+}
+
 /* -- statistics ---------------------------------------------------------- */
 
 #define BIT(t)	((uint64_t)1 << VIRTIO_NET_STATS_TYPE_REPLY_ ## t)
