@@ -124,7 +124,7 @@ void vio_vq_reset(struct vio_vq *vq)
 	vq->nr_lists = 0;
 	vq->straight = true;
 	vq->nr_free = vq->size;
-	vq->inflight = 0;
+	vq->inflight = vq->shown = 0;
 	vq->oldest = 0;
 	vq->in_batch = false;
 	vq->broken = false;
@@ -269,6 +269,7 @@ bool vio_vq_publish(struct vio_vq *vq)
 	if (vq->avail_shown == vq->avail_next)
 		return false;
 	kick = vq->ops->publish(vq);
+	vq->shown = vq->inflight;
 	if (kick)
 		vq->stats.kicks++;
 	else
@@ -286,20 +287,34 @@ uint16_t vio_vq_next(const struct vio_vq *vq)
 			  vq->avail_shown;
 }
 
+/*
+ * Buffers that can have been used: not more than the device was shown, or a
+ * caller that gives back what it takes could be kept at it for ever. A split
+ * ring's index is held to that when it is read, and a lie is seen as one.
+ */
+static unsigned most_used(const struct vio_vq *vq)
+{
+	return vq->ring ? vq->shown : vq->inflight;
+}
+
 bool vio_vq_pending(struct vio_vq *vq)
 {
-	return !vq->broken && vq->inflight && vq->ops->pending(vq);
+	return !vq->broken && most_used(vq) && vq->ops->pending(vq);
 }
 
 unsigned vio_vq_get_many(struct vio_vq *vq, struct vio_used *used,
 			 unsigned max)
 {
+	unsigned n;
+
 	if (vio_unlikely(vq->broken))
 		return 0;
 	/* None out: then there is nothing that could be used. */
-	if (max > vq->inflight)
-		max = vq->inflight;
-	return max ? vq->hot->get(vq, used, max) : 0;
+	if (max > most_used(vq))
+		max = most_used(vq);
+	n = max ? vq->hot->get(vq, used, max) : 0;
+	vq->shown = (uint16_t)(vq->shown - n);
+	return n;
 }
 
 void *vio_vq_get(struct vio_vq *vq, uint32_t *len)
@@ -336,6 +351,8 @@ void *vio_vq_detach(struct vio_vq *vq)
 			continue;
 		vq->slot[i].word = UINT64_MAX;
 		vq->inflight--;
+		if (vq->shown > vq->inflight)
+			vq->shown = vq->inflight;
 		if (vio_vq_is_shared(vq))
 			token = vio_vq_shared_token(vq, token, 0);
 		return token;

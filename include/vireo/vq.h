@@ -140,6 +140,7 @@ struct vio_vq {
 	uint16_t nr_free;	/* ring entries */
 	uint16_t nr_lists;	/* split: chains in flight */
 	uint16_t inflight;	/* buffers added and not taken back */
+	uint16_t shown;		/* of these, published */
 	/* split: free-running indices; packed: positions (spec/packed.h) */
 	uint16_t avail_next;	/* next entry to fill */
 	uint16_t avail_shown;	/* up to here the device can see */

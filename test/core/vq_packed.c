@@ -184,6 +184,29 @@ TEST("behind a list that goes round the end, nothing is read", "")
 	CHECK(!vq.broken);
 }
 
+TEST("a device that uses what it was not shown is not believed so far", "")
+{
+	struct vio_used u[2];
+	uint32_t len;
+
+	for (unsigned in_order = 0; in_order < 2; in_order++) {
+		start(false, in_order, 0);
+		CHECK_EQ(add(0, 1), VIO_OK);
+		vio_vq_publish(&vq);
+		CHECK_EQ(add(0, 1), VIO_OK);
+		use(vio_from_le16(desc(at)->id), 1, 1);
+		/* Not published, and used all the same. */
+		use(vio_from_le16(desc(at)->id), 1, 1);
+		CHECK_EQ(vio_vq_get_many(&vq, u, 2), 1);
+		CHECK(!vio_vq_pending(&vq));
+		CHECK(!vio_vq_get(&vq, &len));
+		/* Now it is shown, and the device's again. */
+		vio_vq_publish(&vq);
+		CHECK(!vio_vq_pending(&vq));
+		CHECK_EQ(vq.inflight, 1);
+	}
+}
+
 TEST("the length counts without WRITE too, which QEMU never sets", "")
 {
 	uint32_t len = 7;
