@@ -3,6 +3,7 @@
 #include "vmm/ram.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -14,10 +15,15 @@ static int map(struct ram *ram)
 {
 	int err;
 
-	ram->fd = memfd_create("guest-memory", MFD_CLOEXEC);
+	ram->fd = memfd_create("guest-memory",
+			       MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	/* Pages come into being when they are touched; those of the hole,
 	 * which has addresses in the file too, never are by the guest. */
 	if (ram->fd < 0 || ftruncate(ram->fd, (off_t)ram->span) < 0)
+		return -errno;
+	/* Back ends have it too: cut short, we would die of touching it. */
+	if (fcntl(ram->fd, F_ADD_SEALS,
+		  F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
 		return -errno;
 	ram->host = mmap(NULL, ram->span, PROT_READ | PROT_WRITE,
 			 MAP_SHARED | MAP_NORESERVE, ram->fd, 0);
