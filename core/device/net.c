@@ -341,13 +341,9 @@ static void net_queue_stop(struct vio_dev *dev, struct vio_queue *q)
 {
 	struct vio_net *net = net_of(dev);
 
-	if (q->index == vio_net_ctrlq(net)) {
-		if (!dev->suspending)
-			__atomic_store_n(&net->knows, false,
-					 __ATOMIC_RELAXED);
-		return;
-	}
-	if (!vio_net_carries(net, q->index))
+	/* What came by the control queue stays: a successor may ask for it. */
+	if (q->index == vio_net_ctrlq(net) ||
+	    !vio_net_carries(net, q->index))
 		return;
 	vio_net_coal_stop(net, q);
 	if (q->index % 2)
@@ -360,7 +356,10 @@ static void net_queue_stop(struct vio_dev *dev, struct vio_queue *q)
 
 static void net_reset(struct vio_dev *dev)
 {
-	vio_net_ctrl_reset(net_of(dev));
+	struct vio_net *net = net_of(dev);
+
+	__atomic_store_n(&net->knows, false, __ATOMIC_RELAXED);
+	vio_net_ctrl_reset(net);
 }
 
 /*
