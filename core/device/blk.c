@@ -222,7 +222,6 @@ static blk_handler *const handler[] = {
 static void handle(struct vio_blk *blk, struct vio_req *req)
 {
 	struct blk_req *r = vio_req_ctx(req);
-	struct vio_cursor c = vio_req_reader(req);
 	struct virtio_blk_req_hdr hdr;
 	uint32_t type;
 
@@ -239,7 +238,7 @@ static void handle(struct vio_blk *blk, struct vio_req *req)
 		return;
 	}
 	r->status_off = req->write_len - 1;
-	if (vio_unlikely(!vio_cursor_read(&c, &hdr, HDR_LEN))) {
+	if (vio_unlikely(!vio_req_get(req, &hdr, HDR_LEN))) {
 		blk_answer(r, VIRTIO_BLK_S_IOERR);
 		return;
 	}

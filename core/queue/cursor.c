@@ -180,16 +180,32 @@ void vio_req_wrote(struct vio_req *req, uint32_t off, uint32_t len)
 	}
 }
 
+bool vio_req_get(struct vio_req *req, void *dst, uint32_t len)
+{
+	struct vio_cursor c;
+
+	if (len > req->read_len)
+		return false;
+	/* A header is nearly always a segment of its own. */
+	if (vio_likely(len && req->seg->len >= len)) {
+		vio_copy_in(dst, req->seg->base, len);
+		return true;
+	}
+	c = vio_req_reader(req);
+	return vio_cursor_read(&c, dst, len);
+}
+
 bool vio_req_put(struct vio_req *req, uint32_t off, const void *src,
 		 uint32_t len)
 {
-	struct vio_cursor c = vio_req_writer(req);
+	struct vio_cursor c;
 
 	if (len > req->write_len || off > req->write_len - len)
 		return false;
 	/* A status byte at the end is nearly always a segment of its own. */
 	if (vio_likely(off == req->write_len - len && req->nr_write)) {
-		const struct vio_seg *last = c.seg + req->nr_write - 1;
+		const struct vio_seg *last = req->seg + req->nr_read +
+			req->nr_write - 1;
 
 		if (last->len == len) {
 			account(req, off, len);
@@ -198,6 +214,7 @@ bool vio_req_put(struct vio_req *req, uint32_t off, const void *src,
 			return true;
 		}
 	}
+	c = vio_req_writer(req);
 	return vio_cursor_skip(&c, off) && vio_cursor_write(&c, src, len);
 }
 
@@ -231,9 +248,19 @@ const struct vio_seg *vio_req_payload(struct vio_req *req, bool writable,
 	uint16_t *part = writable ? &req->nr_write : &req->nr_read;
 	uint32_t all = writable ? req->write_len : req->read_len;
 	unsigned first = writable ? req->nr_read : 0, from, to;
+	const struct vio_seg *s = req->seg + first;
+	uint32_t rest;
 
 	if (!len || len > all || off > all - len)
 		return NULL;
+	rest = all - len - off;
+	/* What is before and behind it nearly always has segments of its
+	 * own: it is not empty, so neither is any segment. */
+	if (vio_likely((!off || s->len == off) &&
+		       (!rest || s[*part - 1].len == rest))) {
+		*nr = *part - (off != 0) - (rest != 0);
+		return s + (off != 0);
+	}
 	from = split_at(req, first, part, off);
 	to = split_at(req, first, part, off + len);
 	*nr = to - from;

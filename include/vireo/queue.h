@@ -261,6 +261,12 @@ const struct vio_seg *vio_req_payload(struct vio_req *req, bool writable,
 				      unsigned *nr);
 
 /*
+ * vio_req_get() - copy the first @len bytes of the readable part, as a reader
+ * at its beginning would. False if there are fewer.
+ */
+bool vio_req_get(struct vio_req *req, void *dst, uint32_t len);
+
+/*
  * vio_req_put() - write @len bytes at @off of the writable part, at any
  * time, e.g. a status that ends it. False if there is no such room.
  */
