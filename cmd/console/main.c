@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <vireo/console.h>
 
@@ -197,7 +198,8 @@ static int start_chardev(struct daemon *d)
 	int rc = chardev_start(c->chr, &d->main->loop, &events);
 
 	if (rc)
-		log_err("cannot watch the console's host end: error %d", -rc);
+		log_err("cannot watch the console's host end: %s",
+			strerror(-rc));
 	return rc;
 }
 

@@ -4,6 +4,7 @@
  * wiring: options, source, device.
  */
 #include <errno.h>
+#include <string.h>
 #include <vireo/rng.h>
 
 #include "backend/entropy.h"
@@ -79,7 +80,7 @@ static int rng_start(struct daemon *d)
 	int rc = entropy_start(&r->source, &d->main->loop, ready, r);
 
 	if (rc)
-		log_err("cannot watch the source: error %d", -rc);
+		log_err("cannot watch the source: %s", strerror(-rc));
 	return rc;
 }
 
