@@ -25,6 +25,7 @@ struct slot_pci {
 		uint64_t at;
 	} modern, legacy;
 	unsigned modern_bar;
+	struct log_rate rate;
 };
 
 /* -- what the function asks for ------------------------------------------ */
@@ -80,10 +81,12 @@ static void set_kicks(struct slot_pci *s, bool legacy, bool on)
 		int err = vm_ioeventfd(s->conf.vm, &store, d->queue[i].kick,
 				       on);
 
-		/* It works without: by an exit to this program. */
+		/* It works without: by an exit to this program. A guest may
+		 * put two regions into one place, again and again. */
 		if (err && on)
-			log_warn("queue %u has no eventfd: %s", i,
-				 strerror(-err));
+			log_limited(&s->rate, LOG_LEVEL_WARN,
+				    "queue %u has no eventfd: %s", i,
+				    strerror(-err));
 	}
 }
 
