@@ -8,81 +8,30 @@
  * arguments. A disk stands behind it that keeps its requests until a move
  * lets one go.
  */
-#include <vireo/blk.h>
 #include <vireo/ccw.h>
 #include <vireo/mmio_legacy.h>
-#include "fuzz/guest.h"
+#include "fuzz/lazy.h"
 
-#define QUEUES		2
-#define SIZE		16
-#define RAM		0x8000u
 #define MOVES_MOST	3000
 
 enum kind { MMIO, LEGACY, CCW };
 
 struct regs {
-	struct bytes in;
+	struct lazy z;
 	enum kind kind;
 	struct vio_mmio mmio;
-	struct vio_mmio_queue mmio_queue[QUEUES];
+	struct vio_mmio_queue mmio_queue[LAZY_QUEUES];
 	struct vio_mmio_legacy legacy;
-	struct vio_mmio_legacy_queue legacy_queue[QUEUES];
+	struct vio_mmio_legacy_queue legacy_queue[LAZY_QUEUES];
 	struct vio_ccw ccw;
-	struct vio_queue queue[QUEUES];
-	void *storage[QUEUES];
-	struct vio_blk blk;
-	struct vio_mem mem;
-	struct vio_region region;
-	unsigned char *ram;
-	struct vio_blk_io *held[QUEUES * SIZE];
-	unsigned nr_held;
-	bool line;
 };
 
-/* -- the disk ------------------------------------------------------------ */
-
-static void be_submit(void *ctx, struct vio_blk_io *io)
+static struct regs *self(struct lazy *z)
 {
-	struct regs *f = ctx;
-
-	must(f->nr_held < QUEUES * SIZE, "no more than the rings have");
-	f->held[f->nr_held++] = io;
-}
-
-static void be_commit(void *ctx, unsigned q)
-{
-	(void)ctx;
-	(void)q;
-}
-
-static void finish(struct regs *f)
-{
-	struct vio_blk_io *io;
-
-	if (!f->nr_held)
-		return;
-	io = f->held[--f->nr_held];
-	for (unsigned i = 0; io->op == VIO_BLK_READ && i < io->nr_seg; i++)
-		memset(io->seg[i].base, 0x5a, io->seg[i].len);
-	io->done(io, VIO_OK);
+	return (struct regs *)z;
 }
 
 /* -- the machine --------------------------------------------------------- */
-
-static void on_line(void *ctx, bool level)
-{
-	struct regs *f = ctx;
-
-	must(level != f->line, "the line changes when it is said to");
-	f->line = level;
-}
-
-static void on_serve(void *ctx, struct vio_queue *q)
-{
-	struct regs *f = ctx;
-
-	must(q == &f->queue[q->index], "it is one of our queues");
-}
 
 static void on_interrupt(void *ctx)
 {
@@ -95,9 +44,11 @@ static void on_adapter_interrupt(void *ctx, unsigned isc)
 	must(isc < 8, "there are 8 subclasses");
 }
 
-static const struct vio_mmio_ops mmio_ops = { on_line, on_serve };
+static const struct vio_mmio_ops mmio_ops = { lazy_on_line,
+					      lazy_on_serve };
 static const struct vio_ccw_ops ccw_ops = { on_interrupt,
-					    on_adapter_interrupt, on_serve };
+					    on_adapter_interrupt,
+					    lazy_on_serve };
 
 /* -- moves --------------------------------------------------------------- */
 
@@ -110,10 +61,11 @@ static void put(struct regs *f, uint64_t off, uint64_t v, unsigned len)
 }
 
 /* A register, or a command whose data the guest's memory has. */
-static void access(struct regs *f)
+static void access(struct lazy *z)
 {
-	uint16_t off = bytes_u16(&f->in), how = bytes_u8(&f->in);
-	uint32_t v = bytes_u32(&f->in);
+	struct regs *f = self(z);
+	uint16_t off = bytes_u16(&f->z.in), how = bytes_u8(&f->z.in);
+	uint32_t v = bytes_u32(&f->z.in);
 	struct vio_ccw_command cmd = { (uint8_t)off, (uint8_t)how,
 				       (uint16_t)(v & 0x7f), v >> 16 };
 	struct vio_ccw_status st;
@@ -130,12 +82,13 @@ static void access(struct regs *f)
 }
 
 /* The same, with all that is not of interest as it should be. */
-static void right(struct regs *f)
+static void right(struct lazy *z)
 {
+	struct regs *f = self(z);
 	static const uint8_t codes[] = { 0x13, 0x33, 0x43, 0x53, 0x73, 0x12,
 		0x11, 0x22, 0x21, 0x31, 0x32, 0x83, 0x72, 0x03, 0x04, 0xe4 };
-	uint8_t what = bytes_u8(&f->in);
-	uint32_t v = bytes_u32(&f->in);
+	uint8_t what = bytes_u8(&f->z.in);
+	uint32_t v = bytes_u32(&f->z.in);
 	struct vio_ccw_command cmd = { codes[what % sizeof(codes)],
 				       CCW_FLAG_SLI, 64, 0x7000 };
 	struct vio_ccw_status st;
@@ -144,40 +97,24 @@ static void right(struct regs *f)
 		put(f, (what & 0x3f) * 4u, v, 4);
 		return;
 	}
-	vio_be_put(f->ram + 0x7000 + (what >> 4) % 8 * 4, 4, v);
+	vio_be_put(f->z.ram + 0x7000 + (what >> 4) % 8 * 4, 4, v);
 	vio_ccw_cmd(&f->ccw, &cmd, &st);
 }
 
-static void program(struct regs *f)
+static void program(struct lazy *z)
 {
-	uint64_t at = bytes_u16(&f->in);
+	struct regs *f = self(z);
+	uint64_t at = bytes_u16(&f->z.in);
 	struct vio_ccw_status st;
 
 	if (f->kind == CCW)
 		vio_ccw_start(&f->ccw, &at, &st);
 }
 
-static void memory(struct regs *f)
+static void notify(struct lazy *z)
 {
-	uint16_t at = bytes_u16(&f->in) % RAM;
-	uint8_t want = bytes_u8(&f->in);
-	const uint8_t *from;
-	size_t len = bytes_take(&f->in, want, &from);
-
-	if (len > RAM - at)
-		len = RAM - at;
-	if (len)
-		memcpy(f->ram + at, from, len);
-}
-
-static void serve(struct regs *f)
-{
-	vio_queue_service(&f->queue[bytes_u8(&f->in) % QUEUES], 8);
-}
-
-static void notify(struct regs *f)
-{
-	uint32_t v = bytes_u32(&f->in);
+	struct regs *f = self(z);
+	uint32_t v = bytes_u32(&f->z.in);
 
 	if (f->kind == CCW)
 		vio_ccw_notify(&f->ccw, v, 0);
@@ -185,55 +122,33 @@ static void notify(struct regs *f)
 		put(f, 0x50, v, 4);
 }
 
-static void resize(struct regs *f)
+static void enabled(struct lazy *z)
 {
-	vio_blk_resize(&f->blk, bytes_u8(&f->in));
-}
+	struct regs *f = self(z);
 
-static void enabled(struct regs *f)
-{
 	if (f->kind == CCW)
 		vio_ccw_enabled(&f->ccw);
 }
 
-static void (*const moves[])(struct regs *f) = {
-	access, right, program, memory, serve, notify, resize, finish,
-	enabled,
+static lazy_move *const moves[] = {
+	access, right, program, lazy_memory, lazy_serve, notify, lazy_resize,
+	lazy_finish, enabled,
 };
 
 /* -- a life -------------------------------------------------------------- */
 
 static void make(struct regs *f, uint8_t how)
 {
-	static const struct vio_blk_backend_ops be = { .submit = be_submit,
-						       .commit = be_commit };
-	const struct vio_queue_limits limits = { SIZE, 16, vio_blk_ctx_size };
-	const struct vio_blk_conf disk = { .capacity_sectors = 64,
-		.seg_max = 8, .num_queues = QUEUES };
-
 	f->kind = (enum kind)(how % 3);
-	f->ram = calloc(1, RAM);
-	f->region = (struct vio_region){ { 0 }, RAM, f->ram, 0, VIO_PERM_RW };
-	must(f->ram && vio_mem_init(&f->mem, &f->region, 1) == VIO_OK,
-	     "there is memory");
-	for (unsigned i = 0; i < QUEUES; i++) {
-		size_t len = vio_queue_storage_size(&limits);
-
-		f->storage[i] = aligned_alloc(64, (len + 63) / 64 * 64);
-		must(f->storage[i] && vio_queue_init(&f->queue[i], NULL,
-			(uint16_t)i, &limits, f->storage[i], len) == VIO_OK,
-		     "a queue can be made");
-	}
-	must(vio_blk_init(&f->blk, &disk, f->queue, &be, f, NULL) == VIO_OK,
-	     "the disk can be made");
+	lazy_make(&f->z);
 	if (f->kind == MMIO)
-		vio_mmio_init(&f->mmio, &f->blk.dev, &f->mem, f->mmio_queue,
+		vio_mmio_init(&f->mmio, &f->z.blk.dev, &f->z.mem, f->mmio_queue,
 			      &mmio_ops, f, NULL);
 	else if (f->kind == LEGACY)
-		vio_mmio_legacy_init(&f->legacy, &f->blk.dev, &f->mem,
+		vio_mmio_legacy_init(&f->legacy, &f->z.blk.dev, &f->z.mem,
 				     f->legacy_queue, &mmio_ops, f, NULL);
 	else
-		vio_ccw_init(&f->ccw, &f->blk.dev, &f->mem, how & 0x80,
+		vio_ccw_init(&f->ccw, &f->z.blk.dev, &f->z.mem, how & 0x80,
 			     &ccw_ops, f, NULL);
 }
 
@@ -247,16 +162,10 @@ static void end(struct regs *f)
 	/* Unset again: there is one revision that takes it. */
 	f->ccw.revision = 2;
 	while (f->kind == CCW && vio_ccw_cmd(&f->ccw, &reset, &st)) {
-		must(f->nr_held, "a reset waits for nothing but requests");
-		finish(f);
+		must(f->z.nr_held, "a reset waits for nothing but requests");
+		lazy_finish(&f->z);
 	}
-	while (f->nr_held)
-		finish(f);
-	must(vio_dev_status(&f->blk.dev) == 0, "a reset ends");
-	must(!f->line && !f->mem.pins, "nothing is left");
-	for (unsigned i = 0; i < QUEUES; i++)
-		free(f->storage[i]);
-	free(f->ram);
+	lazy_end(&f->z);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -266,10 +175,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct regs *f = calloc(1, sizeof(*f));
 
 	must(f, "there is memory");
-	f->in = (struct bytes){ data, size };
-	make(f, bytes_u8(&f->in));
-	for (unsigned i = 0; f->in.left && i < MOVES_MOST; i++)
-		moves[bytes_u8(&f->in) % (sizeof(moves) / sizeof(moves[0]))](f);
+	f->z.in = (struct bytes){ data, size };
+	make(f, bytes_u8(&f->z.in));
+	for (unsigned i = 0; f->z.in.left && i < MOVES_MOST; i++)
+		lazy_step(&f->z, moves, sizeof(moves) / sizeof(moves[0]));
 	end(f);
 	free(f);
 	return 0;

@@ -225,7 +225,7 @@ static void notify(void *bus, uint16_t index, uint16_t next)
 	b->machine->write(b->ctx, b->notify.space, q->at, v, b->wide ? 4 : 2);
 }
 
-static int wait(void *bus, uint16_t index)
+int vio_bus_pci_wait(void *bus, uint16_t index)
 {
 	struct vio_bus_pci *b = bus;
 	int err = b->machine->wait(b->ctx);
@@ -247,7 +247,7 @@ const struct vio_bus_ops vio_bus_pci_ops = {
 	.queue_max = queue_max,
 	.queue_start = queue_start,
 	.notify = notify,
-	.wait = wait,
+	.wait = vio_bus_pci_wait,
 	.queue_reset = queue_reset,
 	.shm = vio_bus_pci_shm,
 	.carries = { { 1ull << VIRTIO_F_NOTIFICATION_DATA |

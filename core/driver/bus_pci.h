@@ -21,6 +21,9 @@ struct vio_pci_region vio_pci_region(const struct vio_pci_machine *m,
 				     void *ctx, uint32_t function,
 				     unsigned bar);
 
+/* Method of either interface's bus. */
+int vio_bus_pci_wait(void *bus, uint16_t index);
+
 /* Method of the bus: shared memory region @id, at its bus address. */
 int vio_bus_pci_shm(void *bus, uint8_t id, struct vio_shm *shm);
 

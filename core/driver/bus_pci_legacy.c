@@ -120,17 +120,6 @@ static void notify(void *bus, uint16_t index, uint16_t next)
 	put(bus, L(QUEUE_NOTIFY), index, 2);
 }
 
-static int wait(void *bus, uint16_t index)
-{
-	struct vio_bus_pci *b = bus;
-	int err = b->machine->wait(b->ctx);
-
-	(void)index;
-	if (!err && b->line)
-		vio_bus_pci_interrupt(b);
-	return err;
-}
-
 const struct vio_bus_ops vio_bus_pci_legacy_ops = {
 	.get_status = get_status,
 	.set_status = set_status,
@@ -141,7 +130,7 @@ const struct vio_bus_ops vio_bus_pci_legacy_ops = {
 	.queue_max = queue_max,
 	.queue_start = queue_start,
 	.notify = notify,
-	.wait = wait,
+	.wait = vio_bus_pci_wait,
 	.legacy_align = PAGE,
 	.size_fixed = true,
 };
