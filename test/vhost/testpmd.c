@@ -84,7 +84,7 @@ struct traffic {
 	struct program *p;
 	struct vio_netdrv net;
 	struct vtest_rand rand;
-	unsigned sent, done, back, came;
+	unsigned round, sent, done, back, came;
 	bool lossy;		/* it drops what it has no address for */
 	unsigned len[PACKETS];
 	unsigned char tag[PACKETS];
@@ -103,6 +103,7 @@ static void send_some(struct traffic *t)
 		memset(at, t->tag[t->sent], len);
 		memcpy(at, "\x02\0\0\0\0\1\x02\0\0\0\0\2\x88\xb5", 14);
 		memcpy(at + 14, &t->sent, sizeof(t->sent));
+		memcpy(at + 18, &t->round, sizeof(t->round));
 		seg.len = len;
 		CHECK_EQ(vio_netdrv_send(&t->net, 0, &seg, 1, NULL, at),
 			 VIO_OK);
@@ -114,27 +115,31 @@ static void send_some(struct traffic *t)
 static void check_packet(struct traffic *t, const struct vio_netdrv_packet *k)
 {
 	const unsigned char *at = k->seg[0].base;
-	unsigned nr;
+	unsigned nr, round;
 
 	CHECK_EQ(k->nr, 1);
 	memcpy(&nr, at + 14, sizeof(nr));
+	memcpy(&round, at + 18, sizeof(round));
+	/* Given up already, and late. */
+	if (round != t->round)
+		return;
 	if (t->lossy)
 		CHECK_GE(nr, t->back);
 	else
 		CHECK_EQ(nr, t->back);
 	CHECK_LT(nr, t->sent);
 	CHECK_EQ(k->len, t->len[nr]);
-	for (unsigned i = 18; i < k->len; i++)
+	for (unsigned i = 22; i < k->len; i++)
 		CHECK_EQ(at[i], t->tag[nr]);
 	t->back = nr + 1;
 	t->came++;
 }
 
-/* All came back, or all went and the last were lost. */
+/* All went, and came back or the last were lost. */
 static bool over(const struct traffic *t, int64_t last)
 {
-	return t->back == PACKETS ||
-		(t->lossy && t->done == PACKETS && now_ms() - last > 100);
+	return t->done == PACKETS &&
+		(t->back == PACKETS || (t->lossy && now_ms() - last > 100));
 }
 
 static void exchange(struct traffic *t)
@@ -142,6 +147,7 @@ static void exchange(struct traffic *t)
 	int64_t last = now_ms(), end = last + 20000;
 	struct vio_netdrv_packet k;
 
+	t->round++;
 	t->sent = t->done = t->back = t->came = 0;
 	while (!over(t, last)) {
 		send_some(t);
