@@ -204,111 +204,72 @@ static bool is_there(const struct vio_drv *drv, const struct vio_drv_field *f)
 	       (f->or_bit && vio_drv_has(drv, f->or_bit));
 }
 
-/* The next fields that are there, and lie one behind the other; len 0: none. */
-static struct vio_drv_field next_run(const struct vio_drv *drv,
-				     const struct wish *w, unsigned *at)
+/* A piece at a time. @same becomes false where it was otherwise before. */
+static int read_bytes(struct vio_drv *drv, uint32_t off, unsigned char *to,
+		      uint32_t len, bool *same)
 {
-	struct vio_drv_field run = { 0 };
+	unsigned char now[32];
 
-	for (; *at < w->nr; ++*at) {
-		const struct vio_drv_field *f = &w->field[*at];
-		bool there = is_there(drv, f);
-
-		if (!run.len && there)
-			run = *f;
-		else if (run.len && there && f->off == run.off + run.len)
-			run.len = (uint16_t)(run.len + f->len);
-		else if (run.len)
-			break;
-	}
-	return run;
-}
-
-static int read_fields(struct vio_drv *drv, const struct wish *w)
-{
-	struct vio_drv_field run;
-	unsigned at = 0;
-	int err = VIO_OK;
-
-	while (!err && (run = next_run(drv, w, &at)).len)
-		err = drv->bus->config_read(drv->bus_ctx, run.off,
-					    w->to + (run.off - w->from),
-					    run.len);
-	return err;
-}
-
-/* The same bytes once more? A piece of it at a time. */
-static int same_bytes(struct vio_drv *drv, uint32_t off,
-		      const unsigned char *was, uint32_t len, bool *same)
-{
-	unsigned char now[16];
-	int err = VIO_OK;
-
-	while (len && *same && !err) {
+	while (len) {
 		uint32_t n = len < sizeof(now) ? len : sizeof(now);
+		int err = drv->bus->config_read(drv->bus_ctx, off, now, n);
 
-		err = drv->bus->config_read(drv->bus_ctx, off, now, n);
-		*same = !memcmp(now, was, n);
+		if (err)
+			return err;
+		*same &= !memcmp(to, now, n);
+		memcpy(to, now, n);
 		off += n;
-		was += n;
+		to += n;
 		len -= n;
 	}
-	return err;
+	return VIO_OK;
 }
 
-static int same_again(struct vio_drv *drv, const struct wish *w, bool *same)
+static int read_fields(struct vio_drv *drv, const struct wish *w, bool *same)
 {
-	struct vio_drv_field run;
-	unsigned at = 0;
 	int err = VIO_OK;
 
 	*same = true;
-	while (!err && *same && (run = next_run(drv, w, &at)).len)
-		err = same_bytes(drv, run.off, w->to + (run.off - w->from),
-				 run.len, same);
+	for (unsigned i = 0; i < w->nr && !err; i++) {
+		const struct vio_drv_field *f = &w->field[i];
+
+		if (is_there(drv, f))
+			err = read_bytes(drv, f->off,
+					 w->to + (f->off - w->from), f->len,
+					 same);
+	}
 	return err;
 }
 
-/*
- * core.other.legacy-interface-device-configuration-space.1: without a
- * generation, read until the same comes twice.
- */
-static int read_twice(struct vio_drv *drv, const struct wish *w)
+/* VIO_OK where there is none, which leaves 0. */
+static int generation(struct vio_drv *drv, uint32_t *now)
 {
-	bool same;
-	unsigned i;
-	int err;
-
-	for (i = 0; i < PATIENCE; i++) {
-		err = read_fields(drv, w);
-		if (!err)
-			err = same_again(drv, w, &same);
-		if (err || same)
-			return err;
-	}
-	return VIO_E_IO;
+	*now = 0;
+	return drv->legacy || !drv->bus->generation ? VIO_OK :
+		drv->bus->generation(drv->bus_ctx, now);
 }
 
+/*
+ * core.driver.device-configuration-space.1: fields that belong together are
+ * read within one generation. A legacy device has none: read until the same
+ * comes twice (core.other.legacy-interface-device-configuration-space.1).
+ */
 static int read_whole(struct vio_drv *drv, const struct wish *w)
 {
 	uint32_t before, after;
-	unsigned i;
+	bool same;
 	int err;
 
-	if (drv->legacy)
-		return read_twice(drv, w);
-	if (!drv->bus->generation)
-		return read_fields(drv, w);
-	/* core.driver.device-configuration-space.1: fields that belong
-	 * together are read within one generation */
-	for (i = 0; i < PATIENCE; i++) {
-		err = drv->bus->generation(drv->bus_ctx, &before);
+	for (unsigned i = 0; i < PATIENCE; i++) {
+		err = generation(drv, &before);
 		if (!err)
-			err = read_fields(drv, w);
+			err = read_fields(drv, w, &same);
 		if (!err)
-			err = drv->bus->generation(drv->bus_ctx, &after);
-		if (err || before == after)
+			err = generation(drv, &after);
+		if (err)
 			return err;
+		if (drv->legacy ? i && same : before == after)
+			return VIO_OK;
 	}
 	return VIO_E_IO;
 }
