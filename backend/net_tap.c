@@ -19,6 +19,7 @@
 
 #include "backend/net_wire.h"
 #include "backend/netdev_kinds.h"
+#include "backend/tap_steer.h"
 #include "host/log.h"
 
 #define BURST 64u		/* packets read at a time */
@@ -27,6 +28,8 @@
 #define TUN_F_USO4 0x20
 #define TUN_F_USO6 0x40
 #endif
+
+static const unsigned long ioctls[] = { TUNSETSTEERINGEBPF, 0 };
 
 /* A queue of the interface: for a pair, on its thread. */
 struct tap_queue {
@@ -43,6 +46,7 @@ struct tap {
 	struct netdev dev;
 	char name[IFNAMSIZ];
 	atomic_bool gone;		/* and that was said */
+	struct tap_steer *steer;	/* NULL: the device does it alone */
 	unsigned nr;
 	struct tap_queue queue[];
 };
@@ -131,6 +135,19 @@ static void tap_room(void *backend, unsigned pair)
 		watch(t, true);
 }
 
+/* Only ever saves work: a queue that is wrong is put right later. */
+static void tap_steering(void *backend, const struct vio_net_steering *s)
+{
+	struct tap *t = backend;
+	int rc = 0;
+
+	if (t->steer)
+		rc = tap_steer_set(t->steer, t->queue[0].watch.fd, s);
+	if (rc)
+		log_debug("the kernel does not take the driver's table: %s",
+			  strerror(-rc));
+}
+
 static int tap_attach(struct netdev *d, unsigned pair, struct loop *loop)
 {
 	struct tap_queue *t = &((struct tap *)d)->queue[pair];
@@ -157,11 +174,13 @@ static void tap_close(struct netdev *d)
 	for (unsigned i = 0; i < t->nr; i++)
 		if (t->queue[i].watch.fd >= 0)
 			close(t->queue[i].watch.fd);
+	tap_steer_close(t->steer);
 	free(t);
 }
 
 static const struct netdev_ops tap_ops = {
-	.io = { .send = tap_send, .room = tap_room },
+	.io = { .send = tap_send, .room = tap_room,
+		.steering = tap_steering },
 	.attach = tap_attach,
 	.detach = tap_detach,
 	.file = tap_file,
@@ -311,6 +330,10 @@ static int set_up(struct tap *t, const struct netdev_conf *conf)
 	t->name[IFNAMSIZ - 1] = 0;
 	t->dev.offloads = ask_offloads(t->queue[0].watch.fd);
 	t->dev.mtu = ask_mtu(&ifr);
+	if (t->nr > 1 && !conf->closed)
+		t->steer = tap_steer_open();
+	if (t->steer)
+		t->dev.ioctls = ioctls;
 	return 0;
 }
 

@@ -70,6 +70,7 @@ struct netdev_conf {
 	/* Of the first pairs: what a predecessor had, or -1. Taken over. */
 	int fd[NETDEV_FILES];
 	unsigned mtu;		/* 0: its own */
+	bool closed;		/* the sandbox is: no system calls beyond it */
 	const char *record;	/* a file for all packets; or NULL */
 	const char *filter;	/* of what is recorded, or replayed; or NULL */
 	/* of pcap */

@@ -235,6 +235,7 @@ static int net_open(struct daemon *d)
 
 	n->daemon = d;
 	n->opt = net_opt;
+	n->opt.closed = d->process->sandboxed;
 	for (unsigned i = 0; i < NETDEV_FILES; i++)
 		n->opt.fd[i] = daemon_file(d, files[i]);
 	rc = net_check_options(&n->opt, &conf);

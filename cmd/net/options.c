@@ -120,7 +120,7 @@ int net_open_wire(const struct net_opt *o, struct netdev **wire)
 		 .hostfwd = o->hostfwd,
 		.host_loopback = o->host_loopback,
 		.restricted = o->restricted, .record = o->record,
-		.filter = o->filter, .fast = o->fast,
+		.filter = o->filter, .fast = o->fast, .closed = o->closed,
 	};
 	bool pcap = !strncmp(o->backend, "pcap", 4);
 

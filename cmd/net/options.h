@@ -10,7 +10,7 @@
 struct net_opt {
 	const char *backend, *mac, *hostfwd, *record, *filter;
 	unsigned mtu, queue_size, speed, pairs;
-	bool host_loopback, restricted, standby, fast;
+	bool host_loopback, restricted, standby, fast, closed;
 	int fd[4];		/* struct netdev_conf */
 };
 

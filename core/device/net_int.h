@@ -113,6 +113,8 @@ bool vio_net_get_stats(struct vio_net *net, uint8_t command,
 bool vio_net_set_mq(struct vio_net *net, uint8_t command,
 		    struct vio_cursor *c);
 void vio_net_steering_reset(struct vio_net *net);
+/* The back end, of what is so now. */
+void vio_net_steering_tell(const struct vio_net *net);
 /* net_state.c: see struct vio_dev_ops. */
 void vio_net_save(struct vio_dev *dev, struct vio_state_out *to);
 int vio_net_load(struct vio_dev *dev, const struct vio_state_record *r);

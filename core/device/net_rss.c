@@ -20,11 +20,18 @@ static void forget_flows(struct vio_net *net)
 		__atomic_store_n(&net->flow[i], 0, __ATOMIC_RELAXED);
 }
 
+void vio_net_steering_tell(const struct vio_net *net)
+{
+	if (net->backend && net->backend->steering)
+		net->backend->steering(net->backend_ctx, &net->steering);
+}
+
 void vio_net_steering_reset(struct vio_net *net)
 {
 	net->steering = (struct vio_net_steering){ .pairs = 1 };
 	learn(net, net->conf.pairs > 1 && !vio_net_is_told_pairs(net));
 	forget_flows(net);
+	vio_net_steering_tell(net);
 }
 
 static bool set_pairs(struct vio_net *net, struct vio_cursor *c)
@@ -129,14 +136,20 @@ static bool set_hash(struct vio_net *net, struct vio_cursor *c)
 bool vio_net_set_mq(struct vio_net *net, uint8_t command,
 		    struct vio_cursor *c)
 {
+	bool ok = false;
+
 	switch (command) {
 	case VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET:
-		return set_pairs(net, c);
+		ok = set_pairs(net, c);
+		break;
 	case VIRTIO_NET_CTRL_MQ_RSS_CONFIG:
-		return set_rss(net, c);
+		ok = set_rss(net, c);
+		break;
 	case VIRTIO_NET_CTRL_MQ_HASH_CONFIG:
-		return set_hash(net, c);
-	default:
-		return false;
+		ok = set_hash(net, c);
+		break;
 	}
+	if (ok)
+		vio_net_steering_tell(net);
+	return ok;
 }

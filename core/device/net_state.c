@@ -248,6 +248,7 @@ static bool load_steering(struct vio_net *net, const unsigned char *p,
 	__atomic_store_n(&net->learns, !s->rss &&
 			 (s->pairs > 1 || !vio_net_is_told_pairs(net)),
 			 __ATOMIC_RELAXED);
+	vio_net_steering_tell(net);
 	return true;
 }
 

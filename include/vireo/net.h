@@ -55,6 +55,8 @@ struct vio_net_packet {
 	uint16_t nr_seg;
 };
 
+struct vio_net_steering;
+
 /* The wire. Methods must not block. */
 struct vio_net_backend_ops {
 	/*
@@ -69,6 +71,12 @@ struct vio_net_backend_ops {
 	 * end never waits for room.
 	 */
 	void (*room)(void *backend, unsigned pair);
+	/*
+	 * The driver says to which pair it wants which packets; the device
+	 * sees to that, but has less work with those that come on the right
+	 * one. Control queue's thread, or while no queue runs. NULL: no matter.
+	 */
+	void (*steering)(void *backend, const struct vio_net_steering *s);
 };
 
 struct vio_net_conf {

@@ -48,7 +48,9 @@ static void wire_room(void *backend, unsigned pair)
 	rooms++;
 }
 
-static const struct vio_net_backend_ops wire = { wire_send, wire_room };
+static const struct vio_net_backend_ops wire = {
+	.send = wire_send, .room = wire_room,
+};
 
 static const struct vio_net_conf conf = {
 	.mac = { 2, 0, 0, 0, 0, 1 }, .mtu = 1500,

@@ -31,7 +31,7 @@ static unsigned wire_send(void *backend, unsigned pair,
 	return nr;
 }
 
-static const struct vio_net_backend_ops wire = { wire_send, NULL };
+static const struct vio_net_backend_ops wire = { .send = wire_send };
 
 /* A big-endian driver, of the features that are offered less @without. */
 static void start(unsigned which, uint64_t without)

@@ -93,7 +93,9 @@ static bool wire_step(void *ctx)
 	return f->wire_nr != before;
 }
 
-static const struct vio_net_backend_ops wire_ops = { wire_send, wire_room };
+static const struct vio_net_backend_ops wire_ops = {
+	.send = wire_send, .room = wire_room,
+};
 
 static struct vio_netdrv_conf drv_conf(unsigned set, bool merge)
 {
