@@ -196,7 +196,7 @@ bool vio_net_cut_begin(struct vio_net_cut *c, unsigned char *bytes,
 	c->at = c->hdr;
 	if (is_fragmented(c))
 		begin_fragments(c);
-	return (c->len - c->at - 1) / c->meta.gso_size < VIO_NET_PIECES_MAX;
+	return c->len - c->at <= VIO_NET_PIECES_MAX * c->meta.gso_size;
 }
 
 /*
