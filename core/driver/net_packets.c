@@ -159,13 +159,13 @@ int vio_netdrv_send(struct vio_netdrv *net, unsigned pair,
 }
 
 /*
- * A packet of one piece that asks for nothing, as most are: it is laid out in
- * @seg, and its header written. False: it is not, or something is wrong.
+ * A packet of one piece that asks for nothing, as most are: it is laid out as
+ * @one, and its header written. False: it is not, or something is wrong.
  */
 static inline bool lay_out_plain(const struct vio_netdrv *net,
 				 const struct vio_vq *vq,
 				 const struct vio_netdrv_out *o,
-				 struct vio_seg *seg)
+				 struct vio_single *one)
 {
 	static const unsigned char hdr[VIRTIO_NET_HDR_LEN];
 	unsigned char *at;
@@ -178,12 +178,15 @@ static inline bool lay_out_plain(const struct vio_netdrv *net,
 	room = (uintptr_t)at - (uintptr_t)vq->window.host;
 	if (vio_unlikely(room < VIRTIO_NET_HDR_LEN ||
 			 room > vq->window.size ||
+			 o->seg->len > UINT32_MAX - VIRTIO_NET_HDR_LEN ||
 			 (net->mtu && o->seg->len > (size_t)net->mtu +
 						    ETH_HDR + VLAN_TAG)))
 		return false;
 	at -= VIRTIO_NET_HDR_LEN;
 	memcpy(at, hdr, VIRTIO_NET_HDR_LEN);
-	*seg = (struct vio_seg){ at, o->seg->len + VIRTIO_NET_HDR_LEN };
+	one->base = at;
+	one->token = o->token;
+	one->len = (uint32_t)o->seg->len + VIRTIO_NET_HDR_LEN;
 	return true;
 }
 
@@ -192,21 +195,18 @@ unsigned vio_netdrv_send_many(struct vio_netdrv *net, unsigned pair,
 			      int *err)
 {
 	struct vio_vq *vq = &net->pair[pair].tx;
-	struct vio_seg seg[BURST];
-	struct vio_buf buf[BURST];
+	struct vio_single one[BURST];
 	unsigned done = 0, n;
 
 	*err = pair < net->active ? VIO_OK : VIO_E_STATE;
 	while (done < nr && *err == VIO_OK) {
 		const struct vio_netdrv_out *o = out + done;
 
-		for (n = 0; n < BURST && n < nr - done; n++) {
-			if (!lay_out_plain(net, vq, &o[n], &seg[n]))
+		for (n = 0; n < BURST && n < nr - done; n++)
+			if (!lay_out_plain(net, vq, &o[n], &one[n]))
 				break;
-			buf[n] = (struct vio_buf){ &seg[n], o[n].token, 1, 0 };
-		}
 		if (n) {
-			done += vio_vq_add_many(vq, buf, n, err);
+			done += vio_vq_add_singles(vq, one, n, false, err);
 			continue;
 		}
 		*err = vio_netdrv_send(net, pair, o->seg, o->nr, o->off,
@@ -459,8 +459,8 @@ void vio_netdrv_recycle(struct vio_netdrv *net, unsigned pair,
 void vio_netdrv_recycle_many(struct vio_netdrv *net, unsigned pair,
 			     struct vio_netdrv_packet *const *pkt, unsigned nr)
 {
-	struct vio_seg seg[BURST];
-	struct vio_buf buf[BURST];
+	struct vio_vq *rx = &net->pair[pair].rx;
+	struct vio_single one[BURST];
 	unsigned n = 0, i;
 	int err;
 
@@ -469,15 +469,15 @@ void vio_netdrv_recycle_many(struct vio_netdrv *net, unsigned pair,
 			vio_netdrv_recycle(net, pair, pkt[i]);
 			continue;
 		}
-		seg[n] = (struct vio_seg){ pkt[i]->buffer[0], net->rx_len };
-		buf[n] = (struct vio_buf){ &seg[n], seg[n].base, 0, 1 };
+		one[n].base = one[n].token = pkt[i]->buffer[0];
+		one[n].len = net->rx_len;
 		if (++n < BURST)
 			continue;
-		vio_vq_add_many(&net->pair[pair].rx, buf, n, &err);
+		vio_vq_add_singles(rx, one, n, true, &err);
 		n = 0;
 	}
 	if (n)
-		vio_vq_add_many(&net->pair[pair].rx, buf, n, &err);
+		vio_vq_add_singles(rx, one, n, true, &err);
 }
 
 void vio_netdrv_commit(struct vio_netdrv *net, unsigned pair)
