@@ -30,10 +30,7 @@ static unsigned shown(struct vio_queue *q, unsigned max)
 	return n < max ? n : max;
 }
 
-/* How far ahead descriptors are asked for: each line takes its time to come. */
-#define AHEAD	8
-
-/* All heads of a batch, copied, and zeros that only are asked for. */
+/* All heads of a batch, copied. */
 static void copy_heads(const struct vio_queue *q, vio_le16 *head, unsigned n)
 {
 	unsigned at = q->avail_next & (q->size - 1u), run = q->size - at;
@@ -45,48 +42,119 @@ static void copy_heads(const struct vio_queue *q, vio_le16 *head, unsigned n)
 	vio_copy_in(head, ring + at, run * sizeof(*ring));
 	if (vio_unlikely(run < n))
 		vio_copy_in(head + run, ring, (n - run) * sizeof(*ring));
-	memset(head + n, 0, AHEAD * sizeof(*ring));
+}
+
+/* Each line of descriptors takes its time to come, so all are asked for at
+ * once; where they seem to follow each other, each line of four. */
+static void ask_for(const struct virtq_desc *table, const vio_le16 *head,
+		    unsigned n)
+{
+	unsigned first = vio_from_le16(head[0]), step = 1;
+
+	if (vio_from_le16(head[n - 1]) - first == n - 1)
+		step = 4;
+	for (unsigned i = 0; i < n; i += step)
+		vio_prefetch(&table[vio_from_le16(head[i])]);
+	vio_prefetch(&table[vio_from_le16(head[n - 1])]);
+}
+
+/* What buffers are checked against, all of a batch. */
+struct bounds {
+	struct vio_view view;
+	const struct virtq_desc *table;
+	unsigned size;
+	uint32_t want;		/* flags, of VIO_PEEK_FLAGS */
+};
+
+/* A buffer, as it was read. */
+struct seen {
+	uint64_t addr, rest;
+	unsigned id;
+};
+
+VIO_INLINE bool is_ours(const struct bounds *b, const struct seen *s)
+{
+	return vio_likely((s->rest >> 32 & VIO_PEEK_FLAGS) == b->want);
+}
+
+/* False: it takes more, or is none; @s says what was read then. */
+VIO_INLINE bool see(const struct bounds *b, vio_le16 head, struct seen *s,
+		    struct vio_piece *p)
+{
+	void *at;
+
+	s->id = vio_from_le16(head);
+	if (vio_unlikely(s->id >= b->size))
+		return false;
+	vio_get_desc(&b->table[s->id], &s->addr, &s->rest);
+	if (!is_ours(b, s) ||
+	    !vio_view_has(&b->view, s->addr, (uint32_t)s->rest, &at))
+		return false;
+	p->base = at;
+	p->id = s->id;
+	p->len = (uint32_t)s->rest;
+	return true;
+}
+
+/* As many as lie in the memory that was hit last; @s: the next, as read. */
+VIO_INLINE unsigned see_run(const struct bounds *b, const vio_le16 *head,
+			    struct vio_piece *p, unsigned n, struct seen *s)
+{
+	unsigned i, k;
+
+	for (i = 0; n - i >= 4; i += 4, head += 4, p += 4) {
+		VIO_UNROLL
+		for (k = 0; k < 4; k++)
+			if (!see(b, head[k], s, &p[k]))
+				return i + k;
+	}
+	for (k = 0; k < n - i; k++)
+		if (!see(b, head[k], s, &p[k]))
+			break;
+	return i + k;
 }
 
 unsigned vio_split_peek(struct vio_queue *q, struct vio_piece *p,
 			unsigned max, bool writable)
 {
-	struct vio_view view = vio_view_of(q->mem, q->mem_hint);
-	const uint16_t want = writable ? VIRTQ_DESC_F_WRITE : 0;
-	const struct virtq_desc *table = q->desc;
-	vio_le16 head[VIO_PEEK_MAX + AHEAD];
-	const unsigned size = q->size;
-	unsigned i, n = shown(q, max);
+	struct bounds b = {
+		.view = vio_view_of(q->mem, q->mem_hint), .table = q->desc,
+		.size = q->size, .want = writable ? VIRTQ_DESC_F_WRITE : 0,
+	};
+	vio_le16 head[VIO_PEEK_MAX];
+	unsigned i = 0, n = shown(q, max);
+	struct seen s = { 0, 0, 0 };
 
 	if (!n)
 		return 0;
 	copy_heads(q, head, n);
-	for (i = 0; i < AHEAD; i++)
-		vio_prefetch(&table[vio_from_le16(head[i])]);
-	for (i = 0; i < n; i++) {
-		unsigned id = vio_from_le16(head[i]);
-		uint64_t addr, rest;
-		bool near;
-		void *at;
-
-		vio_prefetch(&table[vio_from_le16(head[i + AHEAD])]);
-		if (vio_unlikely(id >= size))
-			break;
-		vio_get_desc(&table[id], &addr, &rest);
-		if (vio_unlikely((rest >> 32 & VIO_PEEK_FLAGS) != want))
-			break;
-		near = vio_view_has(&view, addr, (uint32_t)rest, &at);
-		if (vio_unlikely(!near)) {
-			at = vio_peek_far(q, addr, (uint32_t)rest, writable);
-			view = vio_view_of(q->mem, q->mem_hint);
-			if (!at)
-				break;
-		}
-		p[i].base = at;
-		p[i].len = (uint32_t)rest;
-		p[i].id = (uint16_t)id;
+	ask_for(b.table, head, n);
+	for (;; i++) {
+		i += see_run(&b, head + i, p + i, n - i, &s);
+		if (vio_likely(i == n) || s.id >= b.size || !is_ours(&b, &s))
+			return i;
+		p[i].base = vio_peek_far(q, s.addr, (uint32_t)s.rest,
+					 writable);
+		b.view = vio_view_of(q->mem, q->mem_hint);
+		if (!p[i].base)
+			return i;
+		p[i].id = s.id;
+		p[i].len = (uint32_t)s.rest;
 	}
-	return i;
+}
+
+/* Entries of @n buffers, one after the other. */
+VIO_INLINE void put_used(struct virtq_used_elem *e, const struct vio_piece *p,
+			 unsigned n, bool written)
+{
+	for (; n >= 4; n -= 4, e += 4, p += 4) {
+		VIO_UNROLL
+		for (unsigned k = 0; k < 4; k++)
+			vio_put32x2(&e[k].id, &e[k].len, p[k].id,
+				    written ? p[k].len : 0);
+	}
+	for (; n; n--, e++, p++)
+		vio_put32x2(&e->id, &e->len, p->id, written ? p->len : 0);
 }
 
 void vio_split_use(struct vio_queue *q, const struct vio_piece *p, unsigned n,
@@ -94,18 +162,20 @@ void vio_split_use(struct vio_queue *q, const struct vio_piece *p, unsigned n,
 {
 	struct virtq_used *used = q->device_area;
 	struct virtq_used_elem *ring = (struct virtq_used_elem *)(used + 1);
-	unsigned mask = q->size - 1u, at = q->used_next, i;
-	const uint32_t all = written ? UINT32_MAX : 0;
+	unsigned at = q->used_next & (q->size - 1u), run = q->size - at;
 
-	if (!written && q->in_order) {
+	if (run > n)
+		run = n;
+	if (written) {
+		put_used(ring + at, p, run, true);
+		put_used(ring, p + run, n - run, true);
+	} else if (q->in_order) {
 		/* One entry for all of them, with the id of the last
 		 * (standard: 2.7.9). */
-		ring += at & mask;
-		vio_put32x2(&ring->id, &ring->len, p[n - 1].id, 0);
+		put_used(ring + at, p + n - 1, 1, false);
 	} else {
-		for (i = 0; i < n; i++, at++)
-			vio_put32x2(&ring[at & mask].id, &ring[at & mask].len,
-				    p[i].id, p[i].len & all);
+		put_used(ring + at, p, run, false);
+		put_used(ring, p + run, n - run, false);
 	}
 	q->used_next = (uint16_t)(q->used_next + n);
 	q->avail_next = (uint16_t)(q->avail_next + n);

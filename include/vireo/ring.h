@@ -59,8 +59,8 @@ struct vio_req {
  */
 struct vio_piece {
 	unsigned char *base;
+	uint32_t id;		/* ring */
 	uint32_t len;		/* bytes of it; for vio_queue_use(): written */
-	uint16_t id;		/* ring */
 };
 
 /* Most of them that are seen at a time. */
