@@ -179,6 +179,8 @@ TEST("guest memory is registered, used, and let go of before it is unmapped",
 		usleep(1000);
 	}
 	CHECK_EQ(pinned_kib(), 0);
+	/* It is through with that. */
+	worker_run(&w, nothing, NULL);
 	CHECK_EQ(queue()->nr_fixed, 0);
 	/* Others at the same place, at once: none of what was there. */
 	for (unsigned i = 0; i < 20; i++) {
