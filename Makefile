@@ -55,6 +55,7 @@ soak: all
 	VIREO_ALL=1 python3 test/system/iommu.py $(BUILD)/bin network
 	VIREO_ALL=1 python3 test/system/migrate.py $(BUILD)/bin before
 	VIREO_ALL=1 python3 test/system/run_net.py $(BUILD)/bin ipv6
+	VIREO_ALL=1 python3 test/system/run_net.py $(BUILD)/bin killed
 	VIREO_ALL=1 python3 test/system/net_guest.py $(BUILD)/bin
 	VIREO_ALL=1 VIREO_STATES=20 \
 		python3 test/system/durability.py $(BUILD)/bin
