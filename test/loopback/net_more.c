@@ -457,3 +457,58 @@ TEST("net: the driver takes no packet whose tunnel cannot be",
 	CHECK_EQ(hand(&good), 0);
 	loop_fini(&f.loop);
 }
+
+/* As a device that lies would fill a buffer. False: there is none. */
+static bool fill(unsigned nr_buffers, uint32_t len)
+{
+	static const unsigned char zero[4096];
+	struct virtio_net_hdr hdr = {
+		.num_buffers = vio_to_le16((uint16_t)nr_buffers) };
+	struct vio_req *req = vio_queue_pop(&f.dev.dev.queue[0]);
+	struct vio_cursor c;
+
+	if (!req)
+		return false;
+	c = vio_req_writer(req);
+	CHECK(vio_cursor_write(&c, zero, len));
+	c = vio_req_writer(req);
+	CHECK(vio_cursor_write(&c, &hdr, len < f.dev.hdr_len ?
+					 len : f.dev.hdr_len));
+	vio_req_done(req);
+	return true;
+}
+
+TEST("net: the driver takes no packet of buffers that are not there", "")
+{
+	const struct {
+		unsigned nr;
+		uint32_t len[2];	/* 4096: full; 1: not used at all */
+	} lie[] = {
+		{ 0, { 200, 1 } }, { 0xffff, { 4096, 1 } },
+		{ VIO_NETDRV_SEGS + 1, { 4096, 1 } }, { 2, { 200, 1 } },
+		{ 2, { 4096, 1 } }, { 2, { 4096, 0 } }, { 1, { 0, 1 } },
+		{ 1, { 5, 1 } },
+	};
+	struct vio_netdrv_packet pkt;
+	unsigned out;
+
+	if (loop_legacy || loop_narrow)
+		SKIP("needs features that this bus has no room for");
+	setup(true, ~0ull);
+	out = vio_vq_inflight(&f.drv.pair[0].rx);
+	for (unsigned i = 0; i < VIO_ARRAY_LEN(lie); i++) {
+		uint64_t bad = f.drv.pair[0].bad;
+
+		for (unsigned k = 0; k < 2 && lie[i].len[k] != 1; k++)
+			CHECK(fill(lie[i].nr, lie[i].len[k]));
+		CHECK_EQ(drain(0, &pkt), 0);
+		CHECK_GT(f.drv.pair[0].bad, bad);
+		/* Each buffer is the device's again. */
+		CHECK_EQ(vio_vq_inflight(&f.drv.pair[0].rx), out);
+		CHECK(!f.drv.pair[0].rx.broken);
+	}
+	CHECK(fill(2, 4096) && fill(0, 300));
+	CHECK_EQ(drain(0, &pkt), 1);
+	CHECK_EQ(pkt.len, 4096 + 300 - f.dev.hdr_len);
+	loop_fini(&f.loop);
+}
