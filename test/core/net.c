@@ -268,6 +268,9 @@ TEST("net: offsets outside the packet and sizes that cannot be are refused",
 		{ header(need, 0, 0, 0, 0xffff), false },
 		{ header(need, VIRTIO_NET_HDR_GSO_TCPV4, 1448, 34, 16), true },
 		{ header(need, VIRTIO_NET_HDR_GSO_TCPV4, 0, 34, 16), false },
+		/* Then it is one piece. */
+		{ header(need, VIRTIO_NET_HDR_GSO_TCPV4, 0xffff, 34, 16),
+		  true },
 		{ header(0, VIRTIO_NET_HDR_GSO_TCPV4, 1448, 34, 16), false },
 		{ header(need, VIRTIO_NET_HDR_GSO_TCPV4 |
 			 VIRTIO_NET_HDR_GSO_ECN, 1448, 34, 16), true },

@@ -583,3 +583,47 @@ TEST("net: without more pairs, the last queue is nobody's", "")
 	vio_queue_stop(&n.queue[CTRL]);
 	CHECK(behind->open);
 }
+
+/* -- a flood -------------------------------------------------------------- */
+
+/* Six packets of one descriptor or two; or six commands. */
+static void flood(unsigned q, unsigned parts)
+{
+	const uint16_t next = parts > 1 ? VIRTQ_DESC_F_NEXT : 0;
+	struct rig *r = &n.ring[q];
+
+	memset(rig_at(r, RIG_DATA), 0, 256);
+	for (unsigned i = 0; i < 6; i++) {
+		rig_desc(r, 2 * i, RIG_DATA, parts > 1 ? 50 : 100, next,
+			 (uint16_t)(2 * i + 1));
+		rig_desc(r, 2 * i + 1, RIG_DATA + 50, 50, q == CTRL ?
+			 VIRTQ_DESC_F_WRITE : 0, 0);
+		rig_avail(r, (uint16_t)(2 * i));
+	}
+}
+
+TEST("net: a flood on one queue keeps nobody from the others", "")
+{
+	static const struct { unsigned q, parts; } on[] = {
+		{ TX0, 1 }, { TX0, 2 }, { CTRL, 2 },
+	};
+	uint32_t id, len;
+
+	for (unsigned i = 0; i < VIO_ARRAY_LEN(on); i++) {
+		unsigned q = on[i].q, done = 0;
+
+		netrig_init(&n);
+		netrig_start(&n, NULL, 0);
+		flood(q, on[i].parts);
+		CHECK_EQ(vio_queue_poll(&n.queue[q], 4), VIO_SERVICE_MORE);
+		while (rig_used(&n.ring[q], &id, &len))
+			done++;
+		CHECK_EQ(done, 4);
+		/* The other pair's turn. */
+		flood(TX1, 1);
+		CHECK_EQ(vio_queue_poll(&n.queue[TX1], 64),
+			 VIO_SERVICE_IDLE);
+		CHECK_EQ(n.sent_pair, 1);
+		CHECK_EQ(vio_queue_poll(&n.queue[q], 4), VIO_SERVICE_IDLE);
+	}
+}
