@@ -306,7 +306,8 @@ static int set_up(struct tap *t, const struct netdev_conf *conf)
 					  IFF_VNET_HDR };
 	int fd[NETDEV_FILES], rc;
 
-	memcpy(fd, conf->fd, sizeof(fd));
+	for (unsigned i = 0; i < NETDEV_FILES; i++)
+		fd[i] = conf->fd ? conf->fd[i] : -1;
 	rc = take_fds(t, name, fd);
 	if (rc)
 		return rc;
@@ -318,9 +319,12 @@ static int set_up(struct tap *t, const struct netdev_conf *conf)
 	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", name);
 	if (t->nr > 1)
 		ifr.ifr_flags |= IFF_MULTI_QUEUE;
-	for (unsigned i = 0; i < t->nr && !rc; i++)
+	for (unsigned i = 0; i < t->nr && !rc; i++) {
+		if (i < NETDEV_FILES && conf->fd && fd[i] == conf->fd[i])
+			conf->fd[i] = -1;
 		rc = open_queue(&t->queue[i], &ifr,
 				i < NETDEV_FILES ? fd[i] : -1);
+	}
 	if (rc) {
 		log_err("--backend=tap=%s: %s%s", name, strerror(-rc),
 			cure(-rc));

@@ -67,8 +67,10 @@ struct netdev_conf {
 	const char *kind;	/* "user", "tap=NAME" */
 	const char *argument;	/* netdev_open() sets this: NAME */
 	unsigned pairs;
-	/* Of the first pairs: what a predecessor had, or -1. Taken over. */
-	int fd[NETDEV_FILES];
+	/* NETDEV_FILES descriptors for the first pairs, or NULL: what a
+	 * predecessor had, or -1. What is taken is -1 then, and closed with
+	 * the device; the rest stays the caller's. */
+	int *fd;
 	unsigned mtu;		/* 0: its own */
 	bool closed;		/* the sandbox is: no system calls beyond it */
 	const char *record;	/* a file for all packets; or NULL */

@@ -7,6 +7,7 @@
 #include <linux/if_tun.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <sys/ioctl.h>
 #include <vireo/net.h>
 
@@ -231,20 +232,23 @@ static int net_open(struct daemon *d)
 {
 	struct vio_net_conf conf = { .mtu = 0 };
 	struct net *n = d->ctx;
-	int rc;
+	int fd[NETDEV_FILES], rc;
 
 	n->daemon = d;
 	n->opt = net_opt;
 	n->opt.closed = d->process->sandboxed;
 	for (unsigned i = 0; i < NETDEV_FILES; i++)
-		n->opt.fd[i] = daemon_file(d, files[i]);
+		fd[i] = daemon_file(d, files[i]);
 	rc = net_check_options(&n->opt, &conf);
 	if (!rc)
 		rc = check_live(d, &n->opt);
 	if (!rc && net_connects(&n->opt))
 		rc = daemon_network(d, "--backend=user");
 	if (!rc)
-		rc = net_open_wire(&n->opt, &n->wire);
+		rc = net_open_wire(&n->opt, fd, &n->wire);
+	for (unsigned i = 0; i < NETDEV_FILES; i++)
+		if (fd[i] >= 0)
+			close(fd[i]);
 	if (!rc)
 		rc = make_device(n, &conf);
 	if (rc) {

@@ -112,12 +112,12 @@ bool net_connects(const struct net_opt *o)
 	return !strcmp(o->backend, "user") && !o->restricted;
 }
 
-int net_open_wire(const struct net_opt *o, struct netdev **wire)
+int net_open_wire(const struct net_opt *o, int fd[NETDEV_FILES],
+		  struct netdev **wire)
 {
 	const struct netdev_conf conf = {
 		.kind = o->backend, .pairs = o->pairs, .mtu = o->mtu,
-		.fd = { o->fd[0], o->fd[1], o->fd[2], o->fd[3] },
-		 .hostfwd = o->hostfwd,
+		.fd = fd, .hostfwd = o->hostfwd,
 		.host_loopback = o->host_loopback,
 		.restricted = o->restricted, .record = o->record,
 		.filter = o->filter, .fast = o->fast, .closed = o->closed,

@@ -11,7 +11,6 @@ struct net_opt {
 	const char *backend, *mac, *hostfwd, *record, *filter;
 	unsigned mtu, queue_size, speed, pairs;
 	bool host_loopback, restricted, standby, fast, closed;
-	int fd[4];		/* struct netdev_conf */
 };
 
 extern struct net_opt net_opt;	/* what net_options write to */
@@ -23,7 +22,8 @@ int net_check_options(const struct net_opt *o, struct vio_net_conf *conf);
 /* Does its wire make connections to elsewhere, and not only to this host? */
 bool net_connects(const struct net_opt *o);
 
-/* 0, or -errno after an error line. */
-int net_open_wire(const struct net_opt *o, struct netdev **wire);
+/* 0, or -errno after an error line. @fd: see struct netdev_conf. */
+int net_open_wire(const struct net_opt *o, int fd[NETDEV_FILES],
+		  struct netdev **wire);
 
 #endif
