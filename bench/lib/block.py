@@ -146,8 +146,9 @@ def fio(image, depth, seconds):
     done = subprocess.run(
         ["fio", "--name=bench", "--filename=" + image, "--readonly",
          "--ioengine=io_uring", "--direct=1", "--rw=randread", "--bs=4k",
-         "--iodepth=%d" % depth, "--time_based", "--runtime=%.1f" % seconds,
-         "--ramp_time=0.2", "--cpus_allowed=%d" % core,
+         "--iodepth=%d" % depth, "--time_based",
+         "--runtime=%dms" % (1000 * seconds),
+         "--ramp_time=200ms", "--cpus_allowed=%d" % core,
          "--output-format=json"],
         stdout=subprocess.PIPE, check=True, timeout=60 + seconds)
     job = json.loads(done.stdout)["jobs"][0]

@@ -412,6 +412,95 @@ TEST("the used length is what was written",
 	CHECK_EQ(*(unsigned char *)rig_at(&r, STATUS), VIRTIO_BLK_S_IOERR);
 }
 
+enum {
+	OK = VIRTIO_BLK_S_OK, ERR = VIRTIO_BLK_S_IOERR,
+	UNSUPP = VIRTIO_BLK_S_UNSUPP,
+};
+
+/* Used: what was written from the first byte on, without a gap. */
+static const struct {
+	uint32_t type;
+	uint64_t sector;
+	uint32_t out, in;
+	int status;
+	uint32_t used, asked;
+} rows[] = {
+	{ VIRTIO_BLK_T_IN, 0, 0, 512, OK, 513, 1 },
+	{ VIRTIO_BLK_T_IN, 0, 0, 0, OK, 1, 0 },
+	{ VIRTIO_BLK_T_IN, 0, 0, 1, ERR, 0, 0 },
+	{ VIRTIO_BLK_T_IN, 0, 0, 511, ERR, 0, 0 },
+	{ VIRTIO_BLK_T_IN, 0, 0, 513, ERR, 0, 0 },
+	{ VIRTIO_BLK_T_IN, 0, 16, 512, OK, 513, 1 },
+	{ VIRTIO_BLK_T_IN, SECTORS - 1, 0, 512, OK, 513, 1 },
+	{ VIRTIO_BLK_T_IN, SECTORS - 1, 0, 1024, ERR, 0, 0 },
+	{ VIRTIO_BLK_T_IN, SECTORS, 0, 512, ERR, 0, 0 },
+	{ VIRTIO_BLK_T_IN, SECTORS, 0, 0, OK, 1, 0 },
+	{ VIRTIO_BLK_T_IN, SECTORS + 1, 0, 0, ERR, 1, 0 },
+	{ VIRTIO_BLK_T_IN, 1ull << 55, 0, 512, ERR, 0, 0 },
+	{ VIRTIO_BLK_T_IN, UINT64_MAX, 0, 512, ERR, 0, 0 },
+	{ VIRTIO_BLK_T_OUT, 0, 512, 0, OK, 1, 1 },
+	{ VIRTIO_BLK_T_OUT, 0, 0, 0, OK, 1, 0 },
+	{ VIRTIO_BLK_T_OUT, 0, 1, 0, ERR, 1, 0 },
+	{ VIRTIO_BLK_T_OUT, 0, 511, 0, ERR, 1, 0 },
+	{ VIRTIO_BLK_T_OUT, 0, 513, 0, ERR, 1, 0 },
+	{ VIRTIO_BLK_T_OUT, 0, 512, 512, OK, 0, 1 },
+	{ VIRTIO_BLK_T_OUT, SECTORS - 1, 512, 0, OK, 1, 1 },
+	{ VIRTIO_BLK_T_OUT, SECTORS - 1, 1024, 0, ERR, 1, 0 },
+	{ VIRTIO_BLK_T_OUT, SECTORS, 512, 0, ERR, 1, 0 },
+	{ VIRTIO_BLK_T_OUT, 1ull << 55, 512, 0, ERR, 1, 0 },
+	{ VIRTIO_BLK_T_OUT, UINT64_MAX, 512, 0, ERR, 1, 0 },
+	{ VIRTIO_BLK_T_FLUSH, 0, 0, 0, OK, 1, 1 },
+	{ VIRTIO_BLK_T_FLUSH, UINT64_MAX, 0, 0, OK, 1, 1 },
+	{ VIRTIO_BLK_T_FLUSH, 0, 512, 512, OK, 0, 1 },
+	{ VIRTIO_BLK_T_GET_ID, 0, 0, 20, OK, 21, 0 },
+	{ VIRTIO_BLK_T_GET_ID, 0, 0, 19, OK, 20, 0 },
+	{ VIRTIO_BLK_T_GET_ID, 0, 0, 0, OK, 1, 0 },
+	{ VIRTIO_BLK_T_GET_ID, 0, 0, 512, OK, 20, 0 },
+	{ VIRTIO_BLK_T_GET_ID, UINT64_MAX, 8, 20, OK, 21, 0 },
+	{ VIRTIO_BLK_T_DISCARD, 0, 15, 0, ERR, 1, 0 },
+	{ VIRTIO_BLK_T_DISCARD, 0, 17, 0, ERR, 1, 0 },
+	{ VIRTIO_BLK_T_DISCARD, 0, 80, 0, ERR, 1, 0 },
+	{ VIRTIO_BLK_T_WRITE_ZEROES, 0, 15, 0, ERR, 1, 0 },
+	{ VIRTIO_BLK_T_WRITE_ZEROES, 0, 80, 0, ERR, 1, 0 },
+	{ VIRTIO_BLK_T_SECURE_ERASE, 0, 16, 0, UNSUPP, 1, 0 },
+	{ VIRTIO_BLK_T_GET_LIFETIME, 0, 0, 32, UNSUPP, 0, 0 },
+	{ VIRTIO_BLK_T_ZONE_REPORT, 0, 0, 512, UNSUPP, 0, 0 },
+	{ 2, 0, 0, 0, UNSUPP, 1, 0 },
+	{ UINT32_MAX, 0, 512, 512, UNSUPP, 0, 0 },
+};
+
+TEST("each length and place, at the edge and beyond: status and used length",
+     "split.device.virtqueue-used-ring.2")
+{
+	uint32_t id, len;
+
+	start();
+	for (unsigned i = 0; i < VIO_ARRAY_LEN(rows); i++) {
+		uint32_t out = rows[i].out, in = rows[i].in;
+
+		nr_seen = 0;
+		memset(rig_at(&r, PAY), 0, 1024);
+		header(rows[i].type, rows[i].sector);
+		rig_desc(&r, 0, HDR, 16, VIRTQ_DESC_F_NEXT, out ? 1 : in ? 2 :
+			 3);
+		rig_desc(&r, 1, PAY, out, VIRTQ_DESC_F_NEXT, in ? 2 : 3);
+		rig_desc(&r, 2, PAY, in, VIRTQ_DESC_F_NEXT |
+			 VIRTQ_DESC_F_WRITE, 3);
+		rig_desc(&r, 3, STATUS, 1, VIRTQ_DESC_F_WRITE, 0);
+		rig_avail(&r, 0);
+		CHECK_EQ(rig_kick(&r), VIO_SERVICE_IDLE);
+		CHECK(rig_used(&r, &id, &len));
+		if (*(unsigned char *)rig_at(&r, STATUS) != rows[i].status ||
+		    len != rows[i].used || nr_seen != rows[i].asked)
+			FAIL("row %u: type %u, sector %llu, %u out, %u in: status %u, used %u, back end asked %u times",
+			     i, rows[i].type,
+			     (unsigned long long)rows[i].sector, out, in,
+			     *(unsigned char *)rig_at(&r, STATUS), len,
+			     nr_seen);
+	}
+	CHECK_EQ(queue[0].state, VIO_QUEUE_RUNNING);
+}
+
 TEST("short requests come back with what can be said", "")
 {
 	uint32_t id, len;
