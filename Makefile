@@ -46,6 +46,8 @@ size:
 	@scripts/text-size $(ARGS)
 
 soak: all
+	@scripts/setup test
+	VIREO_ALL=1 scripts/test asan s390x
 	VIREO_KILLS=$(KILLS) $(BUILD)/test/t-host-crash
 	VIREO_KILLS=$$(($(KILLS) / 8)) \
 		python3 test/system/blk_survives.py $(BUILD)/bin outlives
