@@ -161,6 +161,21 @@ static struct has look(pid_t pid)
 			     entries(pid, "task") };
 }
 
+/* They notice in their own time that a front end left: 30 seconds at most. */
+static struct has look_until(pid_t pid, struct has as)
+{
+	struct has now = look(pid);
+
+	for (unsigned i = 0; i < 3000; i++) {
+		if (now.fds == as.fds && !now.maps &&
+		    now.threads == as.threads)
+			break;
+		usleep(10000);
+		now = look(pid);
+	}
+	return now;
+}
+
 /* -- rest ------------------------------------------------------------------ */
 
 static void rest(const char *when)
@@ -269,8 +284,12 @@ TEST("rest: nothing is left of front ends that lie", "")
 	front_all();
 	leave_all();
 	usleep(200000);
-	for (unsigned i = 0; i < PROGRAMS; i++)
-		before[i] = look(p[i].pid);
+	for (unsigned i = 0; i < PROGRAMS; i++) {
+		do {
+			before[i] = look(p[i].pid);
+			usleep(10000);
+		} while (before[i].maps);
+	}
 	for (unsigned n = 0; n < ATTACKS; n++) {
 		for (unsigned i = 0; i < PROGRAMS; i++)
 			attack(p[i].socket);
@@ -278,9 +297,8 @@ TEST("rest: nothing is left of front ends that lie", "")
 	/* Each serves a good one, and is as it was. */
 	front_all();
 	leave_all();
-	usleep(200000);
 	for (unsigned i = 0; i < PROGRAMS; i++) {
-		after = look(p[i].pid);
+		after = look_until(p[i].pid, before[i]);
 		CHECK_EQ(after.fds, before[i].fds);
 		CHECK_EQ(after.maps, 0);
 		CHECK_EQ(after.threads, before[i].threads);
