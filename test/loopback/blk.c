@@ -331,17 +331,19 @@ static void random_run(const struct setup *s, unsigned rounds, uint64_t seed)
 {
 	struct fixture f;
 	struct model *m;
+	const unsigned all = rounds;
 	unsigned i;
 
-	rounds = vtest_rounds(rounds);
+	rounds = vtest_rounds(all);
 	setup(&f, s, seed);
 	m = model_new(&f, seed + 2);
 	for (i = 0; i < rounds; i++)
 		random_round(m);
 	finish_all(m);
 	CHECK_GT(m->ok, rounds / 20);
+	/* Too few of them may all go well. */
 	if (s->fail_one_in)
-		CHECK_GT(m->failed, 0);
+		CHECK(m->failed > 0 || rounds < all);
 	else
 		CHECK_EQ(m->failed, 0);
 	free(m);
