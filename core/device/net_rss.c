@@ -28,8 +28,13 @@ void vio_net_steering_tell(const struct vio_net *net)
 
 void vio_net_steering_reset(struct vio_net *net)
 {
-	net->steering = (struct vio_net_steering){ .pairs = 1 };
-	learn(net, net->conf.pairs > 1 && !vio_net_is_told_pairs(net));
+	/* Asked of the features here: packets come while they change. */
+	const bool untold = !vio_net_is_told_pairs(net);
+
+	net->steering = (struct vio_net_steering){
+		.untold = untold, .pairs = 1,
+	};
+	learn(net, net->conf.pairs > 1 && untold);
 	forget_flows(net);
 	vio_net_steering_tell(net);
 }

@@ -219,7 +219,7 @@ static unsigned used_pairs(const struct vio_net *net)
 {
 	unsigned n;
 
-	if (vio_likely(vio_net_is_told_pairs(net)))
+	if (vio_likely(!net->steering.untold))
 		return net->steering.pairs;
 	for (n = 1; n < net->conf.pairs && is_open(net, n); n++)
 		;

@@ -218,6 +218,7 @@ struct vio_net_indirection {
 
 struct vio_net_steering {
 	bool rss;		/* by the table; else as the driver sends */
+	bool untold;		/* nobody says pairs: those that are open */
 	uint16_t pairs;		/* in use, if not rss */
 	uint32_t hash_types;	/* enabled */
 	struct vio_net_indirection table;
