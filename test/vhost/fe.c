@@ -170,6 +170,19 @@ static void env_guard(void *env, void *ptr, size_t len, bool add)
 	f->guarded += add ? 1 : -1;
 }
 
+/* Mapped when it comes, and still mapped when it goes. */
+static void env_memory(void *env, void *ptr, size_t len, bool huge, bool add)
+{
+	struct fe *f = env;
+	unsigned char vec[1];
+
+	CHECK(len > 0);
+	CHECK_EQ(mincore(ptr, 1, vec), 0);
+	(void)huge;
+	f->told += add ? 1 : -1;
+	CHECK_LE(f->told, f->guarded);
+}
+
 static void env_later(void *env)
 {
 	struct fe *f = env;
@@ -183,6 +196,7 @@ static const struct vhu_env_ops env_ops = {
 	.drain = env_drain,
 	.queue_wake = env_wake,
 	.map_guard = env_guard,
+	.memory = env_memory,
 	.config_later = env_later,
 };
 
@@ -262,6 +276,7 @@ static void disconnect(struct fe *f)
 	vhu_server_detach(f->s);
 	CHECK_EQ(vhu_server_fd(f->s), -1);
 	CHECK_EQ(f->guarded, 0);
+	CHECK_EQ(f->told, 0);
 	for (unsigned i = 0; i < FE_QUEUES; i++) {
 		CHECK(!f->q[i].is_watched);
 		close(f->q[i].kick_fd);

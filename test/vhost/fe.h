@@ -46,6 +46,7 @@ struct fe {
 	int memfd;
 	unsigned char *mem;
 	unsigned guarded;	/* mappings in force */
+	unsigned told;		/* of them, memory of the guest's */
 
 	struct vio_dev dev;
 	struct vio_queue queue[FE_QUEUES];

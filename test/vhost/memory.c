@@ -66,6 +66,7 @@ TEST("vhost memory: 509 slots and more come and go, one by one", "")
 			     i % 256 * PAGE, f.memfd), 0);
 	CHECK_EQ(regions(), 512);
 	CHECK_EQ(f.guarded, 512);
+	CHECK_EQ(f.told, 512);
 	CHECK_NE(add(0, PAGE, 0x1000, 0, f.memfd), 0);
 	CHECK_EQ(regions(), 512);
 	CHECK_EQ(f.ended, 0);
@@ -360,12 +361,14 @@ TEST("vhost memory: a request in flight keeps the memory it came with", "")
 	/* A whole new table: the first mapping is in use once more. */
 	fe_send_memory(&f);
 	CHECK_EQ(f.guarded, 2);
+	CHECK_EQ(f.told, 2);
 	fe_offer(&f, 0);
 	fe_kick(&f, 0);
 	CHECK_EQ(f.nr_held, 2);
 	fe_release(&f);
 	CHECK_EQ(fe_used(&f, 0), 2);
 	CHECK_EQ(f.guarded, 1);
+	CHECK_EQ(f.told, 1);
 	/* More tables at a time than a queue holds: it drains first. */
 	for (int i = 0; i < 8; i++) {
 		fe_offer(&f, 0);
