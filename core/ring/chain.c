@@ -60,6 +60,24 @@ unsigned vio_ring_forget(struct vio_queue *q, struct vio_req *req)
 	return 1;
 }
 
+unsigned vio_ring_turn(struct vio_queue *q, struct vio_req **req,
+		       unsigned max)
+{
+	uint16_t at = q->order_out;
+	unsigned n;
+
+	if (max > q->inflight)
+		max = q->inflight;
+	for (n = 0; n < max; n++) {
+		req[n] = vio_ring_slot(q, q->order[at]);
+		if (vio_req_state(req[n]) != VIO_REQ_DONE)
+			break;
+		at = (uint16_t)(at + 1 < q->size ? at + 1 : 0);
+	}
+	q->order_out = at;
+	return n;
+}
+
 static bool add_fault(struct vio_req *req, const char *text,
 		      const struct vio_ring_desc *d)
 {

@@ -360,23 +360,8 @@ VIO_INLINE void vio_ring_finish(const struct vio_queue *q,
  * In order: the oldest in flight as far as they are finished, @max at most.
  * Their turn has come; they are still counted.
  */
-VIO_INLINE unsigned vio_ring_turn(struct vio_queue *q, struct vio_req **req,
-				  unsigned max)
-{
-	uint16_t at = q->order_out;
-	unsigned n;
-
-	if (max > q->inflight)
-		max = q->inflight;
-	for (n = 0; n < max; n++) {
-		req[n] = vio_ring_slot(q, q->order[at]);
-		if (vio_req_state(req[n]) != VIO_REQ_DONE)
-			break;
-		at = (uint16_t)(at + 1 < q->size ? at + 1 : 0);
-	}
-	q->order_out = at;
-	return n;
-}
+unsigned vio_ring_turn(struct vio_queue *q, struct vio_req **req,
+		       unsigned max);
 
 /* @n requests more are in flight. */
 VIO_INLINE void vio_ring_popped(struct vio_queue *q, unsigned n)
