@@ -233,7 +233,8 @@ TEST("vireo ring says it of a daemon and of a record", "")
 	CHECK(strstr(text, "STUCK: 1 entries not taken though kicks are on"));
 	snprintf(words, sizeof(words), "-r %s --after-ms=200", record);
 	CHECK_EQ(ring(text, sizeof(text), words), 1);
-	CHECK(strstr(text, "head 0 for "));
+	/* Which one is the driver's affair. */
+	CHECK(strstr(text, "\n    head "));
 	CHECK(strstr(text, "STUCK: kick missing"));
 	/* Before it happened nothing was wrong. */
 	snprintf(words, sizeof(words), "-r %s --at-ms=150", record);
