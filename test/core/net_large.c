@@ -590,12 +590,12 @@ TEST("net: no large packet of a kind that the driver did not agree to",
 
 TEST("net: a packet that nobody can cut is dropped", "")
 {
-	static const struct virtio_net_hdr h = {
+	const struct virtio_net_hdr h = {
 		.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
 		.gso_type = VIRTIO_NET_HDR_GSO_TCPV4 |
 			    VIRTIO_NET_HDR_GSO_ECN,
-		.gso_size = { 100 }, .csum_start = { 34 },
-		.csum_offset = { 16 },
+		.gso_size = vio_to_le16(100), .csum_start = vio_to_le16(34),
+		.csum_offset = vio_to_le16(16),
 	};
 
 	/* The back end cuts, but not with ECN; and there is no memory. */
