@@ -17,6 +17,8 @@
 #include <vireo/track.h>
 #include <vireo/vq.h>
 
+#include "bench/counters.h"
+
 #define DATA		4096u
 #define SLICE		16384u	/* buffers, or copies, of one measurement */
 #define COPIED		(128u * 1024)	/* bytes copied from, and to */
@@ -328,6 +330,7 @@ static bool options(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+	struct counters counters;
 	pthread_t thread;
 	double from, took;
 
@@ -340,6 +343,7 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	pin(1);
+	counters_open(&counters);
 	if (opt.threads == 2 && pthread_create(&thread, NULL, device, NULL))
 		return 1;
 	from = now();
@@ -360,6 +364,7 @@ int main(int argc, char **argv)
 		printf(", \"best_ns\": %.2f, \"copy_64_ns\": %.2f, "
 		       "\"ratio\": %.2f", best.buffer, best.copy,
 		       best.buffer / best.copy);
+	counters_print(&counters, opt.buffers);
 	puts("}");
 	return 0;
 }

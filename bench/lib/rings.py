@@ -67,13 +67,24 @@ def ringtest(build):
 
 
 def ours(args, options, threads, buffers):
-    """Nanoseconds a buffer."""
+    """What the program says; ns_per_buffer is always a number."""
     done = subprocess.run(
         [os.path.join(args.build, "bench", "ring"), "--threads",
          str(threads), "--size", str(SIZE), "--batch", str(BATCH),
          "--outstanding", str(WINDOW), "--buffers", str(buffers)] + options,
         stdout=subprocess.PIPE, check=True, timeout=300)
-    return json.loads(done.stdout)["ns_per_buffer"]
+    return json.loads(done.stdout)
+
+
+COUNTERS = ("cycles", "instructions", "cache_misses")
+
+
+def counted(samples):
+    """What the processor counted a buffer, or that it does not."""
+    if any(s[c] is None for s in samples for c in COUNTERS):
+        return "cycles and cache misses: this machine does not count them"
+    return ", ".join("%.1f %s" % (median(s[c] for s in samples),
+                                  c.replace("_", " ")) for c in COUNTERS)
 
 
 def theirs(folder, program, buffers):
@@ -96,11 +107,12 @@ def two_threads(args, folder, buffers):
     results = []
     print("\nrings alone, two processors, ns a buffer, median [least-most]:")
     for name, options, program, goal in PAIRS:
-        mine, other = [], []
+        samples, other = [], []
         for _ in range(args.rounds):
-            mine.append(ours(args, options, 2, buffers))
+            samples.append(ours(args, options, 2, buffers))
             if folder:
                 other.append(theirs(folder, program, buffers))
+        mine = [s["ns_per_buffer"] for s in samples]
         line = "  %-16s %s" % (name, spread(mine))
         if folder:
             ratio = median(b / a for a, b in zip(mine, other))
@@ -108,9 +120,10 @@ def two_threads(args, folder, buffers):
             if goal:
                 line += ", the goal is %.1f: %s" % (
                     goal, "met" if ratio >= goal else "MISSED")
-        print(line, flush=True)
+        print(line + "\n" + 19 * " " + counted(samples), flush=True)
         results.append({"name": name, "goal": goal, "ns": mine,
-                        "peer": program, "peer_ns": other})
+                        "peer": program, "peer_ns": other,
+                        "samples": samples})
     return results
 
 
@@ -119,18 +132,19 @@ def one_thread(args, buffers):
     print("\nrings alone, one processor, batches of %d, ns a buffer; in "
           "copies of 64 bytes:" % BATCH)
     for name, options, goal in ALONE:
-        ns, copies = [], []
+        ns, copies, samples = [], [], []
         for _ in range(args.rounds):
-            ns.append(ours(args, options, 1, buffers))
+            samples.append(ours(args, options, 1, buffers))
+            ns.append(samples[-1]["ns_per_buffer"])
             copies.append(ns[-1] / machine.limits(args.build)["copy_64_ns"])
         line = "  %-16s %s   %s copies" % (name, spread(ns), spread(copies))
         if goal:
             most = goal / AIM_COPY_NS
             line += ", the goal is %.1f: %s" % (
                 most, "met" if median(copies) <= most else "MISSED")
-        print(line, flush=True)
+        print(line + "\n" + 19 * " " + counted(samples), flush=True)
         results.append({"name": name, "goal_ns": goal, "ns": ns,
-                        "in_copies_of_64": copies})
+                        "in_copies_of_64": copies, "samples": samples})
     return results
 
 
