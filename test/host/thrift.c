@@ -13,6 +13,7 @@
 #define BLOCK		4096u
 #define WARM		200u
 #define REQUESTS	2000u
+#define POOL_THREADS	16u	/* of --aio=threads (backend/file.h) */
 
 static struct peer p;
 static struct front_disk d;
@@ -42,8 +43,11 @@ static void requests(unsigned n, unsigned char *data)
 					  0), VIO_OK);
 }
 
-/* @backend NULL: a file. */
-static void thrifty(const char *backend, const char *more)
+/*
+ * @backend NULL: a file. @begins: of so many threads more the C library may
+ * still have to make one, whenever the others are slow to come back.
+ */
+static void thrifty(const char *backend, const char *more, unsigned begins)
 {
 	char what[128];
 	const char *const args[] = { what, "--num-queues=1", more, NULL };
@@ -69,7 +73,7 @@ static void thrifty(const char *backend, const char *more)
 	CHECK_GT(before, 10u);
 	requests(REQUESTS, data);
 	after = asked();
-	if (after != before)
+	if (after - before > begins)
 		FAIL("%s %s: %llu times for %u requests", what, more,
 		     (unsigned long long)(after - before), REQUESTS);
 	disk_close(&d);
@@ -85,8 +89,8 @@ TEST("no request of a disk asks for memory, whatever does the I/O", "")
 
 	if (PEER_SANITIZED)
 		SKIP("sanitizers have their own memory");
-	thrifty("null", "--size=1M");
-	thrifty("mem", "--size=1M");
+	thrifty("null", "--size=1M", 0);
+	thrifty("mem", "--size=1M", 0);
 	for (unsigned i = 0; i < 3; i++)
-		thrifty(NULL, aios[i]);
+		thrifty(NULL, aios[i], i == 1 ? POOL_THREADS : 0);
 }
