@@ -10,7 +10,7 @@ from guests import Skip, Suite, expect, need_qemu, need_uml, tool, wait_for
 suite = Suite()
 
 # Each answer has a line of its own.
-TODO = """
+GUEST_DOES = """
 cd /sys/block/vda
 say() { echo "= $*"; }
 say serial $(cat serial)
@@ -57,7 +57,7 @@ def whole(s, vmm, device, queues):
     machine = Guest(s, vmm, "", device)
     machine.serve("--blk-file=" + image, "--control-path=" + control,
                   "--serial=VIREO-7", "--num-queues=4")
-    lines = machine.boot(TODO)
+    lines = machine.boot(GUEST_DOES)
     lines.until("= written", 100)
     full = used(image)
     lines.until("= trimmed", 60)

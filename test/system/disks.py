@@ -12,7 +12,7 @@ import tempfile
 from guests import BIN, Lines, expect, tool, wait_for
 
 # Runs what the kernel's command line carries as todo=BASE64.
-TODO = ("for w in $(cat /proc/cmdline); do case $w in todo=*) "
+GUEST_DOES = ("for w in $(cat /proc/cmdline); do case $w in todo=*) "
         "echo ${w#todo=} | base64 -d > /todo;; esac; done; sh /todo")
 
 
@@ -25,7 +25,7 @@ def make_guest(s, vmm):
     """From a run's kept folder, and from the command that it shows."""
     code, out = s.run("--vmm", vmm, "--keep", "-v", "--append",
                       "todo=" + base64.b64encode(b"exit 7").decode(),
-                      "--", TODO)
+                      "--", GUEST_DOES)
     expect(code == 7, code, out)
     shown = re.search(r"^\+ (\S*linux\.uml) |^\+ qemu.* -kernel (\S+)", out,
                       re.M)

@@ -14,7 +14,7 @@ from disks import Machine
 suite = Suite()
 
 # Written, read back past the caches, unmounted clean. 4: all is well.
-TODO = """
+GUEST_DOES = """
 dmesg | grep -q 'DMAR: Intel(R) Virt' || exit 11
 ls /sys/kernel/iommu_groups/*/devices > /groups; grep -q : /groups || exit 12
 cat /sys/block/vda/device/features | cut -c34 | grep -q 1 || exit 13
@@ -66,7 +66,7 @@ def lives(s, name, device, line, *args):
     machine = Guarded(s, device, line)
     machine.serve("--blk-file=" + image, "--iommu", "--verbose",
                   "--control-path=" + control, *args)
-    lines = machine.boot(TODO)
+    lines = machine.boot(GUEST_DOES)
     lines.until("@T ready", 90)
     # The driver of the guest, not the firmware's.
     seen = wait_for(lambda: next(

@@ -10,7 +10,7 @@ from guests import Skip, Suite, expect, need_uml, tool
 
 suite = Suite()
 
-TODO = """
+GUEST_DOES = """
 mkdir /t
 mount -t ext4 /dev/ubda /t || exit 20
 mount --bind /dev /t/dev
@@ -67,7 +67,7 @@ def whole(s, *words):
     tools(s)
     machine = Guest(s, "uml")
     machine.serve(*words, "--num-queues=1")
-    code, text = machine.boot_to_end(TODO)
+    code, text = machine.boot_to_end(GUEST_DOES)
     expect(code == 9, code, text[-3000:])
     expect(text.count("err= 0") == 3, text[-3000:])
     machine.stop()
