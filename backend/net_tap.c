@@ -271,6 +271,14 @@ static int open_queue(struct tap_queue *t, struct ifreq *ifr, int fd)
 	       ioctl(fd, TUNSETVNETLE, &on) ? -errno : 0;
 }
 
+static bool is_among(const int *fd, unsigned nr, unsigned long v)
+{
+	for (unsigned i = 0; i < nr; i++)
+		if ((unsigned long)fd[i] == v)
+			return true;
+	return false;
+}
+
 /* "fd:3:4": inherited descriptors, one for each pair. No interface's name
  * has a colon. */
 static bool parse_fds(const char *text, int *fd, unsigned nr)
@@ -281,7 +289,8 @@ static bool parse_fds(const char *text, int *fd, unsigned nr)
 	for (; *text == ':' && i < nr; text = end, i++) {
 		unsigned long v = strtoul(text + 1, &end, 10);
 
-		if (end == text + 1 || v <= STDERR_FILENO || v > INT_MAX)
+		if (end == text + 1 || v <= STDERR_FILENO || v > INT_MAX ||
+		    is_among(fd, i, v))
 			return false;
 		fd[i] = (int)v;
 	}
@@ -294,7 +303,7 @@ static int take_fds(const struct tap *t, const char *name, int *fd)
 		return 0;
 	if (t->nr <= NETDEV_FILES && parse_fds(name + 2, fd, t->nr))
 		return 0;
-	log_err("--backend=tap=%s: give one descriptor for each pair of queues, such as fd:3 or fd:3:4, %u at most",
+	log_err("--backend=tap=%s: give one descriptor for each pair of queues, a descriptor of its own, such as fd:3 or fd:3:4, %u at most",
 		name, NETDEV_FILES);
 	return -EINVAL;
 }

@@ -483,6 +483,10 @@ TEST("--backend=tap=fd: interfaces that somebody else opened; others are named w
 	talk_to_host("socket", 2);
 	CHECK_EQ(peer_end(&p, SIGTERM), 0);
 	refused(arg, "one descriptor for each pair");
+	snprintf(arg, sizeof(arg), "--backend=tap=fd:%d:%d", fd[0], fd[0]);
+	PEER_START(&p, "vireo-net", arg, "--queue-pairs=2");
+	CHECK_EQ(peer_wait(&p), 1);
+	CHECK(peer_said(&p, "a descriptor of its own"));
 	refused("--backend=tap=fd:99", "no tap interface");
 	close(fd[0]);
 	fd[0] = tap_queue("vt2", 0);
