@@ -16,7 +16,8 @@
 #include "vhost/sock.h"
 
 #define ANSWER_MAX	(2u << 20)	/* more than any daemon gives */
-#define TIMEOUT_MS	5000
+/* One that opens many disks on a busy machine answers late, not never. */
+#define TIMEOUT_MS	30000
 
 static int open_socket(const char *path)
 {

@@ -174,6 +174,9 @@ void peer_start(struct peer *p, const char *program, const char *const *args,
 
 static int status_of(int status)
 {
+	if (WIFSIGNALED(status) && WTERMSIG(status) != SIGKILL &&
+	    WTERMSIG(status) != SIGTERM)
+		vtest_note("ended by signal %d", WTERMSIG(status));
 	return WIFEXITED(status) ? WEXITSTATUS(status) :
 		128 + WTERMSIG(status);
 }
