@@ -159,10 +159,8 @@ static int set_status(void *bus, uint32_t status)
 		b->listening = status & VIRTIO_STATUS_DRIVER_OK;
 	if (!err && status)
 		err = send(b, CCW_CMD_WRITE_STATUS, &byte, 1);
-	/* ccw.driver.communicating-status-information.1: then it is as it
-	 * was, which the driver finds when it reads it. */
-	if (err == VIO_E_UNSUPP && status)
-		return VIO_OK;
+	/* ccw.driver.communicating-status-information.1: else it is as it
+	 * was, which not every revision could be asked. */
 	if (!err)
 		b->status = byte;
 	return err;

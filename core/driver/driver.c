@@ -20,9 +20,13 @@
 
 static int add_status(struct vio_drv *drv, uint32_t bits)
 {
-	/* core.driver.device-status-field.2: bits are never cleared */
-	drv->status |= bits;
-	return drv->bus->set_status(drv->bus_ctx, drv->status);
+	/* core.driver.device-status-field.2: bits are never cleared; one that
+	 * the bus says was refused is not set again with the next. */
+	int err = drv->bus->set_status(drv->bus_ctx, drv->status | bits);
+
+	if (!err)
+		drv->status |= bits;
+	return err;
 }
 
 int vio_drv_reset(struct vio_drv *drv)

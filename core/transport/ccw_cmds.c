@@ -124,6 +124,22 @@ static int reset(struct vio_ccw_job *j)
 	return VIO_OK;
 }
 
+/* The bits that a write would set, now: no others may be among it. */
+static uint32_t settable(const struct vio_dev *dev, uint32_t now)
+{
+	if (dev->suspending)
+		return VIRTIO_STATUS_SUSPEND;
+	if (now & VIRTIO_STATUS_SUSPEND)
+		return VIRTIO_STATUS_DRIVER_OK;
+	return VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER |
+	       VIRTIO_STATUS_FEATURES_OK | VIRTIO_STATUS_DRIVER_OK |
+	       VIRTIO_STATUS_FAILED |
+	       (now & VIRTIO_STATUS_DRIVER_OK &&
+		!(now & VIRTIO_STATUS_NEEDS_RESET) &&
+		vio_dev_has(dev, VIRTIO_F_SUSPEND) ?
+		VIRTIO_STATUS_SUSPEND : 0);
+}
+
 /*
  * ccw.device.communicating-status-information.1: what cannot be set is not
  * set in part.
@@ -141,7 +157,8 @@ static int write_status(struct vio_ccw_job *j)
 	if (!status)
 		return reset(j);
 	fresh = status & ~old;
-	if (old & ~(uint32_t)status & ~ours)
+	if (old & ~(uint32_t)status & ~ours ||
+	    fresh & ~settable(c->dev, old))
 		return vio_ccw_reject(j);
 	if (fresh & VIRTIO_STATUS_FEATURES_OK) {
 		if (is_legacy(c) ||

@@ -1,168 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * ccw.c - the channel I/O transport, command by command: what a device answers
- * and what it refuses, how lengths are checked, what indicators say; and what
- * our driver makes of devices of each revision.
+ * and what it refuses, how lengths are checked, what indicators say.
  */
-#include <vireo/bus_ccw.h>
-#include <vireo/driver_blk.h>
-#include <vireo/blk.h>
-#include <vireo/ccw.h>
-#include <vireo/spec/virtio.h>
-#include "vtest.h"
-
-#define MEM		(1u << 18)
-#define GUEST		0x10000ull
-#define DATA		(GUEST + 0x1000)	/* of commands */
-#define PROGRAM		(GUEST + 0x2000)
-#define IND		(GUEST + 0x3000)	/* indicators */
-#define RING		(GUEST + 0x4000)
-#define SIZE		16u
-#define REJECTED	(CCW_DSTAT_GOOD | CCW_DSTAT_UNIT_CHECK)
-
-static unsigned char ram[MEM] __attribute__((aligned(4096)));
-static unsigned char storage[65536] __attribute__((aligned(64)));
-static struct vio_region region;
-static struct vio_mem mem;
-static struct vio_queue queue[1];
-static struct vio_blk blk;
-static struct vio_ccw c;
-static struct vio_blk_io *held;
-static struct vio_ccw_status st;
-static unsigned interrupts, adapter_interrupts, served;
-
-static void be_submit(void *ctx, struct vio_blk_io *io)
-{
-	(void)ctx;
-	held = io;
-}
-
-static void be_commit(void *ctx, unsigned q)
-{
-	(void)ctx;
-	(void)q;
-}
-
-static void on_interrupt(void *ctx)
-{
-	(void)ctx;
-	interrupts++;
-}
-
-static void on_adapter_interrupt(void *ctx, unsigned isc)
-{
-	(void)ctx;
-	CHECK_EQ(isc, 6);
-	adapter_interrupts++;
-}
-
-static void on_serve(void *ctx, struct vio_queue *q)
-{
-	(void)ctx;
-	CHECK(q == queue);
-	served++;
-}
-
-static const struct vio_ccw_ops ops = { on_interrupt, on_adapter_interrupt,
-					on_serve };
-
-static unsigned char *at(uint64_t addr)
-{
-	return ram + (addr - GUEST);
-}
-
-static void make(bool transitional)
-{
-	static const struct vio_blk_backend_ops be = { .submit = be_submit,
-						       .commit = be_commit };
-	const struct vio_queue_limits limits = { SIZE, 16, vio_blk_ctx_size };
-	const struct vio_blk_conf conf = { .capacity_sectors = 64,
-					   .seg_max = 8 };
-
-	memset(ram, 0, sizeof(ram));
-	held = NULL;
-	interrupts = adapter_interrupts = served = 0;
-	region = (struct vio_region){ { GUEST }, MEM, ram, 0, VIO_PERM_RW };
-	CHECK_EQ(vio_mem_init(&mem, &region, 1), VIO_OK);
-	CHECK_EQ(vio_queue_init(queue, NULL, 0, &limits, storage,
-				sizeof(storage)), VIO_OK);
-	CHECK_EQ(vio_blk_init(&blk, &conf, queue, &be, NULL, NULL), VIO_OK);
-	vio_ccw_init(&c, &blk.dev, &mem, transitional, &ops, NULL, NULL);
-}
-
-/* One command; returns whether it ended well. */
-static bool run(uint8_t code, uint8_t flags, uint16_t count)
-{
-	const struct vio_ccw_command cmd = { code, flags, count, DATA };
-
-	CHECK_EQ(vio_ccw_cmd(&c, &cmd, &st), VIO_OK);
-	return st.device == CCW_DSTAT_GOOD && !st.subchannel;
-}
-
-static bool rejected(uint8_t code, uint8_t flags, uint16_t count)
-{
-	return !run(code, flags, count) && st.device == REJECTED &&
-	       c.sense == CCW_SENSE_REJECT;
-}
-
-/* @nr numbers of these widths, big-endian, where commands find them. */
-static void put(unsigned nr, const uint64_t *v, const uint8_t *width)
-{
-	unsigned char *p = at(DATA);
-
-	for (unsigned i = 0; i < nr; p += width[i++])
-		vio_be_put(p, width[i], v[i]);
-}
-
-static bool set_rev(uint64_t revision, uint64_t length)
-{
-	put(2, (const uint64_t[]){ revision, length },
-	    (const uint8_t[]){ 2, 2 });
-	return run(CCW_CMD_SET_VIRTIO_REV, 0, 4);
-}
-
-static bool write_feat(unsigned index, uint32_t v)
-{
-	const vio_le32 f = vio_to_le32(v);
-
-	memcpy(at(DATA), &f, 4);
-	at(DATA)[4] = (unsigned char)index;
-	return run(CCW_CMD_WRITE_FEAT, 0, 5);
-}
-
-static bool status(uint8_t v)
-{
-	*at(DATA) = v;
-	return run(CCW_CMD_WRITE_STATUS, 0, 1);
-}
-
-static uint8_t get_status(void)
-{
-	CHECK(run(CCW_CMD_READ_STATUS, 0, 1));
-	return *at(DATA);
-}
-
-static bool set_vq(uint64_t desc, uint64_t index, uint64_t size)
-{
-	const uint64_t v[] = { desc, 0xdeadbeef, index, size, desc + 0x400,
-			       desc + 0x800 };
-
-	put(6, v, (const uint8_t[]){ 8, 4, 2, 2, 8, 8 });
-	return run(CCW_CMD_SET_VQ, 0, 32);
-}
-
-/* A modern device, its features agreed on, its queue set up. */
-static void bring_up(void)
-{
-	make(false);
-	CHECK(set_rev(2, 0));
-	CHECK(status(1));
-	CHECK(status(3));
-	CHECK(write_feat(1, 1));
-	CHECK(status(11));
-	CHECK(set_vq(RING, 0, SIZE));
-	CHECK(status(15));
-}
+#include "test/transport/ccw_rig.h"
 
 TEST("ccw: sense id says what it is, and all else needs a revision",
      "ccw.device.setting-virtio-revision.6 "
@@ -342,6 +183,31 @@ TEST("ccw: a status that cannot be set is not, and features by words",
 	CHECK(status(11));
 	CHECK(!status(3));			/* bits stay */
 	CHECK_EQ(get_status(), 11);
+	/* Bits that are no driver's to set, with and without one that is. */
+	CHECK(!status(15 | 32));
+	CHECK_EQ(st.device, REJECTED);
+	CHECK(!status(15 | VIRTIO_STATUS_NEEDS_RESET));
+	CHECK(!status(15 | VIRTIO_STATUS_SUSPEND));	/* no such feature */
+	CHECK_EQ(get_status(), 11);
+}
+
+TEST("ccw: what cannot be set of a device that sleeps is refused",
+     "ccw.device.communicating-status-information.1")
+{
+	make(false);
+	CHECK(set_rev(2, 0));
+	CHECK(status(3));
+	CHECK(write_feat(1, 1 | 1u << (VIRTIO_F_SUSPEND - 32)));
+	CHECK(status(11));
+	CHECK(!status(11 | VIRTIO_STATUS_SUSPEND));	/* it does not run */
+	CHECK_EQ(get_status(), 11);
+	CHECK(status(15));
+	CHECK(status(15 | VIRTIO_STATUS_SUSPEND));
+	CHECK_EQ(get_status(), 11 | VIRTIO_STATUS_SUSPEND);
+	CHECK(!status(11 | VIRTIO_STATUS_SUSPEND | VIRTIO_STATUS_FAILED));
+	CHECK_EQ(get_status(), 11 | VIRTIO_STATUS_SUSPEND);
+	CHECK(status(15 | VIRTIO_STATUS_SUSPEND));
+	CHECK_EQ(get_status(), 15);
 }
 
 TEST("ccw: queues: what is reserved is ignored, what cannot be is refused",
@@ -573,174 +439,4 @@ TEST("ccw: any program, any data, any order: no harm", "")
 	}
 	vio_dev_reset(&blk.dev);
 	CHECK_EQ(mem.pins, 0);
-}
-
-/* -- our driver ---------------------------------------------------------- */
-
-static uint8_t issued[256];
-static unsigned nr_issued;
-static bool foreign;		/* another kind of control unit */
-
-static int access_start(void *ctx, uint32_t program, struct vio_ccw_end *end)
-{
-	uint64_t from = program;
-
-	(void)ctx;
-	CHECK_LT(nr_issued, sizeof(issued));
-	issued[nr_issued++] = *at(program);
-	CHECK_EQ(vio_ccw_start(&c, &from, &st), VIO_OK);
-	if (foreign && *at(program) == CCW_CMD_SENSE_ID)
-		at(DATA)[offsetof(struct vio_ccw_area, data) + 2]++;
-	*end = (struct vio_ccw_end){ st.device, st.subchannel, c.sense,
-				     st.residual };
-	return VIO_OK;
-}
-
-static uint64_t given;		/* the cookie that the driver had last */
-
-static uint64_t access_notify(void *ctx, uint64_t data, uint64_t cookie)
-{
-	(void)ctx;
-	CHECK_EQ(cookie, given);
-	vio_ccw_notify(&c, data, cookie);
-	given = cookie * 3 + 1;
-	return given;
-}
-
-static int access_wait(void *ctx)
-{
-	(void)ctx;
-	return VIO_OK;
-}
-
-static const struct vio_ccw_access access = { access_start, access_notify,
-					      access_wait };
-
-static int probe(struct vio_bus_ccw *bus, unsigned lowest)
-{
-	nr_issued = 0;
-	return vio_bus_ccw_probe(bus, &access, NULL, (void *)at(DATA),
-				 vio_addr_of(DATA), lowest, -1);
-}
-
-static unsigned count(uint8_t code)
-{
-	unsigned n = 0;
-
-	for (unsigned i = 0; i < nr_issued; i++)
-		n += issued[i] == code;
-	return n;
-}
-
-TEST("ccw: the driver starts with the highest revision and goes down",
-     "ccw.driver.basic-concepts.1 ccw.driver.basic-concepts.2 "
-     "ccw.driver.setting-virtio-revision.1 "
-     "ccw.driver.setting-virtio-revision.2 "
-     "ccw.driver.setting-virtio-revision.3 "
-     "ccw.other.legacy-interfaces-setting-virtio-revision.1 "
-     "ccw.other.legacy-interfaces-setting-virtio-revision.2")
-{
-	struct vio_bus_ccw bus;
-
-	for (unsigned max = 1; max <= 2; max++) {
-		make(false);
-		c.max_revision = (uint8_t)max;
-		CHECK_EQ(probe(&bus, 1), VIO_OK);
-		CHECK_EQ(bus.revision, max);
-		CHECK_EQ(bus.device_id, VIRTIO_ID_BLOCK);
-		CHECK_EQ(issued[0], CCW_CMD_SENSE_ID);
-		CHECK_EQ(issued[1], CCW_CMD_SET_VIRTIO_REV);
-		CHECK_EQ(count(CCW_CMD_SET_VIRTIO_REV), 3 - max);
-		CHECK_EQ(nr_issued, 4 - max);
-	}
-	/* A device of before, which knows no revisions at all. */
-	make(true);
-	CHECK(status(1));
-	CHECK_EQ(probe(&bus, 1), VIO_E_UNSUPP);
-	CHECK_EQ(probe(&bus, 0), VIO_OK);
-	CHECK_EQ(bus.revision, 0);
-	CHECK(bus.ops == &vio_bus_ccw_legacy_ops);
-	CHECK(bus.ops->size_fixed);
-	/* A transitional one whose highest is 0. */
-	make(true);
-	c.max_revision = 0;
-	CHECK_EQ(probe(&bus, 0), VIO_OK);
-	CHECK_EQ(c.revision, 0);
-	foreign = true;
-	make(false);
-	CHECK_EQ(probe(&bus, 1), VIO_E_UNSUPP);
-	CHECK_EQ(nr_issued, 1);
-	foreign = false;
-}
-
-TEST("ccw: a status that is refused stays, and is read where it can be",
-     "ccw.driver.communicating-status-information.1 "
-     "ccw.driver.communicating-status-information.2 "
-     "ccw.driver.communicating-status-information.3")
-{
-	for (unsigned rev = 1; rev <= 2; rev++) {
-		struct vio_bus_ccw bus;
-		uint32_t s;
-
-		make(false);
-		c.max_revision = (uint8_t)rev;
-		CHECK_EQ(probe(&bus, 1), VIO_OK);
-		CHECK_EQ(bus.ops->set_status(&bus, 3), VIO_OK);
-		CHECK_EQ(bus.ops->set_status(&bus, 11), VIO_OK);
-		CHECK_EQ(bus.ops->get_status(&bus, &s), VIO_OK);
-		CHECK_EQ(s, 3);
-		vio_dev_needs_reset(&blk.dev);
-		CHECK_EQ(bus.ops->get_status(&bus, &s), VIO_OK);
-		CHECK_EQ(s, rev < 2 ? 3 : 3 | VIRTIO_STATUS_NEEDS_RESET);
-		CHECK_EQ(count(CCW_CMD_READ_STATUS), rev < 2 ? 0 : 2);
-	}
-}
-
-TEST("ccw: the summary is cleared before the bits are taken",
-     "ccw.driver.notification-via-adapter-i-o-interrupts.1")
-{
-	struct vio_ccw_area *area = (void *)at(DATA);
-	struct vio_bus_ccw bus;
-	struct vio_ccw_events e;
-
-	make(false);
-	CHECK_EQ(probe(&bus, 1), VIO_OK);
-	bus.isc = 3;
-	area->summary = 1;
-	area->indicators[0] = 0xa0;
-	area->config_indicators[7] = 1;
-	e = vio_bus_ccw_interrupt(&bus);
-	CHECK_EQ(area->summary, 0);
-	CHECK_EQ(e.queues, 5);
-	CHECK(e.config);
-	e = vio_bus_ccw_interrupt(&bus);
-	CHECK_EQ(e.queues, 0);
-	CHECK(!e.config);
-	bus.isc = -1;
-	area->indicators[7] = 2;
-	CHECK_EQ(vio_bus_ccw_interrupt(&bus).queues, 2);
-}
-
-TEST("ccw: the cookie comes back; a reset is over when its command is",
-     "ccw.driver.guest-host-notification.1 ccw.driver.resetting-devices.1")
-{
-	struct vio_features none = { { 0, 0 } };
-	struct vio_bus_ccw bus;
-	struct vio_drv drv;
-
-	make(false);
-	given = 0;
-	CHECK_EQ(probe(&bus, 1), VIO_OK);
-	for (unsigned i = 0; i < 5; i++)
-		bus.ops->notify(&bus, 0, 0);
-	CHECK_GT(given, 0);
-	CHECK_EQ(vio_drv_begin(&drv, bus.ops, &bus, &none), VIO_OK);
-	CHECK_EQ(vio_dev_status(&blk.dev), 11);
-	nr_issued = 0;
-	CHECK_EQ(vio_drv_reset(&drv), VIO_OK);
-	CHECK_EQ(vio_dev_status(&blk.dev), 0);
-	/* Verified, as one may. */
-	CHECK_EQ(nr_issued, 2);
-	CHECK_EQ(issued[0], CCW_CMD_VDEV_RESET);
-	CHECK_EQ(issued[1], CCW_CMD_READ_STATUS);
 }
