@@ -45,7 +45,7 @@ static void lost(struct vio_ccw *c, uint64_t addr)
  */
 static void notify_adapter(struct vio_ccw *c, uint64_t summary, unsigned index)
 {
-	uint64_t nr = c->bit_nr + index, area = load(&c->adapter);
+	uint64_t nr = load(&c->bit_nr) + index, area = load(&c->adapter);
 	uint8_t *p;
 
 	if (!set_bits(c, area + nr / 8, (uint8_t)(0x80u >> nr % 8))) {
@@ -58,7 +58,8 @@ static void notify_adapter(struct vio_ccw *c, uint64_t summary, unsigned index)
 		return;
 	}
 	if (!__atomic_exchange_n(p, 1, __ATOMIC_SEQ_CST))
-		c->ops->adapter_interrupt(c->ctx, c->isc);
+		c->ops->adapter_interrupt(c->ctx, __atomic_load_n(&c->isc,
+						__ATOMIC_RELAXED));
 	vio_mem_wrote(c->mem, p, 1);
 }
 
@@ -136,8 +137,9 @@ int vio_ccw_set_ind_adapter(struct vio_ccw_job *j)
 	/* ccw.device.setting-up-two-stage-queue-indicators.1 */
 	if (load(&c->indicators) || t.isc > 7)
 		return vio_ccw_reject(j);
-	c->bit_nr = vio_be_get(t.bit_nr, 8);
-	c->isc = t.isc;
+	/* A driver may set them anew while queues' threads look. */
+	store(&c->bit_nr, vio_be_get(t.bit_nr, 8));
+	__atomic_store_n(&c->isc, t.isc, __ATOMIC_RELAXED);
 	store(&c->adapter, vio_be_get(t.indicator, 8));
 	store(&c->summary, vio_be_get(t.summary_indicator, 8));
 	return VIO_OK;
