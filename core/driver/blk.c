@@ -96,8 +96,12 @@ static const struct vio_drv_field fields[] = {
 	{ C(max_discard_sectors), 4, VIRTIO_BLK_F_DISCARD, 0 },
 	{ C(max_write_zeroes_sectors), 4, VIRTIO_BLK_F_WRITE_ZEROES, 0 },
 	{ C(max_secure_erase_sectors), 4, VIRTIO_BLK_F_SECURE_ERASE, 0 },
-	{ C(zoned), sizeof(struct virtio_blk_zoned_characteristics),
-	  VIRTIO_BLK_F_ZONED, 0 },
+	{ C(zoned.zone_sectors), 4, VIRTIO_BLK_F_ZONED, 0 },
+	{ C(zoned.max_open_zones), 4, VIRTIO_BLK_F_ZONED, 0 },
+	{ C(zoned.max_active_zones), 4, VIRTIO_BLK_F_ZONED, 0 },
+	{ C(zoned.max_append_sectors), 4, VIRTIO_BLK_F_ZONED, 0 },
+	{ C(zoned.write_granularity), 4, VIRTIO_BLK_F_ZONED, 0 },
+	{ C(zoned.model), 1, VIRTIO_BLK_F_ZONED, 0 },
 };
 
 /* @queues: how many the device says it has. */

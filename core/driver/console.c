@@ -43,14 +43,19 @@ static int offer_all(struct vio_condrv *con, struct vio_arena *shared)
 
 int vio_condrv_refresh(struct vio_condrv *con)
 {
+	static const struct vio_drv_field fields[] = {
+		{ offsetof(struct virtio_console_config, cols), 2,
+		  VIRTIO_CONSOLE_F_SIZE, 0 },
+		{ offsetof(struct virtio_console_config, rows), 2,
+		  VIRTIO_CONSOLE_F_SIZE, 0 },
+	};
 	struct virtio_console_config c;
 	int err;
 
 	if (!vio_drv_has(&con->drv, VIRTIO_CONSOLE_F_SIZE))
 		return VIO_OK;
-	err = vio_drv_config_read(&con->drv, 0, &c,
-				  offsetof(struct virtio_console_config,
-					   max_nr_ports));
+	err = vio_drv_config_fields(&con->drv, fields,
+				    VIO_ARRAY_LEN(fields), &c);
 	if (err)
 		return err;
 	con->cols = vio_drv_from16(&con->drv, c.cols);

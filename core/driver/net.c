@@ -99,7 +99,13 @@ static bool has_hash(const struct vio_drv *drv)
 #define C(field)	offsetof(struct virtio_net_config, field)
 
 static const struct vio_drv_field fields[] = {
-	{ C(mac), VIRTIO_NET_MAC_LEN, VIRTIO_NET_F_MAC, 0 },
+	/* six fields of a byte */
+	{ C(mac[0]), 1, VIRTIO_NET_F_MAC, 0 },
+	{ C(mac[1]), 1, VIRTIO_NET_F_MAC, 0 },
+	{ C(mac[2]), 1, VIRTIO_NET_F_MAC, 0 },
+	{ C(mac[3]), 1, VIRTIO_NET_F_MAC, 0 },
+	{ C(mac[4]), 1, VIRTIO_NET_F_MAC, 0 },
+	{ C(mac[5]), 1, VIRTIO_NET_F_MAC, 0 },
 	{ C(status), 2, VIRTIO_NET_F_STATUS, 0 },
 	{ C(max_virtqueue_pairs), 2, VIRTIO_NET_F_MQ, VIRTIO_NET_F_RSS },
 	{ C(mtu), 2, VIRTIO_NET_F_MTU, 0 },

@@ -202,7 +202,8 @@ static inline bool vio_drv_has(const struct vio_drv *drv, unsigned bit)
  * or with @or_bit (0: no other).
  */
 struct vio_drv_field {
-	uint16_t off, len;		/* bytes */
+	uint16_t off, len;		/* bytes: of one field, not of several,
+					 * for buses go by them: 1, 2, 4, 8 */
 	uint8_t bit, or_bit;
 };
 
@@ -218,7 +219,10 @@ int vio_drv_config_fields(struct vio_drv *drv,
 			  const struct vio_drv_field *fields, unsigned nr,
 			  void *config);
 
-/* A copy of configuration bytes that belong together. */
+/*
+ * A copy of one field of the configuration; or of several of 32 or 64 bits
+ * that belong together.
+ */
 int vio_drv_config_read(struct vio_drv *drv, uint32_t off, void *dst,
 			uint32_t len);
 

@@ -7,6 +7,8 @@
 
 #include <vireo/spec/mmio.h>
 
+#include "test/transport/whole_field.h"
+
 #ifdef LOOP_LEGACY
 #define mmio_init	vio_mmio_legacy_init
 #define mmio_read	vio_mmio_legacy_read
@@ -47,12 +49,20 @@ static const struct vio_mmio_ops device_ops = { on_interrupt, on_serve };
 
 static uint32_t access_read(void *ctx, uint32_t off, unsigned len)
 {
-	return (uint32_t)mmio_read(DEVICE((struct loop *)ctx), off, len);
+	struct loop *l = ctx;
+
+	if (off >= VIRTIO_MMIO_CONFIG)
+		CHECK(whole_field(l->dev, off - VIRTIO_MMIO_CONFIG, len));
+	return (uint32_t)mmio_read(DEVICE(l), off, len);
 }
 
 static void access_write(void *ctx, uint32_t off, uint32_t v, unsigned len)
 {
-	mmio_write(DEVICE((struct loop *)ctx), off, v, len);
+	struct loop *l = ctx;
+
+	if (off >= VIRTIO_MMIO_CONFIG)
+		CHECK(whole_field(l->dev, off - VIRTIO_MMIO_CONFIG, len));
+	mmio_write(DEVICE(l), off, v, len);
 }
 
 /* No interrupt, and nothing left to happen: a wake-up was lost. */

@@ -5,6 +5,7 @@
  * a transitional function with the interrupt line.
  */
 #include "loop.h"
+#include "test/transport/whole_field.h"
 
 #define VECTORS		(LOOP_QUEUES + 1)
 
@@ -51,12 +52,23 @@ static const struct vio_pci_ops device_ops = { .intx = on_intx,
 					       .msi = on_msi,
 					       .serve = on_serve };
 
+/* Modern ones: over ports any width will do. */
+static void check_width(const struct loop *l, enum vio_pci_space space,
+			uint64_t addr, unsigned len)
+{
+	const struct vio_pci_place *d = &l->bus.pci.device;
+
+	if (d->len && space == d->space && addr - d->addr < d->len)
+		CHECK(whole_field(l->dev, addr - d->addr, len));
+}
+
 static uint32_t machine_read(void *ctx, enum vio_pci_space space,
 			     uint64_t addr, unsigned len)
 {
 	struct loop *l = ctx;
 	uint64_t v = UINT32_MAX;
 
+	check_width(l, space, addr, len);
 	CHECK(vio_pci_access(&l->side.pci, space, addr, &v, len, false));
 	return (uint32_t)v;
 }
@@ -67,6 +79,7 @@ static void machine_write(void *ctx, enum vio_pci_space space, uint64_t addr,
 	struct loop *l = ctx;
 	uint64_t v = value;
 
+	check_width(l, space, addr, len);
 	CHECK(vio_pci_access(&l->side.pci, space, addr, &v, len, true));
 }
 

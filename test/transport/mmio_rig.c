@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The rig of the MMIO tests; see mmio_rig.h. */
 #include "test/transport/mmio_rig.h"
+#include "test/transport/whole_field.h"
 
 unsigned char ram[MEM] __attribute__((aligned(4096)));
 static unsigned char priv[65536] __attribute__((aligned(64)));
@@ -197,7 +198,7 @@ static uint32_t machine_read(void *ctx, uint32_t off, unsigned len)
 		CHECK_NE(off, VIRTIO_MMIO_INTERRUPT_ACK);
 		CHECK_NE(off, VIRTIO_MMIO_SHM_SEL);
 	} else {
-		CHECK_EQ(off % len, 0);
+		CHECK(whole_field(m.dev, off - VIRTIO_MMIO_CONFIG, len));
 	}
 	if (off == VIRTIO_MMIO_DEVICE_FEATURES)
 		CHECK_GT(sel_writes, 0);
@@ -214,6 +215,8 @@ static void machine_write(void *ctx, uint32_t off, uint32_t v, unsigned len)
 		CHECK_NE(off, VIRTIO_MMIO_QUEUE_SIZE_MAX);
 		CHECK_NE(off, VIRTIO_MMIO_INTERRUPT_STATUS);
 		CHECK_NE(off, VIRTIO_MMIO_CONFIG_GENERATION);
+	} else {
+		CHECK(whole_field(m.dev, off - VIRTIO_MMIO_CONFIG, len));
 	}
 	switch (off) {
 	case VIRTIO_MMIO_DRIVER_FEATURES_SEL:

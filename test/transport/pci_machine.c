@@ -3,6 +3,7 @@
  * pci_machine.c - see pci_machine.h.
  */
 #include "test/transport/pci_machine.h"
+#include "test/transport/whole_field.h"
 
 #define C(field)	VIRTIO_PCI_COMMON_##field
 #define AT_COMMON	RIG_REGS_BAR
@@ -176,6 +177,8 @@ static uint32_t memory_read(uint64_t addr, unsigned len)
 	CHECK_EQ(addr % len, 0);
 	if (addr >= AT_COMMON && addr < AT_ISR)
 		check_common_read(addr - AT_COMMON, len);
+	else if (addr >= AT_DEVICE && addr < AT_NOTIFY)
+		CHECK(whole_field(rig.dev, addr - AT_DEVICE, len));
 	else if (addr >= AT_NOTIFY && addr < AT_END)
 		FAIL("the driver reads where notifications go");
 	else if (addr == AT_ISR)
@@ -195,6 +198,8 @@ static void memory_write(uint64_t addr, uint32_t v, unsigned len)
 		check_common_write(addr - AT_COMMON, v, len);
 	else if (addr >= AT_NOTIFY && addr < AT_END)
 		check_notify(addr - AT_NOTIFY, v, len);
+	else if (addr >= AT_DEVICE && addr < AT_NOTIFY)
+		CHECK(whole_field(rig.dev, addr - AT_DEVICE, len));
 	else
 		CHECK(addr < AT_ISR || addr >= AT_DEVICE);
 	CHECK(vio_pci_access(&rig.p, VIO_PCI_MEM, addr, &value, len, true));
