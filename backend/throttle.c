@@ -3,25 +3,15 @@
  * A disk that is held to so many operations and bytes a second, as a whole
  * and per queue. It holds back requests before the disk below sees them, in
  * the order they came; it knows nothing of what they do.
- *
- * A bucket is one number, the time at which all it gave out will have been
- * earned. It may lie BURST_NS behind, no further: so much can be had at once
- * after a pause.
  */
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 
 #include "backend/blkdev.h"
-#include "host/clock.h"
+#include "host/bucket.h"
 
 #define BURST_NS	(100 * NS_PER_MS)
-
-struct bucket {
-	uint64_t rate;		/* a second; 0: no limit */
-	uint64_t at_ns;
-	uint64_t rest;		/* of the last division */
-};
 
 struct throttle;
 
@@ -58,31 +48,6 @@ static struct vio_blk_io **next_of(struct vio_blk_io *io)
 	return (struct vio_blk_io **)(void *)io->scratch;
 }
 
-/* -- buckets --------------------------------------------------------------- */
-
-/* Nanoseconds until @b has something to give; 0: now. */
-static uint64_t wait_of(const struct bucket *b, uint64_t now)
-{
-	return b->rate && b->at_ns > now ? b->at_ns - now : 0;
-}
-
-/*
- * A request may cost more than there is: the next one waits the longer. What
- * does not divide is kept, or small costs would be rounded away.
- */
-static void take(struct bucket *b, uint64_t now, uint64_t cost)
-{
-	__uint128_t ns;
-
-	if (!b->rate)
-		return;
-	if (b->at_ns + BURST_NS < now)
-		b->at_ns = now - BURST_NS;
-	ns = (__uint128_t)cost * NS_PER_S + b->rest;
-	b->at_ns += (uint64_t)(ns / b->rate);
-	b->rest = (uint64_t)(ns % b->rate);
-}
-
 static uint64_t longer(uint64_t a, uint64_t b)
 {
 	return a > b ? a : b;
@@ -96,10 +61,10 @@ static uint64_t admit(struct throttle_queue *q, const struct vio_blk_io *io)
 	uint64_t now = clock_ns(), wait = 0;
 
 	for (unsigned i = 0; i < VIO_ARRAY_LEN(b); i++)
-		wait = longer(wait, wait_of(b[i], now));
+		wait = longer(wait, bucket_wait(b[i], now));
 	for (unsigned i = 0; i < VIO_ARRAY_LEN(b) && !wait; i++)
-		take(b[i], now, i < 2 ? 1 : io->op == VIO_BLK_FLUSH ? 0 :
-		     io->len);
+		bucket_take(b[i], now, i < 2 ? 1 :
+			    io->op == VIO_BLK_FLUSH ? 0 : io->len);
 	return wait;
 }
 
@@ -323,11 +288,6 @@ static const struct blkdev_ops throttle_ops = {
 	.close = throttle_close,
 };
 
-static void set_rate(struct bucket *b, uint64_t rate, uint64_t now)
-{
-	*b = (struct bucket){ .rate = rate, .at_ns = now };
-}
-
 void blkdev_throttle_set(struct blkdev *d, const struct blkdev_limits *l)
 {
 	struct throttle *t = throttle_of(d);
@@ -335,13 +295,13 @@ void blkdev_throttle_set(struct blkdev *d, const struct blkdev_limits *l)
 	bool limited = l->ops || l->bytes || l->queue_ops || l->queue_bytes;
 
 	pthread_mutex_lock(&t->lock);
-	set_rate(&t->ops, l->ops, now);
-	set_rate(&t->bytes, l->bytes, now);
+	bucket_set(&t->ops, l->ops, BURST_NS, now);
+	bucket_set(&t->bytes, l->bytes, BURST_NS, now);
 	for (unsigned i = 0; i < t->nr_queues; i++) {
 		struct throttle_queue *q = &t->queue[i];
 
-		set_rate(&q->ops, l->queue_ops, now);
-		set_rate(&q->bytes, l->queue_bytes, now);
+		bucket_set(&q->ops, l->queue_ops, BURST_NS, now);
+		bucket_set(&q->bytes, l->queue_bytes, BURST_NS, now);
 		if (q->loop && !q->called) {
 			q->called = true;
 			loop_post(q->loop, &q->call);
