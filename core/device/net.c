@@ -305,6 +305,10 @@ static enum vio_service service_tx(struct vio_net *net, struct vio_queue *q,
 
 	while (budget && more) {
 		max = budget < BATCH ? budget : BATCH;
+		if (net->backend->admit)
+			max = net->backend->admit(net->backend_ctx, pair, max);
+		if (vio_unlikely(!max))
+			return VIO_SERVICE_WAIT;
 		n = send_pieces(net, pair, q, max);
 		budget -= n;
 		/* Of fewer, too, others may follow. */
@@ -583,6 +587,11 @@ int vio_net_init(struct vio_net *net, const struct vio_net_conf *conf,
 		     sizeof(net->config));
 	vio_net_ctrl_reset(net);
 	return VIO_OK;
+}
+
+void vio_net_go_on(struct vio_net *net, unsigned pair)
+{
+	vio_dev_queue_ready(&net->dev, vio_net_txq(net, pair));
 }
 
 void vio_net_announce(struct vio_net *net)

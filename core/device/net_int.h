@@ -41,6 +41,12 @@ static inline struct vio_queue *vio_net_rxq(const struct vio_net *net,
 	return &net->dev.queue[2 * pair];
 }
 
+static inline struct vio_queue *vio_net_txq(const struct vio_net *net,
+					    unsigned pair)
+{
+	return &net->dev.queue[2 * pair + 1];
+}
+
 /* Which queue is the control queue: behind all pairs that can be used. */
 static inline unsigned vio_net_ctrlq(const struct vio_net *net)
 {

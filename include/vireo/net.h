@@ -72,6 +72,13 @@ struct vio_net_backend_ops {
 	 */
 	void (*room)(void *backend, unsigned pair);
 	/*
+	 * How many packets of the driver the wire would take now, at most
+	 * @max; what they are cut into may be more. 0: none, until the back
+	 * end calls vio_net_go_on(); they wait in the driver's ring. NULL:
+	 * any number, at any time.
+	 */
+	unsigned (*admit)(void *backend, unsigned pair, unsigned max);
+	/*
 	 * The driver says to which pair it wants which packets; the device
 	 * sees to that, but has less work with those that come on the right
 	 * one. Control queue's thread, or while no queue runs. NULL: no matter.
@@ -292,6 +299,9 @@ void vio_net_time(struct vio_net *net, unsigned queue);
 
 /* Call backend->room() when the driver has given buffers. */
 void vio_net_want_room(struct vio_net *net, unsigned pair);
+
+/* Packets of the driver are admitted again, after backend->admit() gave 0. */
+void vio_net_go_on(struct vio_net *net, unsigned pair);
 
 /*
  * Ask the driver to tell the network where it is, after a migration: it has

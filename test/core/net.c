@@ -19,6 +19,7 @@ static struct vio_queue queue[3];
 static unsigned char sent[VIO_NET_PACKET_MAX];
 static struct vio_net_meta sent_meta;
 static unsigned sent_len, nr_sent, refuse, rooms;
+static unsigned admits = ~0u;
 
 static unsigned wire_send(void *backend, unsigned pair,
 			  const struct vio_net_packet *pkt, unsigned nr)
@@ -48,8 +49,18 @@ static void wire_room(void *backend, unsigned pair)
 	rooms++;
 }
 
+static unsigned wire_admit(void *backend, unsigned pair, unsigned max)
+{
+	unsigned n = admits < max ? admits : max;
+
+	CHECK(backend == &sent_len);
+	CHECK_EQ(pair, 0);
+	admits -= n;
+	return n;
+}
+
 static const struct vio_net_backend_ops wire = {
-	.send = wire_send, .room = wire_room,
+	.send = wire_send, .room = wire_room, .admit = wire_admit,
 };
 
 static const struct vio_net_conf conf = {
@@ -62,6 +73,7 @@ static void start_without(unsigned which, const uint8_t *off, unsigned nr)
 	struct vio_features f;
 
 	nr_sent = sent_len = refuse = rooms = 0;
+	admits = ~0u;
 	rig_init(&r, queue, 3, vio_net_ctx_size);
 	CHECK_EQ(vio_net_init(&net, &conf, queue, &wire, &sent_len), VIO_OK);
 	f = *vio_dev_offered(&net.dev);
@@ -207,6 +219,40 @@ TEST("net: what the wire refuses is counted, and the buffer comes back", "")
 	expect_used(0);
 	CHECK_EQ(net.pair[0].stats.tx_dropped, 1);
 	CHECK_EQ(net.pair[0].stats.tx_packets, 0);
+}
+
+TEST("net: what the wire does not admit stays in the ring until it says so",
+     "")
+{
+	uint32_t id, len;
+
+	start(TXQ);
+	put_packet(60);
+	/* Two descriptors: packets of several pieces go another way. */
+	rig_desc(&r, 1, RIG_DATA, HDR, N, 2);
+	rig_desc(&r, 2, RIG_DATA + HDR, 60, 0, 0);
+	for (unsigned i = 0; i < 8; i++)
+		rig_avail(&r, i % 4 < 2 ? 0 : 1);
+	for (unsigned done = 0; done < 8; done += admits) {
+		admits = 0;
+		CHECK_EQ(vio_queue_service(&queue[TXQ], 64),
+			 VIO_SERVICE_WAIT);
+		CHECK_EQ(nr_sent, done);
+		CHECK(!rig_used(&r, &id, &len));
+		CHECK_EQ(queue[TXQ].inflight, 0);
+		r.ready = 0;
+		vio_net_go_on(&net, 0);
+		CHECK_EQ(r.ready, 1);
+		admits = 3;
+		CHECK_EQ(vio_queue_service(&queue[TXQ], 64), done < 6 ?
+			 VIO_SERVICE_WAIT : VIO_SERVICE_IDLE);
+		CHECK_EQ(nr_sent, done < 6 ? done + 3 : 8);
+		while (rig_used(&r, &id, &len))
+			;
+		admits = 3;
+	}
+	CHECK_EQ(net.pair[0].stats.tx_packets, 8);
+	CHECK_EQ(net.pair[0].stats.tx_dropped, 0);
 }
 
 /* -- the header ---------------------------------------------------------- */
