@@ -29,30 +29,51 @@ static const struct {
 	{ "echo", false, netdev_echo_open, NULL },
 };
 
-static unsigned record_send(void *backend, unsigned pair,
-			    const struct vio_net_packet *pkt, unsigned nr)
+/* What is done on the way to a wire, where anything is. */
+static unsigned send(void *backend, unsigned pair,
+		     const struct vio_net_packet *pkt, unsigned nr)
 {
 	struct netdev *d = backend;
 
-	net_record_add(d->record, pkt, nr);
+	if (d->record)
+		net_record_add(d->record, pkt, nr);
+	/* Before a mirror's come back. */
+	if (d->limit)
+		net_limit_take(d->limit, NET_TX, pair, pkt, nr);
 	return d->ops->io.send(d, pair, pkt, nr);
 }
 
-static int open_record(struct netdev *d, const struct netdev_conf *conf)
+static unsigned admit(void *backend, unsigned pair, unsigned max)
 {
-	int rc = net_record_open(&d->record, conf->record, conf->filter);
+	struct netdev *d = backend;
 
-	if (!rc)
-		d->io.send = record_send;
+	return net_limit_ask(d->limit, NET_TX, pair, max);
+}
+
+static int open_more(struct netdev *d, const struct netdev_conf *conf)
+{
+	int rc = 0;
+
+	d->io = d->ops->io;
+	if (conf->record)
+		rc = net_record_open(&d->record, conf->record, conf->filter);
+	if (!rc && conf->limits) {
+		rc = net_limit_open(&d->limit, d, conf->pairs, conf->limits);
+		d->io.admit = admit;
+	}
+	if (d->record || d->limit)
+		d->io.send = send;
 	return rc;
 }
 
 void netdev_close(struct netdev *d)
 {
 	struct net_record *r = d->record;
+	struct net_limit *l = d->limit;
 
 	d->ops->close(d);
 	net_record_close(r);
+	net_limit_close(l);
 }
 
 static int open_kind(struct netdev **d, const struct netdev_conf *conf)
@@ -89,9 +110,7 @@ int netdev_open(struct netdev **d, const struct netdev_conf *conf)
 
 	if (rc)
 		return rc;
-	(*d)->io = (*d)->ops->io;
-	if (conf->record)
-		rc = open_record(*d, conf);
+	rc = open_more(*d, conf);
 	if (rc) {
 		netdev_close(*d);
 		*d = NULL;

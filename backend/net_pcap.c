@@ -125,7 +125,7 @@ static void replay_go(void *ctx)
 		p.seg = &seg;
 		p.len = r->len;
 		if (!netdev_receive(&r->dev, 0, &p, 1)) {
-			vio_net_want_room(r->dev.net, 0);
+			netdev_want_room(&r->dev, 0);
 			return;
 		}
 		r->bytes = NULL;

@@ -155,7 +155,7 @@ static bool deliver(struct stream *s)
 			break;
 		s->full = !netdev_receive(&s->dev, 0, &p, 1);
 		if (s->full) {
-			vio_net_want_room(s->dev.net, 0);
+			netdev_want_room(&s->dev, 0);
 			watch(s);
 			return false;
 		}

@@ -168,7 +168,7 @@ static bool deliver(struct switch_ *s)
 	if (wire_packet(s->buf, s->pending, &seg, &p) &&
 	    !netdev_receive(&s->dev, 0, &p, 1)) {
 		watch_all(s, false);
-		vio_net_want_room(s->dev.net, 0);
+		netdev_want_room(&s->dev, 0);
 		return false;
 	}
 	s->pending = 0;

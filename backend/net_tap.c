@@ -89,7 +89,7 @@ static bool deliver(struct tap_queue *t)
 	if (wire_packet(t->buf, t->pending, &seg, &p) &&
 	    !netdev_receive(&t->tap->dev, t->pair, &p, 1)) {
 		watch(t, false);
-		vio_net_want_room(t->tap->dev.net, t->pair);
+		netdev_want_room(&t->tap->dev, t->pair);
 		return false;
 	}
 	t->pending = 0;

@@ -87,7 +87,7 @@ static void hold(struct user *u, const void *bytes, size_t len)
 	h->len = (uint32_t)len;
 	memcpy(h->bytes, bytes, len);
 	u->held[(u->held_first + u->nr_held++) % HELD] = h;
-	vio_net_want_room(u->dev.net, 0);
+	netdev_want_room(&u->dev, 0);
 }
 
 static ssize_t on_packet(const void *bytes, size_t len, void *ctx)
@@ -108,7 +108,7 @@ static void user_room(void *backend, unsigned pair)
 		struct held *h = u->held[u->held_first % HELD];
 
 		if (!deliver(u, h->bytes, h->len)) {
-			vio_net_want_room(u->dev.net, 0);
+			netdev_want_room(&u->dev, 0);
 			return;
 		}
 		free(h);

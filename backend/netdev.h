@@ -12,6 +12,7 @@
 
 #include <vireo/net.h>
 
+#include "backend/net_limit.h"
 #include "backend/net_record.h"
 #include "host/loop.h"
 
@@ -38,6 +39,8 @@ struct netdev {
 	struct vio_net_backend_ops io;	/* for vio_net_init() */
 	struct vio_net *net;	/* whoever opened it sets this */
 	struct net_record *record;	/* NULL: none */
+	struct net_limit *limit;	/* NULL: none, and never. Whoever
+					 * opened it attaches it to loops */
 	const char *engine;	/* "slirp": for the log */
 	uint16_t mtu;		/* that it carries; 0: it does not care */
 	uint64_t offloads;	/* as of struct vio_net_conf */
@@ -73,6 +76,7 @@ struct netdev_conf {
 	int *fd;
 	unsigned mtu;		/* 0: its own */
 	bool closed;		/* the sandbox is: no system calls beyond it */
+	const struct net_limit_conf *limits;	/* NULL: never any */
 	const char *record;	/* a file for all packets; or NULL */
 	const char *filter;	/* of what is recorded, or replayed; or NULL */
 	/* of pcap */
@@ -87,16 +91,30 @@ struct netdev_conf {
 int netdev_open(struct netdev **d, const struct netdev_conf *conf);
 void netdev_close(struct netdev *d);
 
-/* For back ends: vio_net_receive(), and the record of it. */
+/* For back ends: vio_net_receive(), as far as limits permit, and recorded. */
 static inline unsigned netdev_receive(struct netdev *d, unsigned pair,
 				      const struct vio_net_packet *pkt,
 				      unsigned nr)
 {
-	unsigned done = vio_net_receive(d->net, pair, pkt, nr);
+	unsigned done;
 
-	if (d->record && done)
+	if (d->limit)
+		nr = net_limit_ask(d->limit, NET_RX, pair, nr);
+	done = nr ? vio_net_receive(d->net, pair, pkt, nr) : 0;
+	if (!done)
+		return 0;
+	if (d->limit)
+		net_limit_take(d->limit, NET_RX, pair, pkt, done);
+	if (d->record)
 		net_record_add(d->record, pkt, done);
 	return done;
+}
+
+/* For back ends: vio_net_want_room(), where it is room that is wanting. */
+static inline void netdev_want_room(struct netdev *d, unsigned pair)
+{
+	if (!d->limit || !net_limit_holds(d->limit, NET_RX, pair))
+		vio_net_want_room(d->net, pair);
 }
 
 #endif

@@ -237,6 +237,7 @@ static int net_open(struct daemon *d)
 	n->daemon = d;
 	n->opt = net_opt;
 	n->opt.closed = d->process->sandboxed;
+	n->opt.may_change = d->opt.control_path;
 	for (unsigned i = 0; i < NETDEV_FILES; i++)
 		fd[i] = daemon_file(d, files[i]);
 	rc = net_check_options(&n->opt, &conf);
@@ -282,6 +283,31 @@ static void detach(void *arg)
 	n->wire->ops->detach(n->wire, n->attach_pair);
 }
 
+static void attach_limit(void *arg)
+{
+	struct net *n = arg;
+
+	net_limit_attach(n->wire->limit, n->attach_pair, n->attach_loop);
+}
+
+static void detach_limit(void *arg)
+{
+	struct net *n = arg;
+
+	net_limit_detach(n->wire->limit, n->attach_pair);
+}
+
+static void attach_limits(struct daemon *d)
+{
+	struct net *n = d->ctx;
+
+	for (unsigned i = 0; n->wire->limit && i < n->opt.pairs; i++) {
+		n->attach_pair = i;
+		n->attach_loop = daemon_queue_loop(d, 2 * i);
+		daemon_queue_run(d, 2 * i, attach_limit, n);
+	}
+}
+
 /* By then, whatever the wire put off to later has been called, too. */
 static void cancel_timer(void *arg)
 {
@@ -298,6 +324,10 @@ static void net_stop(struct daemon *d)
 	while (n->attached) {
 		n->attach_pair = --n->attached;
 		daemon_queue_run(d, 2 * n->attach_pair, detach, n);
+	}
+	for (unsigned i = 0; n->wire->limit && i < n->opt.pairs; i++) {
+		n->attach_pair = i;
+		daemon_queue_run(d, 2 * i, detach_limit, n);
 	}
 	for (unsigned i = 0; i < vio_net_queues(n->dev.conf.pairs); i++)
 		daemon_queue_run(d, i, cancel_timer, &n->timers[i]);
@@ -330,6 +360,7 @@ static int net_start(struct daemon *d)
 {
 	struct net *n = d->ctx;
 
+	attach_limits(d);
 	return d->inherits && n->wire->ops->file ? 0 : attach_all(d);
 }
 
@@ -435,10 +466,52 @@ static int cmd_announce(void *ctx, unsigned nr_args, char **args,
 	return 0;
 }
 
+static void add_limits(struct text *out, const struct net_limit_conf *l)
+{
+	static const char *const name[NET_WAYS][3] = {
+		[NET_TX] = { "tx_packets", "tx_bytes", "tx_burst_ms" },
+		[NET_RX] = { "rx_packets", "rx_bytes", "rx_burst_ms" },
+	};
+
+	text_fmt(out, "{");
+	for (unsigned i = 0; i < NET_WAYS; i++) {
+		text_member_u64(out, name[i][0], l->way[i].packets);
+		text_member_u64(out, name[i][1], l->way[i].bytes);
+		text_member_u64(out, name[i][2], l->way[i].burst_ms);
+	}
+	text_fmt(out, "}");
+}
+
+static int cmd_limits(void *ctx, unsigned nr_args, char **args,
+		      struct text *out)
+{
+	struct daemon *d = ctx;
+	struct net *n = d->ctx;
+	struct net_limit_conf limits = n->opt.limits;
+
+	/* All of them, or none. */
+	for (unsigned i = 0; i < nr_args; i++)
+		if (net_limit_word(&limits, args[i])) {
+			text_fmt(out, "not tx- or rx-packets= or bytes= with a number, or burst-ms= with 1 to 10000: %s",
+				 args[i]);
+			return -EINVAL;
+		}
+	n->opt.limits = limits;
+	if (nr_args)
+		net_limit_set(n->wire->limit, &limits);
+	add_limits(out, &limits);
+	return 0;
+}
+
 static const struct control_command commands[] = {
 	{ .name = "link", .args = "up|down", .min_args = 1, .max_args = 1,
 	  .help = "tell the guest that its link went up or down",
 	  .run = cmd_link },
+	{ .name = "limits",
+	  .args = "[tx-packets=N] [tx-bytes=N] [tx-burst-ms=N] [rx-packets=N] [rx-bytes=N] [rx-burst-ms=N]",
+	  .max_args = 6,
+	  .help = "packets and bytes a second that the guest sends and receives; 0 takes a limit away; what is not named stays; without words, only tells",
+	  .run = cmd_limits },
 	{ .name = "announce", .args = "",
 	  .help = "ask the guest to tell the network where it is",
 	  .run = cmd_announce },

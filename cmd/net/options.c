@@ -9,7 +9,14 @@
 
 #include "host/log.h"
 
-struct net_opt net_opt = { .queue_size = 1024, .pairs = 1 };
+/* Longer bursts would be no limits any more. */
+#define BURST_MAX_MS	10000u
+
+struct net_opt net_opt = {
+	.queue_size = 1024, .pairs = 1,
+	.limits = { .way = { { .burst_ms = NET_LIMIT_BURST_MS },
+			     { .burst_ms = NET_LIMIT_BURST_MS } } },
+};
 
 const struct opt net_options[] = {
 	{ .name = "backend", .type = OPT_STRING, .to = &net_opt.backend,
@@ -59,6 +66,29 @@ const struct opt net_options[] = {
 	{ .name = "queue-size", .type = OPT_UINT, .to = &net_opt.queue_size,
 	  .arg = "NUMBER", .min = 2, .max = 32768,
 	  .help = "Largest ring that a front end may choose. Default 1024." },
+	{ .name = "tx-packets", .type = OPT_SIZE,
+	  .to = &net_opt.limits.way[NET_TX].packets, .arg = "NUMBER",
+	  .help = "At most so many packets a second that the guest sends; those beyond wait in its ring.",
+	},
+	{ .name = "tx-bytes", .type = OPT_SIZE,
+	  .to = &net_opt.limits.way[NET_TX].bytes, .arg = "BYTES",
+	  .help = "At most so many bytes of them a second." },
+	{ .name = "tx-burst-ms", .type = OPT_UINT,
+	  .to = &net_opt.limits.way[NET_TX].burst_ms, .arg = "TIME",
+	  .min = 1, .max = BURST_MAX_MS,
+	  .help = "After a pause, what so many milliseconds would have given may pass at once. Default 50.",
+	},
+	{ .name = "rx-packets", .type = OPT_SIZE,
+	  .to = &net_opt.limits.way[NET_RX].packets, .arg = "NUMBER",
+	  .help = "The same of packets that the guest receives; those beyond wait where the wire keeps them, or are lost there.",
+	},
+	{ .name = "rx-bytes", .type = OPT_SIZE,
+	  .to = &net_opt.limits.way[NET_RX].bytes, .arg = "BYTES",
+	  .help = "The same of bytes that the guest receives." },
+	{ .name = "rx-burst-ms", .type = OPT_UINT,
+	  .to = &net_opt.limits.way[NET_RX].burst_ms, .arg = "TIME",
+	  .min = 1, .max = BURST_MAX_MS,
+	  .help = "The same of what the guest receives." },
 	{ 0 }
 };
 
@@ -112,6 +142,43 @@ bool net_connects(const struct net_opt *o)
 	return !strcmp(o->backend, "user") && !o->restricted;
 }
 
+static bool is_limited(const struct net_limit_conf *l)
+{
+	return l->way[NET_TX].packets || l->way[NET_TX].bytes ||
+	       l->way[NET_RX].packets || l->way[NET_RX].bytes;
+}
+
+int net_limit_word(struct net_limit_conf *l, const char *word)
+{
+	struct net_limit_way *tx = &l->way[NET_TX], *rx = &l->way[NET_RX];
+	const struct { const char *name; uint64_t *to; unsigned *ms; } t[] = {
+		{ "tx-packets=", &tx->packets, NULL },
+		{ "tx-bytes=", &tx->bytes, NULL },
+		{ "tx-burst-ms=", NULL, &tx->burst_ms },
+		{ "rx-packets=", &rx->packets, NULL },
+		{ "rx-bytes=", &rx->bytes, NULL },
+		{ "rx-burst-ms=", NULL, &rx->burst_ms },
+	};
+
+	for (unsigned i = 0; i < VIO_ARRAY_LEN(t); i++) {
+		size_t len = strlen(t[i].name);
+		uint64_t v;
+
+		if (strncmp(word, t[i].name, len))
+			continue;
+		if (opt_size(word + len, &v))
+			return -EINVAL;
+		if (t[i].ms && (!v || v > BURST_MAX_MS))
+			return -ERANGE;
+		if (t[i].ms)
+			*t[i].ms = (unsigned)v;
+		else
+			*t[i].to = v;
+		return 0;
+	}
+	return -EINVAL;
+}
+
 int net_open_wire(const struct net_opt *o, int fd[NETDEV_FILES],
 		  struct netdev **wire)
 {
@@ -121,6 +188,8 @@ int net_open_wire(const struct net_opt *o, int fd[NETDEV_FILES],
 		.host_loopback = o->host_loopback,
 		.restricted = o->restricted, .record = o->record,
 		.filter = o->filter, .fast = o->fast, .closed = o->closed,
+		.limits = o->may_change || is_limited(&o->limits) ?
+			&o->limits : NULL,
 	};
 	bool pcap = !strncmp(o->backend, "pcap", 4);
 

@@ -11,6 +11,8 @@ struct net_opt {
 	const char *backend, *mac, *hostfwd, *record, *filter;
 	unsigned mtu, queue_size, speed, pairs;
 	bool host_loopback, restricted, standby, fast, closed;
+	struct net_limit_conf limits;
+	bool may_change;	/* the limits, later */
 };
 
 extern struct net_opt net_opt;	/* what net_options write to */
@@ -25,5 +27,8 @@ bool net_connects(const struct net_opt *o);
 /* 0, or -errno after an error line. @fd: see struct netdev_conf. */
 int net_open_wire(const struct net_opt *o, int fd[NETDEV_FILES],
 		  struct netdev **wire);
+
+/* "tx-bytes=1M": into @limits. 0 or -errno. */
+int net_limit_word(struct net_limit_conf *limits, const char *word);
 
 #endif
