@@ -354,7 +354,7 @@ TEST("answers come by the loop, in batches", "")
 		CHECK_EQ(worker_start(&l.w, "disk"), 0);
 		worker_run(&l.w, live_attach, &l);
 		worker_run(&l.w, live_submit, &l);
-		for (k = 0; k < 5000; k++) {
+		for (k = 0; k < 60000; k++) {
 			worker_run(&l.w, live_count, &l);
 			if (!l.left)
 				break;

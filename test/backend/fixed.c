@@ -174,7 +174,7 @@ TEST("guest memory is registered, used, and let go of before it is unmapped",
 	CHECK_GE(pinned_kib(), MEM / 1024);
 	d->ops->memory(d, p, MEM, false, false);
 	/* Behind what it has the queue's thread do. */
-	for (unsigned i = 0; i < 1000 && pinned_kib(); i++) {
+	for (unsigned i = 0; i < 60000 && pinned_kib(); i++) {
 		worker_run(&w, nothing, NULL);
 		usleep(1000);
 	}

@@ -158,7 +158,9 @@ TEST("a slow reader makes the guest wait, and nothing is lost", "")
 	vtest_fill(&r, want, FLOOD);
 	data = front_data(&f, FLOOD);
 	memcpy(data, want, FLOOD);
-	usleep(100000);
+	/* That it hears of no client before it has one to wait for. */
+	print("ready");
+	read_all(fd, got, 5);
 	/* Fill all buffers while nobody reads, until the guest must wait. */
 	while (sent < FLOOD && idle < 200) {
 		if (!vio_condrv_send(&con, data + sent, PIECE, data)) {

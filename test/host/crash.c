@@ -28,7 +28,7 @@
 #define BLOCK		4096u
 #define BLOCKS		512u
 #define DEPTH		32u
-#define STUCK_MS	20000	/* without an answer */
+#define STUCK_MS	60000	/* without an answer */
 
 /* What stands at the beginning and at the end of each block. */
 struct mark {
@@ -195,7 +195,7 @@ static uint64_t rise(const char *const *args)
 	uint64_t from = now_us(), before = nr_done;
 
 	peer_start(&p, "vireo-blk", args, -1);
-	CHECK_EQ(vhu_client_reconnect(d.front.client, 10000), 0);
+	CHECK_EQ(vhu_client_reconnect(d.front.client, STUCK_MS), 0);
 	while (nr_done == before) {
 		if (!collect())
 			sleep_for(1000);

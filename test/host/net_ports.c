@@ -25,6 +25,7 @@
 #define HAVE_SLIRP 0
 #endif
 #define PACKET	60u
+#define LONG_MS	60000u	/* by then a machine of any load has done it */
 #define PAIRS	4u
 
 static struct peer p;
@@ -68,7 +69,7 @@ static void card_send(struct card *c, unsigned pair, const void *bytes)
 	memcpy(at, bytes, PACKET);
 	CHECK_EQ(vio_netdrv_send(&c->net, pair, &seg, 1, NULL, at), VIO_OK);
 	vio_netdrv_commit(&c->net, pair);
-	for (unsigned tries = 0; tries < 5000; tries++) {
+	for (unsigned tries = 0; tries < LONG_MS; tries++) {
 		if (vio_netdrv_sent(&c->net, pair))
 			return;
 		usleep(1000);
@@ -96,7 +97,7 @@ static void card_send_many(struct card *c, const void *bytes, unsigned n)
 				i++;
 				continue;
 			}
-			CHECK_LT(tries, 50000u);
+			CHECK_LT(tries, 10 * LONG_MS);
 			usleep(100);
 		}
 	}
@@ -190,8 +191,13 @@ static void overflow(void)
 			sent += 10 * BURST;
 		}
 	}
-	while (card_receive(&two, 500, in))
-		got++;
+	for (unsigned i = 0; i < LONG_MS / 100; i++) {
+		while (card_receive(&two, 100, in))
+			got++;
+		if (got + first_of("\"errors\":") >= sent)
+			break;
+	}
+	CHECK(!card_receive(&two, 20, in));
 	CHECK_EQ(got + first_of("\"errors\":"), sent);
 }
 
@@ -214,11 +220,11 @@ TEST("cards of one process meet on a switch; one is taken away, a guest on the o
 	for (unsigned i = 0; i < 100; i++) {
 		fill(out, 1, 2, i);
 		card_send(&one, 0, out);
-		CHECK(card_receive(&two, 5000, in));
+		CHECK(card_receive(&two, LONG_MS, in));
 		CHECK_EQ(in[14], i);
 		fill(out, 2, 1, i + 100);
 		card_send(&two, 0, out);
-		CHECK(card_receive(&one, 5000, in));
+		CHECK(card_receive(&one, LONG_MS, in));
 		CHECK_EQ(in[14], i + 100);
 	}
 	overflow();
@@ -300,7 +306,7 @@ TEST("what takes the place of a card that left does not get its packets", "")
 	card_open(&two, "b", 1);
 	fill(out, 2, 1, 1);
 	card_send(&two, 0, out);
-	CHECK(card_receive(&one, 5000, in));
+	CHECK(card_receive(&one, LONG_MS, in));
 	front_close(&two.f);
 	ask("remove b", "\"ok\":true");
 	snprintf(line, sizeof(line),
@@ -312,7 +318,7 @@ TEST("what takes the place of a card that left does not get its packets", "")
 	card_send(&one, 0, out);
 	/* What b once sent to all may have waited for c. */
 	do
-		CHECK(card_receive(&two, 5000, in));
+		CHECK(card_receive(&two, LONG_MS, in));
 	while (in[14] != 2);
 	front_close(&one.f);
 	front_close(&two.f);
@@ -339,7 +345,7 @@ TEST("--queue-pairs: packets come back on each pair, whether pairs have threads 
 			for (unsigned i = 0; i < 8 * pairs; i++) {
 				fill(out, 2, 1, i);
 				card_send(&one, i % pairs, out);
-				CHECK(card_receive(&one, 5000, in));
+				CHECK(card_receive(&one, LONG_MS, in));
 				CHECK_EQ(in[14], i);
 			}
 			front_close(&one.f);
@@ -408,7 +414,7 @@ static void talk_to_host(const char *name, unsigned pairs)
 		card_send(&one, i % pairs, out);
 		/* Others may come, such as of the host's own IPv6. */
 		do {
-			CHECK(card_receive(&one, 5000, in));
+			CHECK(card_receive(&one, LONG_MS, in));
 			CHECK_LT(++tries, 50u);
 		} while (in[12] != 8 || in[13] != 6 || in[21] != 2);
 		CHECK_EQ(in[41], 100 + i);
@@ -438,9 +444,7 @@ TEST("--backend=tap: an interface that goes away is told once, the program goes 
 	talk_to_host("socket", PAIRS);
 	if (system("ip link del vt4"))
 		SKIP("needs ip(8)");
-	for (unsigned i = 0; i < 500 && !peer_said(&p, "vt4 is gone"); i++)
-		usleep(10000);
-	CHECK(peer_said(&p, "vt4 is gone"));
+	CHECK(peer_says(&p, "vt4 is gone"));
 	card_open(&one, "socket", 4);
 	front_close(&one.f);
 	CHECK_EQ(peer_end(&p, SIGTERM), 0);

@@ -15,6 +15,9 @@
 #include "vtest.h"
 
 #define PACKET 60u
+/* A file begins when the driver is ready, which asks for more than its own
+ * address a moment later. */
+#define MINE "--mac=02:00:00:00:00:01"
 
 static struct peer p;
 static struct front f;
@@ -144,7 +147,7 @@ TEST("vireo-net --record: both ways, filtered, whole while it runs; what was rec
 	CHECK_EQ(count_records(path, 0x88b5), 16);
 
 	snprintf(replay, sizeof(replay), "--backend=pcap=%s", path);
-	PEER_START(&p, "vireo-net", replay, "--filter=ether[14] != 4");
+	PEER_START(&p, "vireo-net", replay, MINE, "--filter=ether[14] != 4");
 	card_open();
 	for (unsigned i = 0; i < 8; i++) {
 		if (i == 2)
@@ -198,7 +201,7 @@ TEST("vireo-net --backend=pcap: as far apart as they were, or --replay-fast; a p
 	snprintf(path, sizeof(path), "%s/r.pcap", p.dir);
 	snprintf(replay, sizeof(replay), "--backend=pcap=%s", path);
 	write_pcap(path, 1, 3600, PACKET);
-	PEER_START(&p, "vireo-net", replay);
+	PEER_START(&p, "vireo-net", replay, MINE);
 	card_open();
 	CHECK_EQ(card_receive(30000), 0);
 	CHECK_EQ(card_receive(100), -1);
@@ -206,7 +209,7 @@ TEST("vireo-net --backend=pcap: as far apart as they were, or --replay-fast; a p
 	CHECK_EQ(peer_end(&p, SIGTERM), 0);
 
 	write_pcap(path, 1, 3600, PACKET / 2);
-	PEER_START(&p, "vireo-net", replay, "--replay-fast");
+	PEER_START(&p, "vireo-net", replay, MINE, "--replay-fast");
 	card_open();
 	CHECK_EQ(card_receive(30000), 0);
 	CHECK_EQ(card_receive(30000), 2);

@@ -5,6 +5,7 @@
  */
 #include "test/host/peer.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -22,7 +23,7 @@
 #include "test/listens.h"
 #include "vtest.h"
 
-enum { LOGS = 8, TOLD = 64 << 10, WAIT_MS = 30000 };
+enum { LOGS = 8, TOLD = 64 << 10, WAIT_MS = 60000 };
 
 /* What the daemons of this case say goes where; "" where there is none. */
 static char logs[LOGS][sizeof(((struct peer *)0)->log)];
@@ -202,6 +203,32 @@ int peer_end(struct peer *p, int sig)
 	return peer_wait(p);
 }
 
+uint64_t peer_used_ns(const struct peer *p)
+{
+	unsigned long long sum = 0, ns;
+	char path[96];
+	struct dirent *e;
+	FILE *file;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", p->pid);
+	dir = opendir(path);
+	CHECK(dir);
+	while ((e = readdir(dir))) {
+		if (e->d_name[0] == '.')
+			continue;
+		snprintf(path, sizeof(path), "/proc/%d/task/%.16s/schedstat",
+			 p->pid, e->d_name);
+		file = fopen(path, "r");
+		if (file && fscanf(file, "%llu", &ns) == 1)
+			sum += ns;
+		if (file)
+			fclose(file);
+	}
+	closedir(dir);
+	return sum;
+}
+
 static bool log_has(struct peer *p, const char *text)
 {
 	char buf[16384];
@@ -241,7 +268,8 @@ bool front_open(struct front *f, const char *path, int fd)
 bool front_open_as(struct front *f, const char *path, int fd, bool net)
 {
 	struct vhu_client_conf conf = { .socket_path = path,
-					.socket_fd = fd, .queue_pairs = net };
+					.socket_fd = fd, .queue_pairs = net,
+					.timeout_ms = WAIT_MS };
 	unsigned i;
 	int rc = -1;
 

@@ -45,13 +45,15 @@ void peer_start(struct peer *p, const char *program, const char *const *args,
 #define PEER_START(p, program, ...) \
 	peer_start(p, program, (const char *[]){ __VA_ARGS__, NULL }, -1)
 
+/* Nanoseconds on processors, of all its threads. */
+uint64_t peer_used_ns(const struct peer *p);
 /* Send a signal, give the exit status as a shell does (128 + signal). */
 int peer_end(struct peer *p, int sig);
-/* Wait for it to end by itself: as above, or -1 after 30 seconds. */
+/* Wait for it to end by itself: as above, or -1 after a minute. */
 int peer_wait(struct peer *p);
 /* Is @text in what it said on standard error? */
 bool peer_said(struct peer *p, const char *text);
-/* Does it say so within 30 seconds? */
+/* Does it say so within a minute? */
 bool peer_says(struct peer *p, const char *text);
 
 /* Memory shared with a back end, and the connection. */

