@@ -63,6 +63,43 @@ TEST("a device that takes every select above 0 for 1", "")
 	aliased = false;
 }
 
+/* What stands in the first two registers, and accesses to all others. */
+static struct {
+	uint32_t magic, version;
+	unsigned reads, writes;
+	uint32_t written;	/* last */
+} strange;
+
+static uint32_t strange_read(void *ctx, uint32_t off, unsigned len)
+{
+	if (off == VIRTIO_MMIO_MAGIC_VALUE)
+		return strange.magic;
+	if (off == VIRTIO_MMIO_VERSION_REG)
+		return strange.version;
+	strange.reads++;
+	return machine.read(ctx, off, len);
+}
+
+static void strange_write(void *ctx, uint32_t off, uint32_t v, unsigned len)
+{
+	strange.writes++;
+	strange.written = v;
+	machine.write(ctx, off, v, len);
+}
+
+static const struct vio_mmio_access strange_access = {
+	.read = strange_read, .write = strange_write };
+
+static int probe_strange(uint32_t magic, uint32_t version)
+{
+	struct vio_bus_mmio bus;
+
+	memset(&strange, 0, sizeof(strange));
+	strange.magic = magic;
+	strange.version = version;
+	return vio_bus_mmio_probe(&bus, &strange_access, NULL);
+}
+
 TEST("places without a device, and devices of another age",
      "mmio.driver.mmio-device-register-layout.4 "
      "mmio.driver.mmio-device-register-layout.5 "
@@ -77,6 +114,16 @@ TEST("places without a device, and devices of another age",
 	empty.id = 0;
 	rng.dev.ops = &empty;
 	CHECK_EQ(vio_bus_mmio_probe(&bus, &machine, NULL), VIO_E_AGAIN);
+	/* Nothing else is touched of what is none: a read of the id at most,
+	 * and that only where it means something. */
+	CHECK_EQ(probe_strange(VIRTIO_MMIO_MAGIC, 2), VIO_E_AGAIN);
+	CHECK_EQ(strange.reads, 1);
+	CHECK_EQ(probe_strange(VIRTIO_MMIO_MAGIC ^ 1, 2), VIO_E_UNSUPP);
+	CHECK_EQ(strange.reads, 0);
+	CHECK_EQ(probe_strange(VIRTIO_MMIO_MAGIC, 1), VIO_E_UNSUPP);
+	CHECK_EQ(probe_strange(VIRTIO_MMIO_MAGIC, 3), VIO_E_UNSUPP);
+	CHECK_EQ(strange.reads, 0);
+	CHECK_EQ(strange.writes, 0);
 }
 
 TEST("the interrupt is acknowledged before the rings are looked at",
@@ -92,7 +139,10 @@ TEST("the interrupt is acknowledged before the rings are looked at",
 	wr(VIRTIO_MMIO_STATUS, 15);
 	CHECK_EQ(vio_bus_mmio_interrupt(&bus), 0);
 	vio_dev_config_changed(&rng.dev);
+	bus.access = &strange_access;
 	CHECK_EQ(vio_bus_mmio_interrupt(&bus), VIRTIO_MMIO_INT_CONFIG);
+	/* What is acknowledged is what was seen: more may have come. */
+	CHECK_EQ(strange.written, VIRTIO_MMIO_INT_CONFIG);
 	CHECK(!line);
 	__atomic_store_n(&m.interrupt_status, 0xf0, __ATOMIC_RELAXED);
 	CHECK_EQ(vio_bus_mmio_interrupt(&bus), 0);	/* undefined bits */
@@ -161,8 +211,13 @@ TEST("nothing is touched while the queue is not ready",
 {
 	struct vio_blkdrv_req r = request(VIRTIO_BLK_T_IN, 0);
 	static unsigned char before[MEM];
+	struct vio_bus_mmio bus;
 
-	start_blk(0);
+	bus = start_blk(0);
+	/* Nor does a driver touch what describes one that is. */
+	CHECK_EQ(vio_bus_mmio_ops.queue_start(&bus, 0,
+					      &bd.queue[0].vq.layout),
+		 VIO_E_STATE);
 	CHECK_EQ(vio_blkdrv_submit(&bd, 0, &r), VIO_OK);
 	wr(VIRTIO_MMIO_QUEUE_SEL, 0);
 	wr(VIRTIO_MMIO_QUEUE_READY, 0);
@@ -174,13 +229,34 @@ TEST("nothing is touched while the queue is not ready",
 	CHECK(!line);
 }
 
+TEST("a queue is ready as long as its requests are at work",
+     "mmio.device.mmio-device-register-layout.7")
+{
+	struct vio_blkdrv_req r = request(VIRTIO_BLK_T_IN, 0);
+	static unsigned char before[MEM];
+
+	start_blk(0);
+	hold_back = true;
+	CHECK_EQ(vio_blkdrv_submit(&bd, 0, &r), VIO_OK);
+	vio_blkdrv_commit(&bd, 0);
+	CHECK_EQ(vio_queue_service(queue, 8), VIO_SERVICE_IDLE);
+	CHECK(held != NULL);
+	wr(VIRTIO_MMIO_QUEUE_SEL, 0);
+	wr(VIRTIO_MMIO_QUEUE_READY, 0);
+	CHECK_EQ(rd(VIRTIO_MMIO_QUEUE_READY), 1);
+	finish(held);
+	CHECK_EQ(rd(VIRTIO_MMIO_QUEUE_READY), 0);
+	memcpy(before, ram, MEM);
+	CHECK_EQ(vio_queue_service(queue, 8), VIO_SERVICE_IDLE);
+	CHECK_MEMEQ(ram, before, MEM);
+}
+
 TEST("a queue is reset, which takes as long as its requests do",
      "mmio.device.mmio-device-register-layout.8 "
      "mmio.device.mmio-device-register-layout.9 "
      "mmio.device.mmio-device-register-layout.10 "
      "mmio.device.mmio-device-register-layout.11 "
      "mmio.device.mmio-device-register-layout.12 "
-     "mmio.driver.mmio-device-register-layout.14 "
      "mmio.driver.mmio-device-register-layout.15 "
      "mmio.driver.mmio-device-register-layout.16")
 {
@@ -209,6 +285,46 @@ TEST("a queue is reset, which takes as long as its requests do",
 	CHECK_EQ(rd(VIRTIO_MMIO_QUEUE_RESET), 0);
 	CHECK_EQ(queue[0].size, 4);
 	CHECK_EQ(vio_queue_avail_base(queue), 0);
+}
+
+TEST("a queue whose reset nobody asked for again is enabled, and not reset",
+     "mmio.device.mmio-device-register-layout.9")
+{
+	struct vio_blkdrv_req r = request(VIRTIO_BLK_T_IN, 0);
+	struct vio_blkdrv_queue *q = &bd.queue[0];
+	struct vio_bus_mmio bus = start_blk(0);
+
+	wr(VIRTIO_MMIO_QUEUE_SEL, 0);
+	wr(VIRTIO_MMIO_QUEUE_RESET, 1);
+	ready = false;
+	vio_vq_reset(&q->vq);
+	CHECK_EQ(vio_bus_mmio_ops.queue_start(&bus, 0, &q->vq.layout),
+		 VIO_OK);
+	hold_back = true;
+	CHECK_EQ(vio_blkdrv_submit(&bd, 0, &r), VIO_OK);
+	vio_blkdrv_commit(&bd, 0);
+	CHECK_EQ(vio_queue_service(queue, 8), VIO_SERVICE_IDLE);
+	CHECK(held != NULL);
+	CHECK_EQ(rd(VIRTIO_MMIO_QUEUE_RESET), 0);
+	CHECK_EQ(rd(VIRTIO_MMIO_QUEUE_READY), 1);
+	finish(held);
+}
+
+TEST("the driver waits until a queue's reset is over",
+     "mmio.driver.mmio-device-register-layout.14")
+{
+	struct vio_blkdrv_req r = request(VIRTIO_BLK_T_IN, 0);
+
+	start_blk(0);
+	hold_back = true;
+	CHECK_EQ(vio_blkdrv_submit(&bd, 0, &r), VIO_OK);
+	vio_blkdrv_commit(&bd, 0);
+	CHECK_EQ(vio_queue_service(queue, 8), VIO_SERVICE_IDLE);
+	CHECK(held != NULL);
+	asked = false;
+	CHECK_EQ(vio_drv_queue_reset(&bd.drv, 0), VIO_OK);
+	CHECK(!held);
+	CHECK_EQ(mem.pins, 0);
 }
 
 TEST("without RING_RESET the register does nothing", "")

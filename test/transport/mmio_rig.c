@@ -255,7 +255,14 @@ static void machine_write(void *ctx, uint32_t off, uint32_t v, unsigned len)
 /* Let the device work; nothing to do and no interrupt is a lost wake-up. */
 static int machine_wait(void *ctx)
 {
+	struct vio_blk_io *late = held;
+
 	(void)ctx;
+	if (!asked && late) {
+		held = NULL;
+		finish(late);
+		return VIO_OK;
+	}
 	if (!asked)
 		return line ? VIO_OK : VIO_E_IO;
 	asked = vio_queue_service(queue, 4) == VIO_SERVICE_MORE;

@@ -190,7 +190,7 @@ static uint64_t map(void *ctx, enum vio_pci_space space, uint64_t addr,
 	(void)ctx;
 	CHECK_EQ(space, VIO_PCI_MEM);
 	CHECK_GT(len, 0);
-	CHECK_LE(len, 4096);
+	CHECK_LE(len, addr == RIG_REGS_BAR ? VIRTIO_PCI_COMMON_SIZE : 4096);
 	return watch.mapped ? addr + watch.mapped : UINT64_MAX;
 }
 
@@ -198,6 +198,9 @@ TEST("structures are reached where the machine maps them",
      "pci.driver.virtio-structure-pci-capabilities.5")
 {
 	rig_rng(&rig_conf);
+	/* Longer than we know, as others' may be. */
+	rig.p.config[rig_cap(VIO_PCI_CAP_VENDOR, VIRTIO_PCI_CAP_COMMON_CFG,
+			     0) + VIRTIO_PCI_CAP_LENGTH + 1] = 1;
 	machine_reset(VIO_PCI_BY_HOOK);
 	rig_place();
 	machine.map = map;
@@ -407,17 +410,31 @@ TEST("capabilities of reserved kinds are not looked at",
 		CHECK_EQ(try_probe(), VIO_OK);
 		use_rng(0);
 	}
-	for (unsigned bar = 6; bar < 256; bar += 83) {
+	for (unsigned bar = 6; bar < 256; bar++) {
 		rig_rng(&rig_conf);
-		first_cap()[VIRTIO_PCI_CAP_BAR] = (unsigned char)bar;
+		c = first_cap();
+		c[VIRTIO_PCI_CAP_BAR] = (unsigned char)bar;
+		c[VIRTIO_PCI_CAP_OFFSET] = 4;
 		CHECK_EQ(try_probe(), VIO_OK);
-		use_rng(0);
+		CHECK_EQ(bus.common.addr, RIG_REGS_BAR);
 	}
+	use_rng(0);
 	/* Of two that can be used, the first. */
 	rig_rng(&rig_conf);
 	first_cap()[VIRTIO_PCI_CAP_OFFSET] = 4;
 	CHECK_EQ(try_probe(), VIO_OK);
 	CHECK_EQ(bus.common.addr, RIG_REGS_BAR + 4);
+}
+
+TEST("a place for notifications of two bytes is enough",
+     "pci.driver.available-buffer-notifications.1")
+{
+	rig_rng(&rig_conf);
+	rig.p.config[cap_of(VIRTIO_PCI_CAP_NOTIFY_CFG) +
+		     VIRTIO_PCI_CAP_LENGTH] = 2;
+	CHECK_EQ(try_probe(), VIO_OK);
+	CHECK_EQ(bus.notify.len, 2);
+	use_rng(0);
 }
 
 TEST("longer capabilities and structures than we know",

@@ -86,6 +86,7 @@ TEST("any event is mapped to any vector, and unmapped",
      "pci.device.msi-x-vector-configuration.6 "
      "pci.device.msi-x-vector-configuration.8 "
      "pci.device.msi-x-vector-configuration.9 "
+     "pci.device.isr-status-capability.2 "
      "pci.device.used-buffer-notifications.1 "
      "pci.device.notification-device-configuration-changes.1")
 {
@@ -110,6 +111,8 @@ TEST("any event is mapped to any vector, and unmapped",
 		CHECK_EQ(rig.msi[v], 2);
 		used(0);		/* NO_VECTOR */
 		CHECK_EQ(rig.msi[v], 2);
+		/* Messages or not, a change stands there. */
+		CHECK_EQ(rig_mem(rig_at_isr(), 1), VIRTIO_PCI_ISR_CONFIG);
 	}
 	CHECK(!rig.line);
 	CHECK(!status_bit());

@@ -119,8 +119,9 @@ TEST("what is in flight is done and told of before",
 }
 
 TEST("the driver waits for what is in flight, and adds nothing",
-     "core.driver.device-suspend.1 core.driver.device-suspend.3 "
-     "core.driver.device-suspend.4 core.driver.device-suspend.5")
+     "core.driver.device-suspend.1 core.driver.device-suspend.2 "
+     "core.driver.device-suspend.3 core.driver.device-suspend.4 "
+     "core.driver.device-suspend.5")
 {
 	struct vio_blkdrv_req r[2] = { request(1), request(2) };
 	unsigned notifies;
@@ -148,6 +149,41 @@ TEST("the driver waits for what is in flight, and adds nothing",
 	CHECK_EQ(watch.notifies[0], notifies + 1);
 	CHECK_EQ(vio_queue_service(rig.queue, 8), VIO_SERVICE_IDLE);
 	CHECK(vio_blkdrv_poll(&bd, 0) == &r[1]);
+}
+
+static unsigned looks;
+
+/* A device that takes its time to wake. */
+static int late_status(void *b, uint32_t *status)
+{
+	int err = vio_bus_pci_ops.get_status(b, status);
+
+	if (++looks < 4)
+		*status = ASLEEP;
+	return err;
+}
+
+static int just_wait(void *b, uint16_t index)
+{
+	(void)b;
+	(void)index;
+	return VIO_OK;
+}
+
+TEST("the driver waits until the device is awake",
+     "core.driver.device-suspend.6")
+{
+	struct vio_bus_ops late = vio_bus_pci_ops;
+
+	late.get_status = late_status;
+	late.wait = just_wait;
+	start(4);
+	CHECK_EQ(vio_drv_suspend(&bd.drv), VIO_OK);
+	bd.drv.bus = &late;
+	looks = 0;
+	CHECK_EQ(vio_drv_resume(&bd.drv), VIO_OK);
+	CHECK_EQ(looks, 4);
+	CHECK_EQ(vio_dev_status(rig.dev), RUNNING);
 }
 
 TEST("the bit means nothing before DRIVER_OK, nor without the feature",
