@@ -511,6 +511,10 @@ TEST("blk: the serial number, flush, sizes and limits as configured",
 	CHECK_EQ(f.disk.flushes, 1);
 	req.sector = 1;
 	CHECK_EQ(vio_blkdrv_submit(&f.drv, 0, &req), VIO_E_INVAL);
+	req.sector = 0;
+	req.seg = &seg;
+	req.nr_seg = 1;
+	CHECK_EQ(vio_blkdrv_submit(&f.drv, 0, &req), VIO_E_INVAL);
 	teardown(&f);
 }
 

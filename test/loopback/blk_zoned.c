@@ -24,6 +24,7 @@ struct fixture {
 	int answer;
 	unsigned early_reads;	/* of writeback before FEATURES_OK */
 	unsigned writeback_writes;
+	unsigned features_oks;	/* times that the driver set the bit */
 };
 
 static struct fixture f;
@@ -99,6 +100,12 @@ static int config_write(void *bus, uint32_t off, const void *src,
 	return vio_dev_config_write(&f.dev.dev, off, src, len);
 }
 
+static int set_status(void *bus, uint32_t status)
+{
+	f.features_oks += !!(status & VIRTIO_STATUS_FEATURES_OK);
+	return loop_bus.set_status(bus, status);
+}
+
 static void prepare(uint8_t model)
 {
 	memset(&f, 0, sizeof(f));
@@ -118,6 +125,7 @@ static void prepare(uint8_t model)
 	f.bus = loop_bus;
 	f.bus.config_read = config_read;
 	f.bus.config_write = config_write;
+	f.bus.set_status = set_status;
 }
 
 static int start(void)
@@ -193,6 +201,7 @@ TEST("blk: a driver that may not use zones",
 	CHECK_EQ(loop_bus.get_status(&f.loop, &status), VIO_OK);
 	CHECK(status & VIRTIO_STATUS_FAILED);
 	CHECK(!(status & VIRTIO_STATUS_FEATURES_OK));
+	CHECK_EQ(f.features_oks, 0);	/* not even asked for */
 	loop_fini(&f.loop);
 	prepare(VIRTIO_BLK_Z_HA);
 	vio_feature_clear(&f.wanted, VIRTIO_BLK_F_ZONED);
@@ -350,6 +359,12 @@ TEST("blk: the driver switches the cache, and knows what it is",
 	CHECK_EQ(vio_blkdrv_set_writeback(&f.drv, true), VIO_OK);
 	CHECK(!fua_of_write());
 	CHECK_EQ(f.writeback_writes, 2);
+	loop_fini(&f.loop);
+
+	prepare(VIRTIO_BLK_Z_HM);
+	f.conf.writethrough = true;	/* as the device has it at first */
+	CHECK_EQ(start(), VIO_OK);
+	CHECK(!f.drv.writeback);
 	loop_fini(&f.loop);
 
 	prepare(VIRTIO_BLK_Z_HM);
