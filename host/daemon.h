@@ -97,6 +97,8 @@ struct daemon_type {
 	void (*memory)(struct daemon *d, void *ptr, size_t len, bool huge,
 		       bool add);
 	void (*stats)(struct daemon *d, struct stats_values *v);
+	/* Members of its own of the status. NULL: none. */
+	void (*status)(struct daemon *d, struct text *out);
 	/* Metrics of its own, as OpenMetrics text. NULL: none. */
 	void (*metrics)(struct daemon *d, struct text *out);
 	/* Of a network device: as in struct vhu_env_ops. Both or neither. */

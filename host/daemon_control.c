@@ -194,6 +194,8 @@ static int cmd_status(void *ctx, unsigned nr_args, char **args,
 	text_fmt(out, "\"0x%llx\"",
 		 (unsigned long long)info.protocol_features);
 	text_member_u64(out, "memory_regions", info.mem_regions);
+	if (d->type->status)
+		d->type->status(d, out);
 	text_key(out, "queues");
 	add_rings(d, out, 0, d->dev->nr_queues);
 	text_add(out, "}", 1);

@@ -13,6 +13,7 @@
 
 #include "cmd/net/options.h"
 #include "cmd/net/rarp.h"
+#include "cmd/net/tell.h"
 #include "host/clock.h"
 #include "host/daemon.h"
 #include "host/log.h"
@@ -436,6 +437,20 @@ static void net_stats(struct daemon *d, struct stats_values *v)
 	}
 }
 
+static void net_status(struct daemon *d, struct text *out)
+{
+	struct net *n = d->ctx;
+
+	net_tell_status(out, &n->dev, n->wire, &n->opt.limits);
+}
+
+static void net_metrics(struct daemon *d, struct text *out)
+{
+	struct net *n = d->ctx;
+
+	net_tell_metrics(out, &n->dev, n->wire, &n->opt.limits);
+}
+
 static int cmd_link(void *ctx, unsigned nr_args, char **args,
 		    struct text *out)
 {
@@ -466,22 +481,6 @@ static int cmd_announce(void *ctx, unsigned nr_args, char **args,
 	return 0;
 }
 
-static void add_limits(struct text *out, const struct net_limit_conf *l)
-{
-	static const char *const name[NET_WAYS][3] = {
-		[NET_TX] = { "tx_packets", "tx_bytes", "tx_burst_ms" },
-		[NET_RX] = { "rx_packets", "rx_bytes", "rx_burst_ms" },
-	};
-
-	text_fmt(out, "{");
-	for (unsigned i = 0; i < NET_WAYS; i++) {
-		text_member_u64(out, name[i][0], l->way[i].packets);
-		text_member_u64(out, name[i][1], l->way[i].bytes);
-		text_member_u64(out, name[i][2], l->way[i].burst_ms);
-	}
-	text_fmt(out, "}");
-}
-
 static int cmd_limits(void *ctx, unsigned nr_args, char **args,
 		      struct text *out)
 {
@@ -492,14 +491,14 @@ static int cmd_limits(void *ctx, unsigned nr_args, char **args,
 	/* All of them, or none. */
 	for (unsigned i = 0; i < nr_args; i++)
 		if (net_limit_word(&limits, args[i])) {
-			text_fmt(out, "not tx- or rx-packets= or bytes= with a number, or burst-ms= with 1 to 10000: %s",
+			text_fmt(out, "'%s' is no limit; they are tx-packets=, tx-bytes=, rx-packets= and rx-bytes= with a number such as 0 or 10M, tx-burst-ms= and rx-burst-ms= with 1 to 10000",
 				 args[i]);
 			return -EINVAL;
 		}
 	n->opt.limits = limits;
 	if (nr_args)
 		net_limit_set(n->wire->limit, &limits);
-	add_limits(out, &limits);
+	net_tell_limits(out, &limits);
 	return 0;
 }
 
@@ -545,6 +544,8 @@ static const struct daemon_type net_type = {
 	.set_mtu = net_set_mtu,
 	.send_rarp = net_send_rarp,
 	.stats = net_stats,
+	.status = net_status,
+	.metrics = net_metrics,
 	.commands = commands,
 };
 
