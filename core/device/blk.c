@@ -19,6 +19,10 @@ static struct vio_blk *blk_of(struct vio_dev *dev)
 
 void blk_answer(struct blk_req *r, uint8_t status)
 {
+	if (vio_unlikely(status == BLK_LEFT)) {
+		vio_req_leave(r->req);
+		return;
+	}
 	if (status != VIRTIO_BLK_S_OK)
 		BLK_COUNT(r, errors, 1);
 	vio_req_put(r->req, r->status_off, &status, 1);
@@ -31,6 +35,8 @@ uint8_t blk_status_of(const struct blk_req *r, int result)
 		return VIRTIO_BLK_S_OK;
 	if (result == VIO_E_UNSUPP)
 		return VIRTIO_BLK_S_UNSUPP;
+	if (result == VIO_E_AGAIN && r->req->queue->leaves)
+		return BLK_LEFT;
 	/* A driver that knows no zones knows no such status. */
 	if (result >= VIRTIO_BLK_S_ZONE_INVALID_CMD &&
 	    result <= VIRTIO_BLK_S_ZONE_ACTIVE_RESOURCE &&
@@ -287,6 +293,8 @@ static void blk_queue_stop(struct vio_dev *dev, struct vio_queue *q)
 	struct vio_blk *blk = blk_of(dev);
 
 	blk->backend->commit(blk->backend_ctx, q->index);
+	if (q->leaves && blk->backend->leave)
+		blk->backend->leave(blk->backend_ctx, q->index);
 	if (blk->backend->drain)
 		blk->backend->drain(blk->backend_ctx, q->index);
 }

@@ -79,7 +79,10 @@ static inline void blk_submit(struct blk_req *r)
 	r->blk->backend->submit(r->blk->backend_ctx, &r->io);
 }
 
-/* Finish the request with a VIRTIO_BLK_S_*. */
+/* Among statuses: not begun, and not ours any more. */
+#define BLK_LEFT	0xff
+
+/* Finish the request with a VIRTIO_BLK_S_*, or leave it. */
 void blk_answer(struct blk_req *r, uint8_t status);
 /* The status that a back end's result means. */
 uint8_t blk_status_of(const struct blk_req *r, int result);

@@ -360,6 +360,13 @@ void vio_queue_unpop(struct vio_queue *q, struct vio_req *req)
 		quiesced(q);
 }
 
+/* The record is kept as long as it has something to be done again. */
+void vio_req_leave(struct vio_req *req)
+{
+	req->queue->replay_left++;
+	forget(req->queue, req);
+}
+
 bool vio_queue_pending(struct vio_queue *q)
 {
 	return q->state == VIO_QUEUE_RUNNING &&

@@ -57,7 +57,7 @@ struct vio_blk_io {
 	uint64_t offset;	/* bytes, a multiple of 512 */
 	uint64_t len;		/* bytes, a multiple of 512 */
 	/* @result: VIO_OK, VIO_E_IO, VIO_E_UNSUPP, and of a zoned disk a
-	 * VIRTIO_BLK_S_ZONE_* */
+	 * VIRTIO_BLK_S_ZONE_*; VIO_E_AGAIN: see leave */
 	void (*done)(struct vio_blk_io *io, int result);
 
 	uint64_t scratch[4];	/* the back end's own */
@@ -88,6 +88,13 @@ struct vio_blk_backend_ops {
 	/* Wait until nothing submitted on @queue is left undone; done() is
 	 * called from within. NULL: submit always finishes at once. */
 	void (*drain)(void *backend, unsigned queue);
+	/*
+	 * Give back what was submitted on @queue and not begun, and will not
+	 * be, each with VIO_E_AGAIN: another process does it. Nothing of it
+	 * may reach the storage any more. The same goes for what drain, which
+	 * follows, finds not begun. NULL: all is begun when it is submitted.
+	 */
+	void (*leave)(void *backend, unsigned queue);
 	/*
 	 * Tell of the zones from the one that holds @sector on, at most @max.
 	 * Returns how many; 0 past the end. Any queue's thread. NULL where

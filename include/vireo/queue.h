@@ -177,6 +177,13 @@ void vio_queue_done(struct vio_queue *q, struct vio_req *const *req,
 		    unsigned n);
 
 /*
+ * vio_req_leave() - the request is not begun, and will not be: it stays in the
+ * record, for whoever starts the ring next. Consumes @req. Only of a queue that
+ * is about to stop (queue_stop() of its device) and has q->leaves set.
+ */
+void vio_req_leave(struct vio_req *req);
+
+/*
  * vio_queue_hold() / vio_queue_release() - bracket a batch: one publication
  * and one notification decision for all requests done in between. They nest.
  */

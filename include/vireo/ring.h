@@ -199,6 +199,8 @@ struct vio_queue {
 	bool paused;			/* by its transport: takes nothing, not
 					 * even what a device has for it */
 	bool waits;		/* for a translation; pop gave nothing */
+	bool leaves;		/* by its transport: this stop may leave
+				 * requests in the record; not in order */
 	uint16_t replay_left;	/* requests to be done again, first */
 	struct vio_track *track;	/* what outlives us; NULL: nothing */
 

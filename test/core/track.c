@@ -50,7 +50,7 @@ static struct {
 	struct vio_req *taken[SIZE];
 	unsigned nr_taken;
 	uint32_t last;		/* question popped last */
-	unsigned broken, stale, released;
+	unsigned broken, stale, released, left;
 	unsigned char storage[1 << 14] __attribute__((aligned(64)));
 	uint16_t track_priv[5 * ROOM];
 } dev;
@@ -123,10 +123,18 @@ static void on_log(struct vio_queue *q, enum vio_log_level level,
 	dev.stale += level == VIO_LOG_WARN;
 }
 
+static void leave_some(void);
+
+static void on_stopping(struct vio_queue *q)
+{
+	if (q->leaves)
+		leave_some();
+}
+
 static const struct vio_queue_owner owner = {
 	.notify = on_notify,
 	.broken = on_broken,
-	.stopping = on_notify,
+	.stopping = on_stopping,
 	.quiesced = on_notify,
 	.log = on_log,
 };
@@ -143,13 +151,12 @@ static bool is_packed(void)
 }
 
 /* A new process: nothing but shared memory is as it was. */
-static void device_start(bool tracked)
+static void device_start_at(uint16_t base, bool tracked)
 {
 	const struct vio_queue_limits limits = { SIZE, 8, 0 };
-	uint16_t base = is_packed() ? VIO_QUEUE_NEW_PACKED : 0;
 
 	memset(&dev, 0xa5, sizeof(dev));
-	dev.nr_taken = dev.broken = dev.stale = dev.released = 0;
+	dev.nr_taken = dev.broken = dev.stale = dev.released = dev.left = 0;
 	dev.last = 0;
 	dev.region = (struct vio_region){ .addr = { GUEST },
 		.size = sizeof(mem), .host = mem, .perm = VIO_PERM_RW };
@@ -163,10 +170,15 @@ static void device_start(bool tracked)
 			       on_released);
 		CHECK_EQ(vio_queue_track(&dev.q, &dev.track), VIO_OK);
 	}
-	/* The front end knows where the ring began, and no more. */
 	mortal = true;
 	CHECK_EQ(vio_queue_start(&dev.q, &dev.mem, &vq.layout, base, base),
 		 VIO_OK);
+}
+
+/* The front end knows where the ring began, and no more. */
+static void device_start(bool tracked)
+{
+	device_start_at(is_packed() ? VIO_QUEUE_NEW_PACKED : 0, tracked);
 }
 
 static void device_pop(void)
@@ -211,6 +223,23 @@ static void device_finish(void)
 	c = vio_req_writer(req);
 	CHECK(vio_cursor_write(&c, &answer, sizeof(answer)));
 	vio_req_done(req);
+}
+
+/* It stops: some are finished, some left, in any order. */
+static void leave_some(void)
+{
+	unsigned i;
+
+	while (dev.nr_taken) {
+		if (vtest_below(&rnd, 2)) {
+			device_finish();
+			continue;
+		}
+		i = (unsigned)vtest_below(&rnd, dev.nr_taken);
+		vio_req_leave(dev.taken[i]);
+		dev.taken[i] = dev.taken[--dev.nr_taken];
+		dev.left++;
+	}
 }
 
 /* A batch: some popped, some finished, shown at the end. */
@@ -445,6 +474,51 @@ TEST("track: stopped before it was done again, it is done by the next", "")
 		CHECK(vio_queue_pending(&dev.q));
 		play(REQS);
 	}
+}
+
+/* Each of many devices stops in the middle of its work. */
+static unsigned stop_often(unsigned layout)
+{
+	unsigned left = 0, before;
+
+	driver_start(layout);
+	device_start(true);
+	for (unsigned most = 1; most <= REQS; most++) {
+		driver_offer(most);
+		device_work();
+		if (vtest_below(&rnd, 4))
+			continue;
+		before = vio_queue_replays(&dev.q) ? dev.q.replay_left : 0;
+		dev.q.leaves = true;
+		CHECK_EQ(vio_queue_stop(&dev.q), 0);
+		CHECK_EQ(dev.released, 1);
+		before += dev.left;
+		left += dev.left;
+		driver_collect();
+		/* As the answer to the stop said. */
+		device_start_at(vio_queue_used_base(&dev.q), true);
+		CHECK_EQ(dev.stale, 0);
+		CHECK_EQ(vio_queue_replays(&dev.q), before);
+	}
+	play(REQS);
+	CHECK_EQ(dev.broken, 0);
+	CHECK_EQ(vio_queue_stop(&dev.q), 0);
+	return left;
+}
+
+TEST("track: what a stop leaves is done by the next, once and in order", "")
+{
+	unsigned left = 0;
+
+	mortal = false;
+	stores_left = ~0u;
+	for (unsigned round = 0; round < 50; round++) {
+		rnd = vtest_rand_init(vtest_seed() + round);
+		memset(region, 0, sizeof(region));
+		left += stop_often(round % 2 ? SPLIT : PACKED);
+	}
+	vtest_note("%u requests left", left);
+	CHECK_GT(left, 100);
 }
 
 TEST("track: a record too short for the ring is left alone", "")
