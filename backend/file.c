@@ -152,11 +152,22 @@ static void file_drain(void *backend, unsigned queue)
 		if (q->has_ring)
 			file_uring_drain(q, end);
 		file_pool_drain(q, end);
-		if (!q->ring_inflight && !q->pool_inflight)
-			return;
-	} while (clock_ns() < end);
-	blkdev_drain_failed(&f->patience,
-			    q->ring_inflight + q->pool_inflight);
+	} while ((q->ring_inflight || q->pool_inflight) && clock_ns() < end);
+	q->leaving = false;
+	if (q->ring_inflight || q->pool_inflight)
+		blkdev_drain_failed(&f->patience,
+				    q->ring_inflight + q->pool_inflight);
+}
+
+static void file_leave(void *backend, unsigned queue)
+{
+	struct file *f = vio_container_of(backend, struct file, dev);
+	struct file_queue *q = &f->queues[queue];
+
+	q->leaving = true;
+	file_pool_leave(q);
+	if (q->has_ring)
+		file_uring_leave(q);
 }
 
 static void on_call(void *ctx)
@@ -385,7 +396,8 @@ static int file_resize(struct blkdev *d, uint64_t *sectors)
 
 static const struct blkdev_ops file_ops = {
 	.io = { .submit = file_submit, .commit = file_commit,
-		.drain = file_drain, .wear = file_wear },
+		.drain = file_drain, .leave = file_leave,
+		.wear = file_wear },
 	.attach = file_attach,
 	.detach = file_detach,
 	.resize = file_resize,

@@ -92,6 +92,7 @@ struct file_queue {
 	struct io_uring ring;
 	bool has_ring;
 	unsigned ring_inflight;
+	bool leaving;			/* until drained: give back */
 	struct loop_fd ring_fd;		/* an eventfd of the ring */
 	struct loop_poller poller;
 	bool polled;			/* poller is on the loop's list */
@@ -202,6 +203,8 @@ void file_pool_submit(struct file_queue *q, struct vio_blk_io *io);
 void file_pool_reap(struct file_queue *q);
 /* Until nothing is in flight, or @end by clock_ns(). */
 void file_pool_drain(struct file_queue *q, uint64_t end);
+/* Give back what no thread has begun. */
+void file_pool_leave(struct file_queue *q);
 
 /* Have on_call() of the queue run on its thread. */
 void file_queue_call(struct file_queue *q);
@@ -229,6 +232,8 @@ void file_uring_close(struct file_queue *q);
 void file_uring_submit(struct file_queue *q, struct vio_blk_io *io);
 void file_uring_commit(struct file_queue *q);
 void file_uring_drain(struct file_queue *q, uint64_t end);
+/* Have the kernel give back what it has not begun; drain finds it. */
+void file_uring_leave(struct file_queue *q);
 
 static inline void file_batch_begin(struct file_queue *q)
 {

@@ -182,6 +182,41 @@ void file_pool_reap(struct file_queue *q)
 	file_batch_end(q);
 }
 
+/* What no thread has taken yet. */
+static struct vio_blk_io *take_jobs_of(struct file_queue *q)
+{
+	struct file_pool *p = &q->file->pool;
+	struct vio_blk_io *mine = NULL, **tail = &mine;
+	struct vio_blk_io **at = &p->jobs, *io;
+
+	pthread_mutex_lock(&p->lock);
+	while ((io = *at)) {
+		if (io->queue != q->index) {
+			at = &file_io(io)->next;
+			continue;
+		}
+		*at = file_io(io)->next;
+		p->job_count--;
+		*tail = io;
+		tail = &file_io(io)->next;
+	}
+	p->jobs_tail = at;
+	*tail = NULL;
+	pthread_mutex_unlock(&p->lock);
+	return mine;
+}
+
+void file_pool_leave(struct file_queue *q)
+{
+	struct vio_blk_io *list = take_jobs_of(q), *io;
+
+	while ((io = list)) {
+		list = file_io(io)->next;
+		q->pool_inflight--;
+		io->done(io, VIO_E_AGAIN);
+	}
+}
+
 void file_pool_drain(struct file_queue *q, uint64_t end)
 {
 	struct vio_blk_io *list;

@@ -66,8 +66,10 @@ static void timed_done(struct vio_blk_io *io, int result)
 	uint64_t ns = clock_ns() - t->since_ns;
 	struct vio_blk_io *up = t->up;
 
-	add(&q->nr[bucket_of(ns)], 1);
-	add(&q->sum_ns, ns);
+	if (vio_likely(result != VIO_E_AGAIN)) {
+		add(&q->nr[bucket_of(ns)], 1);
+		add(&q->sum_ns, ns);
+	}
 	/* A zone append says where it went. */
 	up->offset = io->offset;
 	t->next = q->free;
@@ -108,6 +110,14 @@ static void latency_drain(void *backend, unsigned queue)
 
 	if (l->below->ops->io.drain)
 		l->below->ops->io.drain(l->below, queue);
+}
+
+static void latency_leave(void *backend, unsigned queue)
+{
+	struct latency *l = latency_of(backend);
+
+	if (l->below->ops->io.leave)
+		l->below->ops->io.leave(l->below, queue);
 }
 
 static unsigned latency_report(void *backend, uint64_t sector,
@@ -215,7 +225,8 @@ static void latency_close(struct blkdev *d)
 
 static const struct blkdev_ops latency_ops = {
 	.io = { .submit = latency_submit, .commit = latency_commit,
-		.drain = latency_drain, .zone_report = latency_report,
+		.drain = latency_drain, .leave = latency_leave,
+		.zone_report = latency_report,
 		.wear = latency_wear },
 	.attach = latency_attach,
 	.detach = latency_detach,

@@ -467,7 +467,7 @@ static void connected(struct nbd_queue *q)
 	list_init(&q->waiting);
 	if (!list.first)
 		return;
-	/* A copy of an empty list's head would point into the old one. */
+	/* A copy of an empty one would point into the old one. */
 	while ((io = list_take(&list)))
 		start(q, io);
 }
@@ -625,6 +625,20 @@ static void nbd_drain(void *backend, unsigned queue)
 	fail_all(q);
 }
 
+/* Under way when a connection broke, or never sent: on none in any case. */
+static void nbd_leave(void *backend, unsigned queue)
+{
+	struct nbd *b = vio_container_of(backend, struct nbd, dev);
+	struct nbd_queue *q = &b->queue[queue];
+	struct vio_blk_io *io;
+
+	look(q, false);
+	while (q->lost_ns && (io = list_take(&q->waiting))) {
+		q->inflight--;
+		io->done(io, VIO_E_AGAIN);
+	}
+}
+
 static int nbd_attach(struct blkdev *d, unsigned queue, struct loop *loop)
 {
 	struct nbd *b = vio_container_of(d, struct nbd, dev);
@@ -662,7 +676,7 @@ static void nbd_close_all(struct blkdev *d)
 
 static const struct blkdev_ops nbd_ops = {
 	.io = { .submit = nbd_submit, .commit = nbd_commit,
-		.drain = nbd_drain },
+		.drain = nbd_drain, .leave = nbd_leave },
 	.attach = nbd_attach,
 	.detach = nbd_detach,
 	.close = nbd_close_all,

@@ -192,24 +192,45 @@ static void throttle_commit(void *backend, unsigned queue)
 }
 
 /* A queue that stops does not wait for its turn. */
+static void stop_waiting(struct throttle_queue *q)
+{
+	if (!q->first)
+		return;
+	pthread_mutex_lock(&q->throttle->lock);
+	q->throttle->waiting--;
+	pthread_mutex_unlock(&q->throttle->lock);
+	loop_timer_cancel(q->loop, &q->timer);
+}
+
 static void throttle_drain(void *backend, unsigned queue)
 {
 	struct throttle *t = throttle_of(backend);
 	struct throttle_queue *q = &t->queue[queue];
 
 	do {
-		if (q->first) {
-			pthread_mutex_lock(&t->lock);
-			t->waiting--;
-			pthread_mutex_unlock(&t->lock);
-			loop_timer_cancel(q->loop, &q->timer);
-		}
+		stop_waiting(q);
 		while (q->first)
 			pass(t, take_first(q));
 		throttle_commit(backend, queue);
 		if (t->below->ops->io.drain)
 			t->below->ops->io.drain(t->below, queue);
 	} while (q->first);
+}
+
+/* What is held back has not been below. */
+static void throttle_leave(void *backend, unsigned queue)
+{
+	struct throttle *t = throttle_of(backend);
+	struct throttle_queue *q = &t->queue[queue];
+
+	stop_waiting(q);
+	while (q->first) {
+		struct vio_blk_io *io = take_first(q);
+
+		io->done(io, VIO_E_AGAIN);
+	}
+	if (t->below->ops->io.leave)
+		t->below->ops->io.leave(t->below, queue);
 }
 
 static unsigned throttle_report(void *backend, uint64_t sector,
@@ -280,7 +301,8 @@ static void throttle_close(struct blkdev *d)
 
 static const struct blkdev_ops throttle_ops = {
 	.io = { .submit = throttle_submit, .commit = throttle_commit,
-		.drain = throttle_drain, .zone_report = throttle_report,
+		.drain = throttle_drain, .leave = throttle_leave,
+		.zone_report = throttle_report,
 		.wear = throttle_wear },
 	.attach = throttle_attach,
 	.detach = throttle_detach,

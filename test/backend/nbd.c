@@ -397,3 +397,58 @@ TEST("a server that dies anywhere in the handshake is tried again", "")
 	}
 	end(true);
 }
+
+static void on_time(void *ctx)
+{
+	loop_stop(ctx);
+}
+
+/* Let the loop work for some milliseconds, then leave. */
+static void leave_later(struct loop *loop)
+{
+	struct loop_timer t = { .fn = on_time, .ctx = loop };
+
+	loop_timer_set(loop, &t, 5000000);
+	CHECK_EQ(loop_run(loop), 0);
+	d->ops->io.leave(d, 0);
+}
+
+TEST("a queue that need not wait leaves what waits for a server", "")
+{
+	int rc = begin(false);
+	struct request r[2];
+	struct loop loop;
+
+	if (rc == -EOPNOTSUPP) {
+		end(false);
+		SKIP("needs libnbd");
+	}
+	CHECK_EQ(loop_init(&loop), 0);
+	CHECK_EQ(d->ops->attach(d, 0, &loop), 0);
+	/* Late, but there: nothing is given back. */
+	atomic_store(&srv.fault, LATE);
+	request_init(&r[0], VIO_BLK_WRITE, 0, 512, buf);
+	d->ops->io.submit(d, &r[0].io);
+	d->ops->io.commit(d, 0);
+	d->ops->io.leave(d, 0);
+	d->ops->io.drain(d, 0);
+	CHECK_EQ(r[0].result, VIO_OK);
+	/* It dies, and each later connection does. */
+	atomic_store(&srv.handshakes, 1000000);
+	atomic_store(&srv.fault, DIE_IN_HEADER);
+	for (unsigned i = 0; i < 2; i++) {
+		request_init(&r[i], VIO_BLK_WRITE, i * 512, 512, buf);
+		d->ops->io.submit(d, &r[i].io);
+		d->ops->io.commit(d, 0);
+		while (!r[i].done)
+			leave_later(&loop);
+		CHECK_EQ(r[i].result, VIO_E_AGAIN);
+	}
+	d->ops->io.drain(d, 0);
+	/* It comes back, and the queue goes on. */
+	atomic_store(&srv.handshakes, 0);
+	CHECK_EQ(go(VIO_BLK_READ, buf), VIO_OK);
+	d->ops->detach(d, 0);
+	end(true);
+	loop_fini(&loop);
+}
