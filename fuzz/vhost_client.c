@@ -63,6 +63,7 @@ static void manage(struct vhu_client *client)
 	vhu_client_set_mtu(client, 1500);
 	vhu_client_send_rarp(client, uuid);
 	vhu_client_invalidate(client, 0x10000, 4096);
+	vhu_client_leave_queue(client, 0, &avail);
 	vhu_client_stop_queue(client, 0, &avail);
 	if (!vhu_client_save(client, &state, &len, 65536))
 		free(state);

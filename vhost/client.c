@@ -13,6 +13,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 #include <vireo/spec/split.h>
+#include <vireo/queue.h>
 #include <vireo/spec/virtio.h>
 
 /* What a bus says of an errno. */
@@ -137,8 +138,9 @@ bool vhu_client_is_packed(const struct vhu_client *c)
 }
 
 /*
- * Where a ring goes on. A split one that has run: all that is not used. Of a
- * packed one only the record knows; else both wrap counters stand at 1.
+ * Where a ring goes on. A split one that has run: all that is not used. A
+ * packed one: where it was stopped, or where the record says; a new one has
+ * both wrap counters at 1.
  */
 static uint32_t base_of(struct vhu_client *c, const struct vhu_client_ring *r)
 {
@@ -146,7 +148,7 @@ static uint32_t base_of(struct vhu_client *c, const struct vhu_client_ring *r)
 	vio_le16 idx;
 
 	if (vhu_client_is_packed(c))
-		return 0x80008000;
+		return r->base;
 	if (!used)
 		return 0;
 	idx.raw = __atomic_load_n(&used->idx.raw, __ATOMIC_ACQUIRE);
@@ -194,22 +196,38 @@ static int start(struct vhu_client *c)
 	return err;
 }
 
-int vhu_client_stop_queue(struct vhu_client *c, uint16_t index,
-			  uint16_t *avail)
+static int stop_queue(struct vhu_client *c, uint16_t index, uint16_t *avail,
+		      uint32_t request)
 {
 	int err;
 
 	if (index >= VHU_CLIENT_QUEUES || !c->ring[index].running)
 		return -EINVAL;
-	vhu_msg_init(&c->out, VHOST_USER_GET_VRING_BASE, 0,
-		     sizeof(c->out.p.state));
+	vhu_msg_init(&c->out, request, 0, sizeof(c->out.p.state));
 	c->out.p.state.index = index;
 	err = vhu_ask(c, sizeof(c->out.p.state));
 	if (err)
 		return err;
 	c->ring[index].running = false;
+	c->ring[index].base = c->sock.in.p.state.num;
 	*avail = (uint16_t)c->sock.in.p.state.num;
 	return 0;
+}
+
+int vhu_client_stop_queue(struct vhu_client *c, uint16_t index,
+			  uint16_t *avail)
+{
+	return stop_queue(c, index, avail, VHOST_USER_GET_VRING_BASE);
+}
+
+int vhu_client_leave_queue(struct vhu_client *c, uint16_t index,
+			   uint16_t *avail)
+{
+	if (!vhu_client_has(c, VHOST_USER_PROTOCOL_F_GET_VRING_BASE_SKIP_DRAIN)
+	    || c->inflight_fd < 0)
+		return -EOPNOTSUPP;
+	return stop_queue(c, index, avail,
+			  VHOST_USER_GET_VRING_BASE_SKIP_DRAIN);
 }
 
 /* The driver resets the device: all rings stop, and are forgotten. */
@@ -350,6 +368,7 @@ static int bus_queue_start(void *bus, uint16_t index,
 	if (r->kick < 0 || r->call < 0)
 		return VIO_E_IO;
 	r->layout = *layout;
+	r->base = (uint32_t)VIO_QUEUE_NEW_PACKED << 16 | VIO_QUEUE_NEW_PACKED;
 	r->wanted = true;
 	return VIO_OK;
 }

@@ -15,6 +15,7 @@
 
 struct vhu_client_ring {
 	struct vio_queue_layout layout;
+	uint32_t base;		/* packed: at its start, or its last stop */
 	int kick;		/* eventfds, -1 where there is none */
 	int call;
 	bool wanted;		/* the driver set it up */

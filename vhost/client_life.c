@@ -24,6 +24,9 @@
 		 VHU_PF(INFLIGHT_SHMFD) | VHU_PF(LOG_SHMFD) | \
 		 VHU_PF(CONFIGURE_MEM_SLOTS) | VHU_PF(MTU) | VHU_PF(RARP) | \
 		 VHU_PF(DEVICE_STATE))
+/* All, or the usual stop would not be the usual one. */
+#define LEAVE	(VHU_PF(INFLIGHT_SHMFD) | VHU_PF(GET_VRING_BASE_INFLIGHT) | \
+		 VHU_PF(GET_VRING_BASE_SKIP_DRAIN))
 
 static int accept_from(int listen_fd, int timeout_ms)
 {
@@ -48,7 +51,7 @@ static int get_connected(const struct vhu_client_conf *conf, int timeout_ms)
 
 static int agree(struct vhu_client *c)
 {
-	uint64_t wanted = (WANTED | vhu_client_wishes(&c->conf)) &
+	uint64_t wanted = (WANTED | LEAVE | vhu_client_wishes(&c->conf)) &
 			  ~c->conf.protocol_off;
 	uint64_t pf, queues;
 	int err;
@@ -59,12 +62,15 @@ static int agree(struct vhu_client *c)
 	c->has_pf = c->offered >> VHOST_USER_F_PROTOCOL_FEATURES & 1;
 	if (c->has_pf) {
 		err = vhu_ask_u64(c, VHOST_USER_GET_PROTOCOL_FEATURES, &pf);
-		if (!err)
-			err = vhu_tell_u64(c, VHOST_USER_SET_PROTOCOL_FEATURES,
-				       pf & wanted);
 		if (err)
 			return err;
-		c->pf = pf & wanted;
+		pf &= wanted;
+		if ((pf & LEAVE) != LEAVE)
+			pf &= ~LEAVE | VHU_PF(INFLIGHT_SHMFD);
+		err = vhu_tell_u64(c, VHOST_USER_SET_PROTOCOL_FEATURES, pf);
+		if (err)
+			return err;
+		c->pf = pf;
 	}
 	vhu_msg_init(&c->out, VHOST_USER_SET_OWNER, 0, 0);
 	err = vhu_tell(c);

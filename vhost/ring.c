@@ -228,6 +228,28 @@ static int pause_ring(struct vhu_ring *r, void *arg)
 	return 0;
 }
 
+/*
+ * What is left in the record has to be what nobody begins any more: the next
+ * one does it, elsewhere perhaps, and a write of ours that came after that
+ * would undo what came after it there. In order, what is done behind a request
+ * that is left could not be shown: there all is done.
+ */
+static unsigned stop_queue(const struct vhu_ring *r, struct vio_queue *q)
+{
+	uint64_t had = q->inflight + q->stats.requests;
+	unsigned busy;
+
+	q->leaves = r->leaves && q->track && q->track->active && !q->in_order;
+	busy = vio_queue_stop(q);
+	had -= busy + q->stats.requests;
+	if (q->leaves && had)
+		vhu_say(r->s, VIO_LOG_INFO,
+			"requests that were not begun stay in the record",
+			{ "queue", r->index }, { "requests", had });
+	q->leaves = false;
+	return busy;
+}
+
 static int end(struct vhu_ring *r, void *arg)
 {
 	const struct vhu_conf *c = &r->s->conf;
@@ -236,7 +258,7 @@ static int end(struct vhu_ring *r, void *arg)
 
 	(void)arg;
 	pause_ring(r, NULL);
-	if (vio_queue_stop(q))
+	if (stop_queue(r, q))
 		err = c->env->drain ? c->env->drain(c->env_ctx, r->index) :
 				      -EBUSY;
 	r->base = vio_queue_avail_base(q);
@@ -592,19 +614,33 @@ int vhu_on_vring_set_base(struct vhu_server *s, struct vhu_msg *msg)
 	return vhu_ring_try_start(r);
 }
 
-int vhu_on_vring_get_base(struct vhu_server *s, struct vhu_msg *msg)
+static int get_base(struct vhu_server *s, struct vhu_msg *msg, bool leave)
 {
 	struct vhu_ring *r = ring_of(s, msg, msg->p.state.index);
 	int err;
 
 	if (!r)
 		return -EINVAL;
+	r->leaves = leave;
 	err = vhu_ring_stop(r);
+	r->leaves = false;
 	if (err)
 		return err;
 	s->out.p.state.index = r->index;
 	s->out.p.state.num = r->base;
 	return vhu_reply(s, msg, sizeof(s->out.p.state));
+}
+
+/* Who can say it by a request of its own means the usual stop here. */
+int vhu_on_vring_get_base(struct vhu_server *s, struct vhu_msg *msg)
+{
+	return get_base(s, msg, (s->protocol & VHU_PF_LEAVE) ==
+			VHU_PF(GET_VRING_BASE_INFLIGHT));
+}
+
+int vhu_on_vring_skip_drain(struct vhu_server *s, struct vhu_msg *msg)
+{
+	return get_base(s, msg, true);
 }
 
 int vhu_on_vring_enable(struct vhu_server *s, struct vhu_msg *msg)

@@ -58,6 +58,7 @@ struct vhu_ring {
 	bool kicked;			/* where kicks come from is known */
 	uint16_t num;			/* 0: not told yet */
 	bool have_addr;
+	bool leaves;			/* its stop need not wait */
 	uint32_t base;			/* as on the wire, while stopped */
 	struct vhu_vring_addr addr;
 	struct vio_queue_layout layout;	/* while started */
@@ -154,6 +155,10 @@ struct vhu_server {
 	struct vhu_ring ring[];
 };
 
+/* Of no meaning without a record of requests in flight. */
+#define VHU_PF_LEAVE \
+	(VHU_PF(GET_VRING_BASE_INFLIGHT) | VHU_PF(GET_VRING_BASE_SKIP_DRAIN))
+
 /* The protocol features that we have; all else is refused. */
 #define VHU_PROTOCOL_OFFERED \
 	(VHU_PF(MQ) | VHU_PF(LOG_SHMFD) | VHU_PF(RARP) | \
@@ -164,7 +169,7 @@ struct vhu_server {
 	 VHU_PF(CONFIGURE_MEM_SLOTS) | VHU_PF(STATUS) | \
 	 VHU_PF(BACKEND_SEND_FD) | VHU_PF(HOST_NOTIFIER) | \
 	 VHU_PF(CRYPTO_SESSION) | VHU_PF(SHARED_OBJECT) | VHU_PF(SHMEM) | \
-	 VHU_PF(PAGEFAULT))
+	 VHU_PF(PAGEFAULT) | VHU_PF_LEAVE)
 
 #define VHU_F_PROTOCOL	((uint64_t)1 << VHOST_USER_F_PROTOCOL_FEATURES)
 #define VHU_F_LOG	((uint64_t)1 << VHOST_F_LOG_ALL)
@@ -176,6 +181,8 @@ static inline uint64_t vhu_offered_protocol(const struct vhu_server *s)
 
 	if (!s->dev->config_len)
 		off |= VHU_PF(CONFIG);
+	if (off & VHU_PF(INFLIGHT_SHMFD))
+		off |= VHU_PF_LEAVE;
 	if (!s->conf.env->set_mtu)
 		off |= VHU_PF(MTU);
 	if (!s->conf.env->send_rarp)
@@ -208,6 +215,7 @@ vhu_handler vhu_on_set_back_fd;
 vhu_handler vhu_on_mem_table, vhu_on_mem_slots, vhu_on_mem_add, vhu_on_mem_rem;
 vhu_handler vhu_on_vring_num, vhu_on_vring_addr, vhu_on_vring_set_base;
 vhu_handler vhu_on_vring_get_base, vhu_on_vring_enable;
+vhu_handler vhu_on_vring_skip_drain;
 vhu_handler vhu_on_vring_kick_fd, vhu_on_vring_call_fd, vhu_on_vring_err_fd;
 vhu_handler vhu_on_vring_kick, vhu_on_vring_endian;
 vhu_handler vhu_on_mtu, vhu_on_rarp;

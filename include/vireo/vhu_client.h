@@ -247,6 +247,14 @@ int vhu_client_object(struct vhu_client *c, const uint8_t uuid[16], int *fd);
 int vhu_client_stop_queue(struct vhu_client *c, uint16_t index,
 			  uint16_t *avail);
 
+/*
+ * vhu_client_leave_queue() - the same, but what the back end has not begun
+ * stays undone, in the record, until vhu_client_reconnect() finds a successor.
+ * -EOPNOTSUPP where the back end keeps no record, or always finishes first.
+ */
+int vhu_client_leave_queue(struct vhu_client *c, uint16_t index,
+			   uint16_t *avail);
+
 #ifdef __cplusplus
 }
 #endif

@@ -177,8 +177,8 @@ X(CHECK_DEVICE_STATE, 43, NONE, 0, 0, U64, DEVICE_STATE, ANY, TRANSFER, \
 X(GET_SHMEM_CONFIG, 44, NONE, 0, 0, SHMEM, SHMEM, ANY, ALWAYS, \
   vhu_on_get_shmem, "which shared memory regions the device has") \
 X(GET_VRING_BASE_SKIP_DRAIN, 45, STATE, 0, 0, STATE, \
-  GET_VRING_BASE_SKIP_DRAIN, ANY, ALWAYS, \
-  NULL, "stop a ring at once; what is in flight stays in the record")
+  GET_VRING_BASE_SKIP_DRAIN, ANY, ALWAYS, vhu_on_vring_skip_drain, \
+  "stop a ring at once; what is in flight stays in the record")
 
 /* Requests of the back end, on the channel of SET_BACKEND_REQ_FD. */
 #define VHU_BACK_MESSAGES(X) \

@@ -69,6 +69,23 @@ static enum vio_service dev_service(struct vio_dev *dev, struct vio_queue *q,
 	return VIO_SERVICE_MORE;
 }
 
+/* What it keeps is not begun. */
+static void dev_queue_stop(struct vio_dev *dev, struct vio_queue *q)
+{
+	struct fe *f = vio_container_of(dev, struct fe, dev);
+	unsigned n = 0;
+
+	if (!q->leaves)
+		return;
+	for (unsigned i = 0; i < f->nr_held; i++) {
+		if (f->held[i]->queue == q)
+			vio_req_leave(f->held[i]);
+		else
+			f->held[n++] = f->held[i];
+	}
+	f->nr_held = n;
+}
+
 static void dev_reset(struct vio_dev *dev)
 {
 	vio_container_of(dev, struct fe, dev)->resets++;
@@ -94,6 +111,7 @@ static const struct vio_dev_ops dev_ops = {
 	.name = "test",
 	.id = 2,
 	.service = dev_service,
+	.queue_stop = dev_queue_stop,
 	.reset = dev_reset,
 	.config_write = dev_config_write,
 	.check_features = dev_check,

@@ -22,10 +22,12 @@ static unsigned char snapshot[FE_MEM];
 #define WANTED		(VHU_PF(INFLIGHT_SHMFD) | VHU_PF(REPLY_ACK) | \
 			 VHU_PF(RESET_DEVICE))
 
+static uint64_t more;		/* wanted, too */
+
 static void open_it(void)
 {
 	fe_open(&f);
-	fe_negotiate(&f, WANTED, FEATURES);
+	fe_negotiate(&f, WANTED | more, FEATURES);
 }
 
 /* A question of @size bytes; the answer is in f.in.in. */
@@ -141,7 +143,7 @@ static void die(void)
 		f.q[i].avail_idx = q[i].avail_idx;
 		f.q[i].used_seen = q[i].used_seen;
 	}
-	fe_negotiate(&f, WANTED, FEATURES);
+	fe_negotiate(&f, WANTED | more, FEATURES);
 }
 
 TEST("vhost in flight: what a dead back end had taken is done, out of order", "")
@@ -212,5 +214,134 @@ TEST("vhost in flight: after a stop or a reset nothing is known", "")
 	record(1)->version = 1;
 	fe_send(&f, VHOST_USER_RESET_DEVICE, 0, NULL, 0, NULL, 0);
 	CHECK_EQ(record(1)->version, 0);
+	fe_close(&f);
+}
+
+/* -- stops that do not wait ------------------------------------------------ */
+
+#define LEAVE	(VHU_PF(GET_VRING_BASE_INFLIGHT) | \
+		 VHU_PF(GET_VRING_BASE_SKIP_DRAIN))
+
+/* Five requests taken, the first done. */
+static void take_some(void)
+{
+	open_it();
+	start();
+	fe_offer(&f, 0);
+	fe_kick(&f, 0);
+	CHECK_EQ(fe_used(&f, 0), 1);
+	f.hold = true;
+	for (unsigned i = 0; i < 4; i++)
+		fe_offer(&f, 0);
+	fe_kick(&f, 0);
+	CHECK_EQ(f.nr_held, 4);
+}
+
+static void stop_by(uint32_t request)
+{
+	fe_send_state(&f, request, 0, 0);
+	fe_expect(&f, request, 8);
+	CHECK_EQ(f.in.in.p.state.num, 5);
+	CHECK_EQ(f.nr_held, 0);
+}
+
+static unsigned recorded(void)
+{
+	const struct inflight_split_desc *d = (const void *)(record(0) + 1);
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < FE_RING; i++)
+		n += d[i].inflight;
+	return n;
+}
+
+/* They come in the order in which the first one had taken them. */
+static void expect_again(void)
+{
+	CHECK_EQ(fe_used(&f, 0), 0);
+	CHECK_EQ(f.nr_held, 4);
+	for (unsigned i = 0; i < 4; i++)
+		CHECK_EQ(f.held[i]->head, 1 + i);
+	fe_release(&f);
+	CHECK_EQ(fe_used(&f, 0), 4);
+	f.hold = false;
+	fe_offer(&f, 0);
+	fe_kick(&f, 0);
+	CHECK_EQ(fe_used(&f, 0), 1);
+	/* The usual stop. */
+	fe_send_state(&f, VHOST_USER_GET_VRING_BASE, 0, 0);
+	fe_expect(&f, VHOST_USER_GET_VRING_BASE, 8);
+	CHECK_EQ(record(0)->version, 0);
+	fe_close(&f);
+	more = 0;
+}
+
+TEST("vhost leave: what is not begun stays in the record, for the next", "")
+{
+	more = LEAVE;
+	take_some();
+	stop_by(VHOST_USER_GET_VRING_BASE_SKIP_DRAIN);
+	CHECK_EQ(f.drains, 0);
+	CHECK_EQ(fe_used(&f, 0), 0);
+	CHECK_EQ(record(0)->version, 1);
+	CHECK_EQ(recorded(), 4);
+	die();
+	f.hold = true;
+	start();
+	expect_again();
+}
+
+TEST("vhost leave: a migration that failed goes on here", "")
+{
+	more = LEAVE;
+	take_some();
+	stop_by(VHOST_USER_GET_VRING_BASE_SKIP_DRAIN);
+	/* QEMU writes it once its rings are stopped. */
+	fe_send_u64(&f, VHOST_USER_SET_STATUS, 0);
+	CHECK_EQ(recorded(), 4);
+	fe_send_ring(&f, 0);
+	fe_send_state(&f, VHOST_USER_SET_VRING_ENABLE, 0, 1);
+	expect_again();
+}
+
+TEST("vhost leave: by GET_VRING_BASE where there is no other request", "")
+{
+	more = VHU_PF(GET_VRING_BASE_INFLIGHT);
+	take_some();
+	stop_by(VHOST_USER_GET_VRING_BASE);
+	CHECK_EQ(recorded(), 4);
+	more = LEAVE;
+	die();
+	f.hold = true;
+	start();
+	expect_again();
+}
+
+TEST("vhost leave: the usual stop drains where there is another", "")
+{
+	more = LEAVE;
+	take_some();
+	stop_by(VHOST_USER_GET_VRING_BASE);
+	CHECK_EQ(f.drains, 1);
+	CHECK_EQ(fe_used(&f, 0), 4);
+	CHECK_EQ(record(0)->version, 0);
+	fe_close(&f);
+	more = 0;
+}
+
+TEST("vhost leave: without a record all is done first", "")
+{
+	fe_open(&f);
+	fe_negotiate(&f, WANTED | LEAVE, FEATURES);
+	fe_send_memory(&f);
+	fe_send_ring(&f, 0);
+	fe_send_state(&f, VHOST_USER_SET_VRING_ENABLE, 0, 1);
+	f.hold = true;
+	for (unsigned i = 0; i < 5; i++)
+		fe_offer(&f, 0);
+	fe_kick(&f, 0);
+	stop_by(VHOST_USER_GET_VRING_BASE_SKIP_DRAIN);
+	CHECK_EQ(f.drains, 1);
+	CHECK_EQ(fe_used(&f, 0), 5);
 	fe_close(&f);
 }
