@@ -162,6 +162,9 @@ struct vio_queue_owner {
 struct vio_ring_ops;
 struct vio_ring_hot;
 
+/* Requests that a held queue enters in the ring at a time. */
+#define VIO_QUEUE_ENDED	16u
+
 struct vio_queue {
 	/* hot */
 	const struct vio_ring_hot *hot;
@@ -203,6 +206,9 @@ struct vio_queue {
 				 * requests in the record; not in order */
 	uint16_t replay_left;	/* requests to be done again, first */
 	struct vio_track *track;	/* what outlives us; NULL: nothing */
+	/* While held: done, and not entered in the ring yet. */
+	uint16_t nr_ended;
+	struct vio_req *ended[VIO_QUEUE_ENDED];
 
 	/* cold */
 	struct vio_dev *dev;

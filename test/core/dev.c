@@ -326,9 +326,10 @@ TEST("a service is bounded by its budget", "")
 {
 	setup();
 	rig_start_plain(&r, &dev);
-	rig_desc(&r, 0, RIG_DATA, 1, 0, 0);
-	for (unsigned i = 0; i < 10; i++)
-		rig_avail(&r, 0);
+	for (uint16_t i = 0; i < 10; i++) {
+		rig_desc(&r, i, RIG_DATA, 1, 0, 0);
+		rig_avail(&r, i);
+	}
 	CHECK_EQ(vio_queue_service(&queue[0], 4), VIO_SERVICE_MORE);
 	CHECK_EQ(served, 4);
 	CHECK_EQ(vio_queue_poll(&queue[0], 5), VIO_SERVICE_MORE);

@@ -440,6 +440,29 @@ TEST("a batch is published and notified once",
 		expect_used(i, 0);
 }
 
+TEST("what is done while the queue is held is used even if it stops meanwhile",
+     "")
+{
+	start(false);
+	for (unsigned i = 0; i < RIG_SIZE; i++) {
+		rig_desc(&r, i, RIG_DATA, 1, 0, 0);
+		rig_avail(&r, i);
+	}
+	rig_kick(&r);
+	CHECK_EQ(nr_taken, RIG_SIZE);
+	vio_queue_hold(&queue[0]);
+	for (unsigned i = 0; i < 3; i++)
+		vio_req_done(taken[i]);
+	expect_no_used();
+	CHECK_EQ(vio_queue_stop(&queue[0]), RIG_SIZE - 3);
+	for (unsigned i = 3; i < RIG_SIZE; i++)
+		vio_req_done(taken[i]);
+	vio_queue_release(&queue[0]);
+	CHECK_EQ(queue[0].inflight, 0);
+	for (unsigned i = 0; i < RIG_SIZE; i++)
+		expect_used(i, 0);
+}
+
 TEST("kicks are off while it works, on when it is idle",
      "split.device.available-buffer-notification-suppression.1 "
      "split.device.available-buffer-notification-suppression.2 "
