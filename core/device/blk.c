@@ -5,6 +5,7 @@
  * what the storage is.
  */
 #include "core/device/blk.h"
+#include "core/mem/access.h"
 
 #define BATCH		16	/* requests popped before the first is served */
 
@@ -17,6 +18,29 @@ static struct vio_blk *blk_of(struct vio_dev *dev)
 
 /* -- answering ----------------------------------------------------------- */
 
+/* The segment with the last byte of what the driver lets us write. */
+static const struct vio_seg *last_of(const struct vio_req *req)
+{
+	return req->seg + req->nr_read + req->nr_write - 1;
+}
+
+/*
+ * Nearly always the status is a segment of its own, and nobody keeps a log of
+ * what is written: then there is nothing to it but a store.
+ */
+static bool put_status(struct vio_req *req, uint32_t off, uint8_t status)
+{
+	const struct vio_seg *s = last_of(req);
+
+	if (vio_unlikely(s->len != 1 ||
+			 vio_mem_is_logged(req->queue->maps[req->map].mem)))
+		return false;
+	if (off == req->written)
+		req->written = off + 1;
+	vio_copy_out(s->base, &status, 1);
+	return true;
+}
+
 void blk_answer(struct blk_req *r, uint8_t status)
 {
 	if (vio_unlikely(status == BLK_LEFT)) {
@@ -25,7 +49,8 @@ void blk_answer(struct blk_req *r, uint8_t status)
 	}
 	if (status != VIRTIO_BLK_S_OK)
 		BLK_COUNT(r, errors, 1);
-	vio_req_put(r->req, r->status_off, &status, 1);
+	if (!put_status(r->req, r->status_off, status))
+		vio_req_put(r->req, r->status_off, &status, 1);
 	vio_req_done(r->req);
 }
 
@@ -93,7 +118,12 @@ static void do_read(struct blk_req *r, uint64_t sector)
 		return;
 	}
 	blk_prepare(r, VIO_BLK_READ, read_done);
-	r->io.seg = vio_req_payload(r->req, true, 0, len, &nr);
+	if (vio_likely(last_of(r->req)->len == 1)) {
+		r->io.seg = r->req->seg + r->req->nr_read;
+		nr = r->req->nr_write - 1u;
+	} else {
+		r->io.seg = vio_req_payload(r->req, true, 0, len, &nr);
+	}
 	r->io.nr_seg = (uint16_t)nr;
 	r->io.offset = sector * SECTOR;
 	r->io.len = len;
@@ -124,7 +154,12 @@ static void do_write(struct blk_req *r, uint64_t sector)
 		return;
 	}
 	blk_prepare(r, VIO_BLK_WRITE, write_done);
-	r->io.seg = vio_req_payload(r->req, false, HDR_LEN, len, &nr);
+	if (vio_likely(r->req->seg->len == HDR_LEN)) {
+		r->io.seg = r->req->seg + 1;
+		nr = r->req->nr_read - 1u;
+	} else {
+		r->io.seg = vio_req_payload(r->req, false, HDR_LEN, len, &nr);
+	}
 	r->io.nr_seg = (uint16_t)nr;
 	r->io.offset = sector * SECTOR;
 	r->io.len = len;
@@ -225,6 +260,15 @@ static blk_handler *const handler[] = {
 	[VIRTIO_BLK_T_ZONE_RESET_ALL] = blk_zone_reset_all,
 };
 
+/* A header is nearly always a segment of its own. */
+static bool get_header(struct vio_req *req, struct virtio_blk_req_hdr *hdr)
+{
+	if (vio_unlikely(!req->nr_read || req->seg->len < HDR_LEN))
+		return vio_req_get(req, hdr, HDR_LEN);
+	vio_copy_in(hdr, req->seg->base, HDR_LEN);
+	return true;
+}
+
 static void handle(struct vio_blk *blk, struct vio_req *req)
 {
 	struct blk_req *r = vio_req_ctx(req);
@@ -244,7 +288,7 @@ static void handle(struct vio_blk *blk, struct vio_req *req)
 		return;
 	}
 	r->status_off = req->write_len - 1;
-	if (vio_unlikely(!vio_req_get(req, &hdr, HDR_LEN))) {
+	if (vio_unlikely(!get_header(req, &hdr))) {
 		blk_answer(r, VIRTIO_BLK_S_IOERR);
 		return;
 	}
