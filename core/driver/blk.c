@@ -349,23 +349,35 @@ static void finish(const struct vio_blkdrv *blk, struct vio_blkdrv_queue *q,
 }
 
 /*
- * Take several at a time: the device wrote their status just now, and each
- * line of it takes a while to come.
+ * Take several at a time, before those taken last are all given out: the
+ * device wrote their status just now, and each line of it takes a while to
+ * come.
  */
 static void gather(struct vio_blkdrv_queue *q)
 {
-	struct vio_blkdrv_req *req;
-	uint32_t len;
+	struct vio_used used[VIO_BLKDRV_READY];
+	unsigned at = q->ready_first + q->ready_nr;
+	unsigned n = vio_vq_get_many(&q->vq, used,
+				     VIO_BLKDRV_READY - q->ready_nr);
 
-	q->ready_first = 0;
-	while (q->ready_nr < VIO_BLKDRV_READY) {
-		req = vio_vq_get(&q->vq, &len);
-		if (!req)
-			return;
-		req->used_len = len;
+	for (unsigned i = 0; i < n; i++, at++) {
+		struct vio_blkdrv_req *req = used[i].token;
+
+		req->used_len = used[i].len;
 		vio_prefetch_write(&q->slot[req->slot]);
-		q->ready[q->ready_nr++] = req;
+		q->ready[at % VIO_BLKDRV_READY] = req;
 	}
+	q->ready_nr = (uint16_t)(q->ready_nr + n);
+}
+
+/* Of those whose status is on its way. */
+static struct vio_blkdrv_req *take_ready(struct vio_blkdrv_queue *q)
+{
+	struct vio_blkdrv_req *req = q->ready[q->ready_first];
+
+	q->ready_first = (q->ready_first + 1) % VIO_BLKDRV_READY;
+	q->ready_nr--;
+	return req;
 }
 
 struct vio_blkdrv_req *vio_blkdrv_poll(struct vio_blkdrv *blk, unsigned queue)
@@ -373,12 +385,11 @@ struct vio_blkdrv_req *vio_blkdrv_poll(struct vio_blkdrv *blk, unsigned queue)
 	struct vio_blkdrv_queue *q = &blk->queue[queue];
 	struct vio_blkdrv_req *req;
 
-	if (!q->ready_nr)
+	if (!q->ready_nr || q->ready_nr == VIO_BLKDRV_READY / 2)
 		gather(q);
 	if (!q->ready_nr)
 		return NULL;
-	req = q->ready[q->ready_first++];
-	q->ready_nr--;
+	req = take_ready(q);
 	finish(blk, q, req);
 	return req;
 }
@@ -408,8 +419,7 @@ static struct vio_blkdrv_req *take_lost(struct vio_blkdrv_queue *q)
 {
 	if (!q->ready_nr)
 		return vio_vq_detach(&q->vq);
-	q->ready_nr--;
-	return q->ready[q->ready_first++];
+	return take_ready(q);
 }
 
 int vio_blkdrv_reset(struct vio_blkdrv *blk,

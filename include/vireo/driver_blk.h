@@ -51,7 +51,7 @@ struct vio_blkdrv_slot {
 
 VIO_STATIC_ASSERT(sizeof(struct vio_blkdrv_slot) == 64, "one cache line");
 
-#define VIO_BLKDRV_READY	8
+#define VIO_BLKDRV_READY	16	/* a power of two */
 
 struct vio_blkdrv_queue {
 	struct vio_vq vq;
