@@ -24,7 +24,6 @@
 #define DEPTH_MAX	1024
 #define ENTRIES		3	/* of the ring: header, data, status */
 #define LOOK		64	/* rounds without a look at the clock */
-#define COMMIT		8	/* reads shown to the device at a time */
 #define LATENCIES	(1u << 21)	/* kept, at most */
 
 struct options {
@@ -45,12 +44,14 @@ struct options {
 	bool latency;		/* of each read, at depth 1 */
 	bool fill;		/* write all blocks before */
 	unsigned queues;
+	unsigned batch;		/* reads shown to the device at a time */
 	unsigned rate;		/* reads a second; 0: as many as it goes */
 };
 
 struct load {
 	const struct options *opt;
 	struct vhu_client *client;
+	unsigned batch;
 	struct vio_blkdrv blk;
 	unsigned char *data;
 	struct vio_blkdrv_req req[DEPTH_MAX];
@@ -244,7 +245,7 @@ static bool serve(struct load *l, unsigned queue)
 	while ((req = vio_blkdrv_poll(&l->blk, queue))) {
 		finished(l, req);
 		submit(l, req);
-		if (++batch % COMMIT == 0)
+		if (++batch % l->batch == 0)
 			vio_blkdrv_commit(&l->blk, queue);
 	}
 	if (batch)
@@ -457,6 +458,8 @@ static int usage(void)
 	       "  --indirect    use INDIRECT_DESC where it is offered\n"
 	       "  --packed      use RING_PACKED where it is offered\n"
 	       "  --queues N    share the reads out to so many queues (1)\n"
+	       "  --batch N     reads that a queue is shown at a time (a quarter of\n"
+	       "                what it has in flight)\n"
 	       "  --latency     how long reads take, at depth 1\n"
 	       "  --rate N      and so many a second\n"
 	       "  --fill        write all blocks before, each with its offset\n"
@@ -496,6 +499,7 @@ static bool parse(struct options *o, int argc, char **argv)
 		{ "indirect", no_argument, NULL, 'i' },
 		{ "packed", no_argument, NULL, 'q' },
 		{ "queues", required_argument, NULL, 'Q' },
+		{ "batch", required_argument, NULL, 'B' },
 		{ "fill", no_argument, NULL, 'f' },
 		{ "latency", no_argument, NULL, 'l' },
 		{ "rate", required_argument, NULL, 'T' },
@@ -521,6 +525,7 @@ static bool parse(struct options *o, int argc, char **argv)
 		case 'i': o->indirect = true; break;
 		case 'q': o->packed = true; break;
 		case 'Q': o->queues = (unsigned)atoi(optarg); break;
+		case 'B': o->batch = (unsigned)atoi(optarg); break;
 		case 'f': o->fill = true; break;
 		case 'l': o->latency = true; break;
 		case 'T': o->rate = (unsigned)atoi(optarg); break;
@@ -548,6 +553,7 @@ int main(int argc, char **argv)
 	if (o.core >= 0)
 		pin(o.core);
 	l.opt = &o;
+	l.batch = o.batch ? o.batch : o.depth / o.queues / 4 + 1;
 	l.rand = 88172645463325252u;
 	start(&l);
 	fill(&l);
