@@ -204,10 +204,28 @@ static uint64_t rise(const char *const *args)
 	return now_us() - from;
 }
 
+static int by_size(const void *a, const void *b)
+{
+	const uint64_t *x = a, *y = b;
+
+	return (*x > *y) - (*x < *y);
+}
+
+static void tell_deaths(uint64_t *us, unsigned n, unsigned with_load)
+{
+	if (!n)
+		return;
+	qsort(us, n, sizeof(*us), by_size);
+	vtest_note("%u deaths, %u with requests in flight, %" PRIu64
+		   " requests; back after %" PRIu64 " us at least, %" PRIu64
+		   " half of the time, %" PRIu64 " at most", n, with_load,
+		   nr_done, us[0], us[n / 2], us[n - 1]);
+}
+
 static void die_often(const char *const *args)
 {
-	uint64_t most = 0, sum = 0, us;
 	unsigned n = kills(), with_load = 0;
+	uint64_t *took = calloc(n + 1, sizeof(*took)), us;
 
 	for (unsigned i = 0; i < n; i++) {
 		run_until(now_us() + vtest_below(&rnd, 20000));
@@ -220,13 +238,10 @@ static void die_often(const char *const *args)
 		collect();
 		with_load += in_flight > 0;
 		fill(DEPTH);
-		us = rise(args);
-		sum += us;
-		most = us > most ? us : most;
+		took[i] = rise(args);
 	}
-	vtest_note("%u deaths, %u with requests in flight, %" PRIu64
-		   " requests; back after %" PRIu64 " us, %" PRIu64
-		   " at most", n, with_load, nr_done, n ? sum / n : 0, most);
+	tell_deaths(took, n, with_load);
+	free(took);
 	if (n >= 10)
 		CHECK_GT(with_load, 0);
 }

@@ -159,7 +159,8 @@ void peer_start(struct peer *p, const char *program, const char *const *args,
 	CHECK_GE(p->pid, 0);
 	if (!p->pid)
 		become(p, program, args, fd);
-	for (i = 0; fd < 0 && i < WAIT_MS / 10; i++) {
+	/* Often: how soon a successor serves is measured. */
+	for (i = 0; fd < 0 && i < WAIT_MS; i++) {
 		siginfo_t info = { 0 };
 
 		if (listens(p->socket))
@@ -169,7 +170,7 @@ void peer_start(struct peer *p, const char *program, const char *const *args,
 		       WEXITED | WNOHANG | WNOWAIT);
 		if (info.si_pid)
 			return;
-		pause_ms(10);
+		pause_ms(1);
 	}
 }
 
