@@ -14,11 +14,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "backend/blkdev.h"
-#include "backend/drain.h"
-#include "backend/nbd_handle.h"
+#include "backend/nbd.h"
 #include "host/clock.h"
-#include "host/log.h"
 
 #define RETRY_FIRST_NS	(50 * NS_PER_MS)
 #define RETRY_MAX_NS	(2 * NS_PER_S)
@@ -27,102 +24,28 @@
 /* Ranges that need no data. */
 #define RANGE_MAX	(1u << 30)
 
-struct nbd_queue;
-
-/* What this back end keeps in vio_blk_io.scratch. */
-struct nbd_io {
-	union {
-		struct vio_blk_io *next;	/* in a list of the queue's */
-		uint64_t seen;			/* bytes read, under way */
-	};
-	struct nbd_queue *queue;
-	unsigned char *bounce;		/* or NULL */
-	uint16_t left;			/* commands not let go of, and us */
-	int16_t open;			/* without an answer */
-	int16_t err;			/* errno of the first that failed */
-	bool flushing;			/* the server has no FUA */
-} __attribute__((may_alias));
-
-VIO_STATIC_ASSERT(sizeof(struct nbd_io) <=
-		  sizeof(((struct vio_blk_io *)0)->scratch),
-		  "nbd_io fits into the scratch space");
-
-struct list {
-	struct vio_blk_io *first, **tail;
-};
-
-struct nbd;
-
-struct nbd_queue {
-	struct nbd *nbd;
-	unsigned index;
-	struct nbd_handle *h;		/* NULL: between connections */
-	struct loop *loop;		/* NULL: not attached */
-	struct loop_fd fd;		/* fd -1: not watched */
-	uint32_t events;
-	struct loop_timer timer;	/* the next attempt */
-	struct loop_call call;		/* something finished in submit */
-	uint64_t retry_ns, lost_ns;	/* since when; 0: connected */
-	uint64_t tried_ns;		/* when the attempt began */
-	struct list waiting;		/* for a connection */
-	struct list finished;
-	unsigned inflight;		/* requests taken and not done */
-	bool finishing;
-	struct log_rate rate;
-};
-
-struct nbd {
-	struct blkdev dev;
-	struct blkdev_nbd_conf conf;
-	uint64_t size;
-	uint32_t align;			/* what the server asks for, bytes */
-	bool read_only, can_fua;
-	struct blkdev_patience patience;
-	unsigned nr_queues;
-	struct nbd_queue queue[];
-};
-
-static struct nbd_io *nbd_io(struct vio_blk_io *io)
-{
-	return (struct nbd_io *)io->scratch;
-}
-
-static void list_init(struct list *l)
-{
-	l->first = NULL;
-	l->tail = &l->first;
-}
-
-static void list_add(struct list *l, struct vio_blk_io *io)
-{
-	nbd_io(io)->next = NULL;
-	*l->tail = io;
-	l->tail = &nbd_io(io)->next;
-}
-
-static struct vio_blk_io *list_take(struct list *l)
-{
-	struct vio_blk_io *io = l->first;
-
-	if (!io)
-		return NULL;
-	l->first = nbd_io(io)->next;
-	if (!l->first)
-		l->tail = &l->first;
-	return io;
-}
-
 /* -- commands ------------------------------------------------------------- */
+
+/* What goes through the bounce buffer now. */
+static uint64_t piece_of(const struct vio_blk_io *io, uint64_t pos)
+{
+	uint64_t left = io->len - pos;
+
+	return left < NBD_BOUNCE_BYTES ? left : NBD_BOUNCE_BYTES;
+}
 
 /* A part is over; it may be within a call of libnbd, so only note it. */
 static void part_over(struct vio_blk_io *io)
 {
 	struct nbd_io *n = nbd_io(io);
+	uint64_t all = io->len;
 
 	if (--n->left)
 		return;
+	if (n->queue->bouncing == io)
+		all = piece_of(io, n->pos);
 	/* Answered in pieces, with some missing: libnbd does not mind. */
-	if (io->op == VIO_BLK_READ && !n->err && n->seen != io->len)
+	if (io->op == VIO_BLK_READ && !n->err && n->seen != all)
 		n->err = EIO;
 	list_add(&n->queue->finished, io);
 }
@@ -237,20 +160,27 @@ static bool is_flush(const struct vio_blk_io *io)
 	return io->op == VIO_BLK_FLUSH;
 }
 
-/* Between the guest's memory and the bounce buffer. */
-static void copy(const struct vio_blk_io *io, unsigned char *at, bool in)
+/* @len bytes from @pos on, between guest memory and the bounce buffer. */
+static void copy(const struct vio_blk_io *io, uint64_t pos, uint64_t len,
+		 unsigned char *at, bool in)
 {
-	uint64_t left = io->len;
+	for (unsigned i = 0; i < io->nr_seg && len; i++) {
+		const struct vio_seg *s = &io->seg[i];
+		unsigned char *guest = (unsigned char *)s->base + pos;
+		size_t n;
 
-	for (unsigned i = 0; i < io->nr_seg && left; i++) {
-		size_t n = io->seg[i].len < left ? io->seg[i].len : left;
-
+		if (pos >= s->len) {
+			pos -= s->len;
+			continue;
+		}
+		n = s->len - pos < len ? s->len - pos : len;
 		if (in)
-			memcpy(at, io->seg[i].base, n);
+			memcpy(at, guest, n);
 		else
-			memcpy(io->seg[i].base, at, n);
+			memcpy(guest, at, n);
 		at += n;
-		left -= n;
+		len -= n;
+		pos = 0;
 	}
 }
 
@@ -284,32 +214,44 @@ static bool unaligned(const struct nbd *b, const struct vio_blk_io *io)
 	return false;
 }
 
-static bool send_bounced(struct nbd_queue *q, struct vio_blk_io *io)
+/* The next piece of the request that has the bounce buffer. */
+static void send_piece(struct nbd_queue *q)
 {
+	struct vio_blk_io *io = q->bouncing;
 	struct nbd_io *n = nbd_io(io);
+	uint64_t pos = n->pos, len = piece_of(io, pos);
 
-	n->bounce = malloc(io->len);
-	if (!n->bounce) {
-		n->err = ENOMEM;
-		return false;
-	}
+	*n = (struct nbd_io){ .queue = q, .left = 1, .pos = pos };
 	if (io->op == VIO_BLK_WRITE)
-		copy(io, n->bounce, true);
-	return send_data(q, io, n->bounce, io->len, io->offset);
+		copy(io, pos, len, q->bounce, true);
+	send_data(q, io, q->bounce, len, io->offset + pos);
+	part_over(io);
+}
+
+/* It has its turn at the bounce buffer, now or later. */
+static void start_bounced(struct nbd_queue *q, struct vio_blk_io *io)
+{
+	if (q->bouncing) {
+		list_add(&q->for_bounce, io);
+		return;
+	}
+	nbd_io(io)->pos = 0;
+	q->bouncing = io;
+	send_piece(q);
 }
 
 /* Hand it to libnbd. What comes of it, part_over() sees. */
 static void start(struct nbd_queue *q, struct vio_blk_io *io)
 {
-	struct nbd_io *n = nbd_io(io);
-
-	*n = (struct nbd_io){ .queue = q, .left = 1 };
+	if (io->op <= VIO_BLK_WRITE && unaligned(q->nbd, io)) {
+		start_bounced(q, io);
+		return;
+	}
+	*nbd_io(io) = (struct nbd_io){ .queue = q, .left = 1 };
 	if (is_flush(io))
 		send_flush(q, io);
 	else if (io->op >= VIO_BLK_DISCARD)
 		send_range(q, io);
-	else if (unaligned(q->nbd, io))
-		send_bounced(q, io);
 	else
 		send_segments(q, io);
 	part_over(io);
@@ -351,16 +293,36 @@ static bool gone(const struct nbd_queue *q)
 	return !q->h || nbd_aio_is_dead(q->h) || nbd_aio_is_closed(q->h);
 }
 
+/*
+ * A piece has come through the bounce buffer. True: the next one is under way.
+ * Else the buffer is free, for whoever waits for it.
+ */
+static bool bounced(struct nbd_queue *q, struct vio_blk_io *io, bool ok)
+{
+	struct nbd_io *n = nbd_io(io);
+	uint64_t len = piece_of(io, n->pos);
+
+	if (ok && io->op == VIO_BLK_READ)
+		copy(io, n->pos, len, q->bounce, false);
+	n->pos += len;
+	if (ok && n->pos < io->len) {
+		send_piece(q);
+		return true;
+	}
+	q->bouncing = NULL;
+	if (!gone(q) && (io = list_take(&q->for_bounce)))
+		start_bounced(q, io);
+	return false;
+}
+
 /* All its commands are over. */
 static void settle(struct nbd_queue *q, struct vio_blk_io *io)
 {
 	struct nbd_io *n = nbd_io(io);
 	bool lost = n->open > 0 || (n->err && gone(q));
 
-	if (!lost && !n->err && io->op == VIO_BLK_READ && n->bounce)
-		copy(io, n->bounce, false);
-	free(n->bounce);
-	n->bounce = NULL;
+	if (q->bouncing == io && bounced(q, io, !lost && !n->err))
+		return;
 	if (lost) {
 		n->flushing = false;
 		list_add(&q->waiting, io);
@@ -406,11 +368,15 @@ static void unwatch(struct nbd_queue *q)
 static void close_handle(struct nbd_queue *q)
 {
 	struct nbd_handle *h = q->h;
+	struct vio_blk_io *io;
 
 	unwatch(q);
 	q->h = NULL;
 	if (h)
 		nbd_close(h);
+	/* What was not begun waits with the others. */
+	while ((io = list_take(&q->for_bounce)))
+		list_add(&q->waiting, io);
 }
 
 /* Who waits for too long gets an error. */
@@ -662,137 +628,24 @@ static void nbd_detach(struct blkdev *d, unsigned queue)
 	q->loop = NULL;
 }
 
-static void nbd_close_all(struct blkdev *d)
+void nbd_close_all(struct blkdev *d)
 {
 	struct nbd *b = vio_container_of(d, struct nbd, dev);
 
-	for (unsigned i = 0; i < b->nr_queues; i++)
+	for (unsigned i = 0; i < b->nr_queues; i++) {
 		if (b->queue[i].h) {
 			nbd_aio_disconnect(b->queue[i].h, 0);
 			nbd_close(b->queue[i].h);
 		}
+		free(b->queue[i].bounce);
+	}
 	free(b);
 }
 
-static const struct blkdev_ops nbd_ops = {
+const struct blkdev_ops nbd_ops = {
 	.io = { .submit = nbd_submit, .commit = nbd_commit,
 		.drain = nbd_drain, .leave = nbd_leave },
 	.attach = nbd_attach,
 	.detach = nbd_detach,
 	.close = nbd_close_all,
 };
-
-/* -- opening -------------------------------------------------------------- */
-
-static void fill_conf(struct nbd *b, struct nbd_handle *h)
-{
-	struct vio_blk_conf *c = &b->dev.conf;
-	int64_t min = nbd_get_block_size(h, LIBNBD_SIZE_MINIMUM);
-	int64_t pref = nbd_get_block_size(h, LIBNBD_SIZE_PREFERRED);
-
-	b->size = (uint64_t)nbd_get_size(h) / 512 * 512;
-	b->align = min > 1 ? (uint32_t)min : 1;
-	b->can_fua = nbd_can_fua(h) == 1;
-	b->read_only = b->conf.read_only || nbd_is_read_only(h) == 1;
-	c->capacity_sectors = b->size / 512;
-	c->read_only = b->read_only;
-	c->no_flush = nbd_can_flush(h) != 1;
-	c->blk_size = b->align > 512 ? b->align : 512;
-	if (pref > (int64_t)c->blk_size && pref <= 65536 &&
-	    !(pref & (pref - 1))) {
-		c->topology = true;
-		while ((int64_t)c->blk_size << c->physical_block_exp < pref)
-			c->physical_block_exp++;
-		c->min_io_blocks = (uint16_t)(1u << c->physical_block_exp);
-	}
-	if (!b->read_only && nbd_can_trim(h) == 1) {
-		c->max_discard_sectors = 1u << 22;
-		c->max_discard_seg = VIO_BLK_RANGES_MAX;
-		c->discard_sector_alignment = c->blk_size / 512;
-	}
-	if (!b->read_only && nbd_can_zero(h) == 1) {
-		c->max_write_zeroes_sectors = 1u << 22;
-		c->max_write_zeroes_seg = VIO_BLK_RANGES_MAX;
-		c->write_zeroes_may_unmap = true;
-	}
-}
-
-static int refuse(const struct nbd *b, int rc)
-{
-	if (rc == -ETIMEDOUT) {
-		log_err("--nbd=%s: the server does not answer; is it an NBD server, and not stopped?",
-			b->conf.uri);
-		return rc;
-	}
-	log_err("--nbd=%s: %s; is the server running, and the address as nbdinfo takes it?",
-		b->conf.uri, nbd_get_error());
-	return nbd_get_errno() ? -nbd_get_errno() : -EIO;
-}
-
-static int open_queue(struct nbd *b, unsigned i)
-{
-	struct nbd_queue *q = &b->queue[i];
-	int rc = -EIO;
-
-	q->nbd = b;
-	q->index = i;
-	q->fd.fd = -1;
-	list_init(&q->waiting);
-	list_init(&q->finished);
-	q->h = nbd_handle_make(&b->conf);
-	if (q->h)
-		rc = nbd_handle_connect(q->h, &b->conf);
-	if (rc)
-		return refuse(b, rc);
-	b->nr_queues = i + 1;
-	if (i)
-		return 0;
-	fill_conf(b, q->h);
-	if (b->conf.num_queues > 1 && nbd_can_multi_conn(q->h) != 1 &&
-	    !b->read_only) {
-		log_err("--nbd=%s: this server does not keep several connections consistent; add --num-queues=1",
-			b->conf.uri);
-		return -EINVAL;
-	}
-	return 0;
-}
-
-int blkdev_nbd_open(struct blkdev **d, const struct blkdev_nbd_conf *conf)
-{
-	struct nbd *b = calloc(1, sizeof(*b) + conf->num_queues *
-			       sizeof(b->queue[0]));
-	int rc = 0;
-
-	if (!b)
-		return -ENOMEM;
-	b->conf = *conf;
-	b->dev.ops = &nbd_ops;
-	b->dev.engine = "libnbd";
-	for (unsigned i = 0; i < conf->num_queues && !rc; i++)
-		rc = open_queue(b, i);
-	if (!rc && b->size < 512) {
-		log_err("--nbd=%s: this disk is empty", conf->uri);
-		rc = -EINVAL;
-	}
-	if (rc) {
-		if (b->nr_queues < conf->num_queues &&
-		    b->queue[b->nr_queues].h)
-			b->nr_queues++;
-		nbd_close_all(&b->dev);
-		return rc;
-	}
-	*d = &b->dev;
-	return 0;
-}
-
-const char *const *blkdev_nbd_syscalls(void)
-{
-	/* To connect again. */
-	static const char *const calls[] = {
-		"socket", "connect", "getpeername", "getsockname",
-		"setsockopt", "sendmmsg", "uname", "getrusage", "bind",
-		"fchmod", NULL
-	};
-
-	return calls;
-}

@@ -38,9 +38,11 @@ static struct {
 	pthread_t thread;
 	bool structured;		/* by handshake of this connection */
 	atomic_bool offer_structured;
+	uint32_t block;			/* what it wants pieces to be of */
 	atomic_int fault;		/* once, at the next request */
 	atomic_int handshakes;		/* that fail from now on */
 	atomic_uint done, connections;
+	atomic_uint unfit;		/* commands: pieces of blocks */
 } srv;
 
 static bool get(int fd, void *p, size_t n)
@@ -100,6 +102,11 @@ static bool handshake(int fd)
 		uint64_t size;
 		uint16_t flags;
 	} info = { 0, htobe64(SIZE), htobe16(1 | 4 | 8 | 32 | 64) };
+	struct __attribute__((packed)) {
+		uint16_t type;
+		uint32_t min, preferred, max;
+	} sizes = { htobe16(3), htobe32(srv.block), htobe32(srv.block),
+		    htobe32(SIZE) };
 	static char data[4096];
 	struct option o;
 	uint32_t flags;
@@ -111,6 +118,9 @@ static bool handshake(int fd)
 	       get(fd, data, be32toh(o.len))) {
 		switch (be32toh(o.opt)) {
 		case 7:		/* GO */
+			if (srv.block)
+				answer_option(fd, o.opt, 3, &sizes,
+					      sizeof(sizes));
 			return answer_option(fd, o.opt, 3, &info,
 					     sizeof(info)) &&
 				answer_option(fd, o.opt, 1, NULL, 0);
@@ -189,6 +199,8 @@ static bool serve_one(int fd)
 	at = be64toh(c.offset);
 	read = be16toh(c.type) == 0;
 	n = be32toh(c.len);
+	if (srv.block && (at | n) % srv.block)
+		atomic_fetch_add(&srv.unfit, 1);
 	if (be16toh(c.type) == 1 && !get(fd, srv.disk + at, n))
 		return false;
 	if (fault == SAYS_EIO || fault == SAYS_ENOSPC)
@@ -241,7 +253,7 @@ static void *serve(void *arg)
 static struct blkdev *d;
 static char uri[128];
 
-static int begin(bool structured)
+static int begin_blocks(bool structured, uint32_t block)
 {
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
 	struct blkdev_nbd_conf conf = {
@@ -251,6 +263,7 @@ static int begin(bool structured)
 
 	memset(&srv, 0, sizeof(srv));
 	srv.offer_structured = structured;
+	srv.block = block;
 	snprintf(srv.path, sizeof(srv.path), "/tmp/vireo-nbd.%d", getpid());
 	unlink(srv.path);
 	snprintf(uri, sizeof(uri), "nbd+unix:///?socket=%s", srv.path);
@@ -263,6 +276,11 @@ static int begin(bool structured)
 	if (!rc)
 		CHECK_EQ(d->conf.capacity_sectors, SIZE / 512);
 	return rc;
+}
+
+static int begin(bool structured)
+{
+	return begin_blocks(structured, 0);
 }
 
 static void end(bool opened)
@@ -396,6 +414,67 @@ TEST("a server that dies anywhere in the handshake is tried again", "")
 		CHECK_EQ(atomic_load(&srv.connections), before + n + 1);
 	}
 	end(true);
+}
+
+enum { BIG = 327680 };	/* more than goes through the buffer at once */
+
+/* In pieces that the server does not take. */
+static void big(struct request *r, unsigned op, uint64_t at, unsigned char *p)
+{
+	request_init(r, op, at, BIG, NULL);
+	r->seg[0] = (struct vio_seg){ p, 1000 };
+	r->seg[1] = (struct vio_seg){ p + 1000, 200001 };
+	r->seg[2] = (struct vio_seg){ p + 201001, BIG - 201001 };
+	r->io.nr_seg = 3;
+	d->ops->io.submit(d, &r->io);
+}
+
+/* Two that want the one buffer, in the face of @fault at their second piece */
+static void two_big(struct vtest_rand *rnd, unsigned op, enum fault fault,
+		    unsigned char *p)
+{
+	struct request r[2];
+
+	vtest_fill(rnd, p, 2 * BIG);
+	if (op == VIO_BLK_READ)
+		memcpy(srv.disk, p, 2 * BIG);
+	big(&r[0], op, 0, op == VIO_BLK_READ ? p + 2 * BIG : p);
+	big(&r[1], op, BIG, op == VIO_BLK_READ ? p + 3 * BIG : p + BIG);
+	atomic_store(&srv.fault, fault);
+	d->ops->io.commit(d, 0);
+	d->ops->io.drain(d, 0);
+	for (unsigned i = 0; i < 2; i++)
+		CHECK_EQ(r[i].result, VIO_OK);
+	CHECK_MEMEQ(op == VIO_BLK_READ ? p + 2 * BIG : srv.disk, p, 2 * BIG);
+}
+
+TEST("a server of large blocks: pieces of them go through one buffer", "")
+{
+	static const enum fault faults[] = {
+		NONE, DIE_UNREAD, DIE_SILENT, DIE_IN_HEADER, LATE
+	};
+	struct vtest_rand rnd = vtest_rand_init(vtest_seed());
+	unsigned char *p = calloc(4, BIG);
+	int rc = begin_blocks(false, 4096);
+
+	if (rc == -EOPNOTSUPP) {
+		end(false);
+		free(p);
+		SKIP("needs libnbd");
+	}
+	CHECK_EQ(rc, 0);
+	CHECK_EQ(d->conf.blk_size, 4096);
+	for (unsigned i = 0; i < VIO_ARRAY_LEN(faults); i++) {
+		two_big(&rnd, VIO_BLK_WRITE, faults[i], p);
+		two_big(&rnd, VIO_BLK_READ, faults[i], p);
+	}
+	CHECK_EQ(atomic_load(&srv.unfit), 0);
+	/* An error is one request's; the other has its turn. */
+	atomic_store(&srv.fault, SAYS_EIO);
+	CHECK_EQ(go(VIO_BLK_WRITE, buf), VIO_E_IO);
+	two_big(&rnd, VIO_BLK_READ, NONE, p);
+	end(true);
+	free(p);
 }
 
 static void on_time(void *ctx)
