@@ -138,6 +138,9 @@ static void learn(struct tap *t, const struct vhu_msg *msg)
 		memory_remove(t, msg);
 		rings_again(t);
 		break;
+	case VHOST_USER_IOTLB_MSG:
+		iotlb_message(t, msg);
+		break;
 	default:
 		rings_message(t, msg);
 		break;
@@ -171,7 +174,9 @@ static int from_front(struct tap *t, struct vhu_msg *msg)
 static int from_back(struct tap *t, struct vhu_msg *msg)
 {
 	tell_message(t, msg, true, false);
-	if (t->rings && msg->hdr.request == VHOST_USER_GET_VRING_BASE)
+	if (t->rings &&
+	    (msg->hdr.request == VHOST_USER_GET_VRING_BASE ||
+	     msg->hdr.request == VHOST_USER_GET_VRING_BASE_SKIP_DRAIN))
 		rings_message(t, msg);
 	return vhu_sock_send(t->front.fd, msg, VHU_SEND_TIMEOUT_MS);
 }
@@ -279,6 +284,7 @@ void relay_end(struct tap *t, const char *why)
 		signal_drop(&t->kick[i]);
 		signal_drop(&t->call[i]);
 	}
+	iotlb_drop(t);
 	memory_drop(t);
 	for (unsigned i = 0; i < VIO_ARRAY_LEN(t->watch); i++)
 		if (t->watch[i].fd >= 0)

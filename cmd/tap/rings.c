@@ -95,6 +95,8 @@ static const void *indirect(const struct tap *t, uint64_t addr, uint32_t len,
 			    uint32_t *nr)
 {
 	*nr = len / 16 < CHAIN_MAX ? len / 16 : CHAIN_MAX;
+	if (has(t, VIRTIO_F_ACCESS_PLATFORM))
+		return *nr ? iotlb_at(t, addr, *nr * 16ull) : NULL;
 	return memory_at_guest(t, addr, *nr * 16ull);
 }
 
@@ -316,7 +318,7 @@ void rings_look(struct tap *t, uint16_t queue)
 {
 	struct ring_watch *w = &t->ring[queue];
 
-	if (!w->watched)
+	if (!w->watched || w->blind)
 		return;
 	if (w->areas.packed) {
 		look_packed_avail(t, queue);
@@ -331,7 +333,7 @@ static void stop(struct ring_watch *w)
 {
 	if (!w->watched)
 		return;
-	w->watched = false;
+	w->watched = w->blind = false;
 	free(w->since);
 	free(w->entries);
 	free(w->order);
@@ -339,24 +341,58 @@ static void stop(struct ring_watch *w)
 	w->entries = w->order = NULL;
 }
 
+struct sizes {
+	uint64_t desc, driver, device;
+};
+
+static struct sizes sizes_of(const struct tap *t, const struct ring_watch *w)
+{
+	uint64_t extra = has(t, VIRTIO_F_EVENT_IDX) ? 2 : 0;
+	struct sizes n = { 16ull * w->num, 4 + 2ull * w->num + extra,
+			   4 + 8ull * w->num + extra };
+
+	if (has(t, VIRTIO_F_RING_PACKED))
+		n.driver = n.device = sizeof(struct pvirtq_event_suppress);
+	return n;
+}
+
+static bool overlap(uint64_t at, uint64_t len, uint64_t first, uint64_t last)
+{
+	return first - at < len || (at >= first && at <= last);
+}
+
+bool rings_lie_in(const struct tap *t, uint64_t first, uint64_t last)
+{
+	for (unsigned i = 0; i < TAP_QUEUES; i++) {
+		const struct ring_watch *w = &t->ring[i];
+		struct sizes n = sizes_of(t, w);
+
+		if (w->have_addr && w->num &&
+		    (overlap(w->addr.desc, n.desc, first, last) ||
+		     overlap(w->addr.avail, n.driver, first, last) ||
+		     overlap(w->addr.used, n.device, first, last)))
+			return true;
+	}
+	return false;
+}
+
 static bool find_areas(const struct tap *t, const struct ring_watch *w,
 		       struct vio_ring_areas *a)
 {
-	uint64_t extra = has(t, VIRTIO_F_EVENT_IDX) ? 2 : 0;
-	uint64_t driver = 4 + 2ull * w->num + extra;
-	uint64_t device = 4 + 8ull * w->num + extra;
-	bool guest = t->protocol & VHU_PF(GPA_ADDRESSES);
+	struct sizes n = sizes_of(t, w);
 	const void *(*at)(const struct tap *, uint64_t, uint64_t) =
-		guest ? memory_at_guest : memory_at_user;
+		memory_at_user;
 
+	if (has(t, VIRTIO_F_ACCESS_PLATFORM))
+		at = iotlb_at;
+	else if (t->protocol & VHU_PF(GPA_ADDRESSES))
+		at = memory_at_guest;
 	a->size = (uint16_t)w->num;
 	a->packed = has(t, VIRTIO_F_RING_PACKED);
 	a->event_idx = has(t, VIRTIO_F_EVENT_IDX);
-	if (a->packed)
-		driver = device = sizeof(struct pvirtq_event_suppress);
-	a->desc = at(t, w->addr.desc, 16ull * w->num);
-	a->driver = at(t, w->addr.avail, driver);
-	a->device = at(t, w->addr.used, device);
+	a->desc = at(t, w->addr.desc, n.desc);
+	a->driver = at(t, w->addr.avail, n.driver);
+	a->device = at(t, w->addr.used, n.device);
 	return a->desc && a->driver && a->device &&
 		(uintptr_t)a->desc % 16 == 0 && (uintptr_t)a->driver % 2 == 0 &&
 		(uintptr_t)a->device % 4 == 0;
@@ -389,8 +425,7 @@ static void try_watch(struct tap *t, uint16_t queue)
 	struct ring_watch *w = &t->ring[queue];
 
 	if (w->watched || !w->kicked_off || !w->have_addr || !w->num ||
-	    w->num > VIRTQ_SIZE_MAX || has(t, VIRTIO_F_ACCESS_PLATFORM) ||
-	    !find_areas(t, w, &w->areas))
+	    w->num > VIRTQ_SIZE_MAX || !find_areas(t, w, &w->areas))
 		return;
 	w->since = calloc(w->num, sizeof(*w->since));
 	w->entries = calloc(w->num, sizeof(*w->entries));
@@ -416,8 +451,11 @@ void rings_again(struct tap *t)
 	for (unsigned i = 0; i < TAP_QUEUES; i++) {
 		struct ring_watch *w = &t->ring[i];
 
-		/* The same ring in other places, or none at all. */
-		if (w->watched && !find_areas(t, w, &w->areas))
+		/* The same ring in other places, or none at all. An IOMMU
+		 * takes it away for a while. */
+		if (w->watched)
+			w->blind = !find_areas(t, w, &w->areas);
+		if (w->blind && !has(t, VIRTIO_F_ACCESS_PLATFORM))
 			stop(w);
 		try_watch(t, (uint16_t)i);
 	}
@@ -449,6 +487,15 @@ static void on_kick_told(struct tap *t, const struct vhu_msg *msg)
 	try_watch(t, (uint16_t)queue);
 }
 
+/* When all rings are stopped, QEMU tells of no change. */
+static void forget_addresses(struct tap *t)
+{
+	for (unsigned i = 0; i < TAP_QUEUES; i++)
+		if (t->ring[i].kicked_off)
+			return;
+	iotlb_drop(t);
+}
+
 static void on_state(struct tap *t, const struct vhu_msg *msg)
 {
 	uint32_t queue = msg->p.state.index, num = msg->p.state.num;
@@ -472,6 +519,7 @@ static void on_state(struct tap *t, const struct vhu_msg *msg)
 		rings_kick(t, (uint16_t)queue);
 		break;
 	case VHOST_USER_GET_VRING_BASE:
+	case VHOST_USER_GET_VRING_BASE_SKIP_DRAIN:
 		/* With the answer it has stopped. */
 		if (!(msg->hdr.flags & VHU_REPLY))
 			break;
@@ -479,6 +527,7 @@ static void on_state(struct tap *t, const struct vhu_msg *msg)
 		stop(w);
 		w->base = num;
 		w->kicked_off = false;
+		forget_addresses(t);
 		break;
 	default:
 		break;
@@ -615,7 +664,7 @@ void rings_tick(struct tap *t)
 	bool states = now - t->state_ns >= STATE_NS;
 
 	for (unsigned i = 0; i < TAP_QUEUES; i++) {
-		if (!t->ring[i].watched)
+		if (!t->ring[i].watched || t->ring[i].blind)
 			continue;
 		rings_look(t, (uint16_t)i);
 		if (states)

@@ -2,8 +2,8 @@
 /*
  * The insides of vireo-tap: main.c (options, files), relay.c (messages and
  * descriptors pass through), signals.c (kicks and calls pass through),
- * memory.c (the guest's memory, to look at), rings.c (what happens in rings),
- * dissector.c (for Wireshark).
+ * memory.c (the guest's memory, to look at), iotlb.c (what I/O addresses mean),
+ * rings.c (what happens in rings), dissector.c (for Wireshark).
  */
 #ifndef TAP_TAP_H
 #define TAP_TAP_H
@@ -20,6 +20,7 @@
 #define TAP_REGIONS	512u
 
 struct tap;
+struct tlb_entry;
 
 /* A kick or call descriptor: what is read from one is written to another. */
 struct signal_path {
@@ -44,6 +45,7 @@ struct ring_watch {
 	struct vhu_vring_addr addr;
 	/* While it is looked at. */
 	bool watched;
+	bool blind;			/* its place is not known now */
 	struct vio_ring_areas areas;
 	uint16_t avail_pos, used_pos;	/* index, or packed position */
 	uint64_t *since;		/* by head or id; 0: not pending */
@@ -85,6 +87,8 @@ struct tap {
 	uint64_t features, protocol;
 	unsigned nr_regions;
 	struct region region[TAP_REGIONS];
+	struct tlb_entry *tlb;		/* by address; NULL: nothing told */
+	unsigned nr_tlb;
 	struct signal_path kick[TAP_QUEUES], call[TAP_QUEUES];
 	struct ring_watch ring[TAP_QUEUES];
 };
@@ -120,12 +124,22 @@ void memory_drop(struct tap *t);
 const void *memory_at_user(const struct tap *t, uint64_t addr, uint64_t len);
 const void *memory_at_guest(const struct tap *t, uint64_t addr, uint64_t len);
 
+/* -- iotlb.c -------------------------------------------------------------- */
+
+/* The front end says this of I/O addresses. */
+void iotlb_message(struct tap *t, const struct vhu_msg *msg);
+/* NULL: not known, or not in one region. @len is not 0. */
+const void *iotlb_at(const struct tap *t, uint64_t addr, uint64_t len);
+void iotlb_drop(struct tap *t);
+
 /* -- rings.c -------------------------------------------------------------- */
 
 /* The front end said this, and the back end has it. */
 void rings_message(struct tap *t, const struct vhu_msg *msg);
-/* All rings anew: the memory changed. */
+/* All rings anew: the memory changed, or what addresses mean. */
 void rings_again(struct tap *t);
+/* Does a part of any lie there? */
+bool rings_lie_in(const struct tap *t, uint64_t first, uint64_t last);
 void rings_look(struct tap *t, uint16_t queue);
 void rings_kick(struct tap *t, uint16_t queue);
 void rings_call(struct tap *t, uint16_t queue);

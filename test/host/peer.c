@@ -266,11 +266,8 @@ bool front_open(struct front *f, const char *path, int fd)
 	return front_open_as(f, path, fd, false);
 }
 
-bool front_open_as(struct front *f, const char *path, int fd, bool net)
+static bool open_it(struct front *f, struct vhu_client_conf conf)
 {
-	struct vhu_client_conf conf = { .socket_path = path,
-					.socket_fd = fd, .queue_pairs = net,
-					.timeout_ms = WAIT_MS };
 	unsigned i;
 	int rc = -1;
 
@@ -305,6 +302,23 @@ bool front_open_as(struct front *f, const char *path, int fd, bool net)
 	vtest_note("no connection: %s", strerror(-rc));
 	front_close(f);
 	return false;
+}
+
+bool front_open_as(struct front *f, const char *path, int fd, bool net)
+{
+	return open_it(f, (struct vhu_client_conf){
+			.socket_path = path, .socket_fd = fd,
+			.queue_pairs = net, .timeout_ms = WAIT_MS });
+}
+
+bool front_open_with(struct front *f, const char *path,
+		     const struct vhu_client_conf *more)
+{
+	struct vhu_client_conf conf = *more;
+
+	conf.socket_path = path;
+	conf.timeout_ms = WAIT_MS;
+	return open_it(f, conf);
 }
 
 void front_close(struct front *f)

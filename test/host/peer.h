@@ -70,6 +70,9 @@ enum { FRONT_MEM = 4 << 20, FRONT_RINGS = 1 << 20 };
 
 /* Connect to @path, or use the connected @fd. False: no such peer. */
 bool front_open(struct front *f, const char *path, int fd);
+/* The same with what else @conf says; memory and socket are ours. */
+bool front_open_with(struct front *f, const char *path,
+		     const struct vhu_client_conf *conf);
 /* The same, of a network: its back end counts pairs of queues. */
 bool front_open_as(struct front *f, const char *path, int fd, bool net);
 void front_close(struct front *f);

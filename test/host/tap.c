@@ -22,6 +22,8 @@ static struct peer disk, tap;
 static struct front_disk d;
 static char record[128], control[128];
 
+static const char *more = "--poll-us=0";	/* of the disk */
+
 static void begin(const char *stuck)
 {
 	char back[128], to[160], ctl[160];
@@ -31,7 +33,7 @@ static void begin(const char *stuck)
 	snprintf(control, sizeof(control), "%s/control", disk.dir);
 	snprintf(ctl, sizeof(ctl), "--control-path=%s", control);
 	PEER_START(&disk, "vireo-blk", "--backend=mem", "--size=4M",
-		   "--num-queues=1", "--poll-us=0", ctl);
+		   "--num-queues=1", "--poll-us=0", ctl, more);
 	snprintf(back, sizeof(back), "--back-path=%s", disk.socket);
 	snprintf(record, sizeof(record), "%s/record", tap.dir);
 	snprintf(to, sizeof(to), "--write=%s", record);
@@ -123,6 +125,85 @@ TEST("every message, kick, call and buffer is in the record, with its age", "")
 	peer_fini(&tap);
 	CHECK_EQ(peer_end(&disk, SIGTERM), 0);
 	peer_fini(&disk);
+}
+
+/* -- behind an IOMMU ------------------------------------------------------- */
+
+#define PAGE	4096u
+
+static int translate(void *ctx, uint64_t iova, unsigned perm,
+		     struct vhu_client_map *map)
+{
+	uint64_t at = iova - d.front.drv_mem.window.addr.v;
+
+	(void)ctx;
+	(void)perm;
+	if (at >= FRONT_MEM)
+		return -1;
+	*map = (struct vhu_client_map){
+		.iova = iova - iova % PAGE, .size = PAGE,
+		.host = d.front.mem + at - at % PAGE, .perm = VIO_PERM_RW,
+	};
+	return 0;
+}
+
+static void open_behind(uint64_t feature)
+{
+	static const struct vhu_client_ops ops = { .translate = translate };
+	const struct vhu_client_conf conf = {
+		.iommu = true, .serve_events = true, .ops = &ops,
+	};
+	struct vio_vq_limits limits = { .size = 64, .indirect_max = 4 };
+	struct vio_features wanted = vio_blkdrv_features();
+
+	vio_feature_clear(&wanted, VIRTIO_F_RING_PACKED);
+	vio_feature_set(&wanted, VIRTIO_F_ACCESS_PLATFORM);
+	wanted.w[0] |= feature;
+	CHECK(front_open_with(&d.front, tap.socket, &conf));
+	CHECK_EQ(vio_blkdrv_init(&d.blk, &vhu_client_bus, d.front.client,
+				 &wanted, &limits, 1, &d.front.drv_mem),
+		 VIO_OK);
+	CHECK(vio_has(&d.blk.drv.features, VIRTIO_F_ACCESS_PLATFORM));
+	CHECK_EQ(d.blk.drv.features.w[0] & feature, feature);
+}
+
+/* All of it is taken away, the rings too, and told again where missed. */
+static void see_behind(uint64_t feature)
+{
+	void *data;
+
+	more = "--iommu";
+	begin("--stuck-ms=60000");
+	more = "--poll-us=0";
+	open_behind(feature);
+	data = front_data(&d.front, 4 * PAGE);
+	for (unsigned i = 0; i < 20; i++) {
+		CHECK_EQ(disk_run(&d, 0, VIRTIO_BLK_T_OUT, i, data, 4 * PAGE),
+			 VIO_OK);
+		CHECK_EQ(vhu_client_invalidate(d.front.client,
+				d.front.drv_mem.window.addr.v, FRONT_MEM), 0);
+		CHECK_EQ(disk_run(&d, 0, VIRTIO_BLK_T_IN, i, data, 4 * PAGE),
+			 VIO_OK);
+	}
+	disk_close(&d);
+	CHECK_EQ(peer_end(&tap, SIGTERM), 0);
+	/* Each once, though it was blind in between. */
+	CHECK_EQ(count(TAP_USED, NULL), 40);
+	CHECK_EQ(count(TAP_NOTE, "jumped"), 0);
+	CHECK_EQ(count(TAP_NOTE, "STUCK"), 0);
+	peer_fini(&tap);
+	CHECK_EQ(peer_end(&disk, SIGTERM), 0);
+	peer_fini(&disk);
+}
+
+TEST("a split ring behind an IOMMU is seen by what the front end tells", "")
+{
+	see_behind(0);
+}
+
+TEST("a packed ring behind an IOMMU is seen by what the front end tells", "")
+{
+	see_behind(1ull << VIRTIO_F_RING_PACKED);
 }
 
 static struct vio_blkdrv_req req;
