@@ -223,11 +223,24 @@ int vio_netdrv_stats(struct vio_netdrv *net, uint16_t queue, unsigned type,
 
 /* -- offloads and addresses ---------------------------------------------- */
 
+/* All that there are: other numbers are features, but no offloads. */
+#define OFFLOADS	(1ull << VIRTIO_NET_F_GUEST_CSUM |		\
+			 1ull << VIRTIO_NET_F_GUEST_TSO4 |		\
+			 1ull << VIRTIO_NET_F_GUEST_TSO6 |		\
+			 1ull << VIRTIO_NET_F_GUEST_ECN |		\
+			 1ull << VIRTIO_NET_F_GUEST_UFO |		\
+			 1ull << VIRTIO_NET_OFFLOAD_GUEST_UDP_TUNNEL_GSO | \
+			 1ull << VIRTIO_NET_OFFLOAD_GUEST_UDP_TUNNEL_GSO_CSUM | \
+			 1ull << VIRTIO_NET_F_GUEST_USO4 |		\
+			 1ull << VIRTIO_NET_F_GUEST_USO6)
+
 int vio_netdrv_set_offloads(struct vio_netdrv *net, uint64_t offloads)
 {
 	const struct vio_drv *drv = &net->drv;
 	vio_le64 wire;
 
+	if (offloads & ~OFFLOADS)
+		return VIO_E_INVAL;
 	/* net.driver.setting-offloads-state.1 */
 	for (unsigned i = 0; i < 64; i++) {
 		unsigned bit = i;

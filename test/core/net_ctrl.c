@@ -177,6 +177,7 @@ static uint32_t tables(unsigned char *to, unsigned a, unsigned b,
 }
 
 TEST("net: address tables are taken whole or not at all",
+     "net.device.setting-mac-address-filtering.1 "
      "net.device.setting-mac-address-filtering.2 "
      "net.device.packet-receive-filtering.1")
 {
@@ -204,6 +205,10 @@ TEST("net: address tables are taken whole or not at all",
 	OK(VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_TABLE_SET, t, len);
 	CHECK(!wanted(other, -1) && wanted(group, -1));
 	CHECK_GT(net.ctrl_refused, 10);
+	len = tables(t, 1, 1, 0);
+	OK(VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_TABLE_SET, t, len);
+	CHECK_EQ(vio_dev_reset(&net.dev), VIO_OK);
+	CHECK_EQ(net.filter.nr_uni + net.filter.nr_multi, 0);
 }
 
 TEST("net: a new address holds in the filter and in the configuration",
