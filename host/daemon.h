@@ -259,6 +259,12 @@ struct loop *daemon_queue_loop(struct daemon *d, unsigned queue);
 /* Run on a queue's thread and wait. From start on. */
 void daemon_queue_run(struct daemon *d, unsigned queue,
 		      void (*fn)(void *arg), void *arg);
+/*
+ * The same for each queue of the device, with one wait for each thread: many
+ * disks of many queues start and end by that.
+ */
+void daemon_queues_run(struct daemon *d,
+		       void (*fn)(void *arg, unsigned queue), void *arg);
 
 /*
  * Make @n queues with storage for the given limits; NULL: no memory (said

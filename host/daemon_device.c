@@ -127,3 +127,42 @@ void daemon_device_close(struct daemon *d)
 	if (!atomic_load(&d->stuck))
 		d->type->close(d);
 }
+
+struct vio_queue *daemon_queues_make(struct vio_dev *dev, unsigned n,
+				     const struct vio_queue_limits *limits)
+{
+	size_t size = vio_queue_storage_size(limits);
+	struct vio_queue *queues = calloc(n, sizeof(*queues));
+	unsigned char *storage;
+	unsigned i;
+
+	/* One block for all; each part stays aligned to a cache line. */
+	size = (size + 63) / 64 * 64;
+	storage = size ? aligned_alloc(64, size * n) : NULL;
+	if (!queues || !storage) {
+		log_err("not enough memory for %u queues of %u entries", n,
+			limits->size_max);
+		free(queues);
+		free(storage);
+		return NULL;
+	}
+	for (i = 0; i < n; i++)
+		if (vio_queue_init(&queues[i], dev, (uint16_t)i, limits,
+				   storage + i * size, size))
+			break;
+	if (i == n)
+		return queues;
+	log_err("queues of %u entries cannot be made", limits->size_max);
+	free(queues);
+	free(storage);
+	return NULL;
+}
+
+void daemon_queues_free(struct vio_queue *queues)
+{
+	if (!queues)
+		return;
+	/* The first queue's slots begin the block. */
+	free(queues[0].slots);
+	free(queues);
+}

@@ -670,18 +670,18 @@ int daemon_serve_start(struct daemon *d)
 }
 
 /* What is queued to be called refers to the queue. */
-static void forget_calls(void *arg)
+static void forget_calls(void *arg, unsigned queue)
 {
-	struct daemon_queue *q = arg;
+	struct daemon_queue *q = &((struct daemon *)arg)->queues[queue];
 
+	if (!q->worker)
+		return;
 	loop_call_cancel(queue_loop(q), &q->wake);
 	loop_call_cancel(queue_loop(q), &q->again);
 }
 
 void daemon_serve_stop(struct daemon *d)
 {
-	unsigned i;
-
 	daemon_connect_stop(d);
 	if (d->process->ending)
 		daemon_keep_files(d);
@@ -697,9 +697,8 @@ void daemon_serve_stop(struct daemon *d)
 	if (d->listen_fd.fd >= 0)
 		loop_fd_del(&d->main->loop, &d->listen_fd);
 	d->listen_fd.fd = -1;
-	for (i = 0; d->queues && i < d->dev->nr_queues; i++)
-		if (d->queues[i].worker && !atomic_load(&d->stuck))
-			daemon_queue_run(d, i, forget_calls, &d->queues[i]);
+	if (d->queues && !atomic_load(&d->stuck))
+		daemon_queues_run(d, forget_calls, d);
 }
 
 void daemon_serve_fini(struct daemon *d)
@@ -736,41 +735,34 @@ void daemon_queue_run(struct daemon *d, unsigned queue,
 	worker_run(worker_of(d, queue), fn, arg);
 }
 
-struct vio_queue *daemon_queues_make(struct vio_dev *dev, unsigned n,
-				     const struct vio_queue_limits *limits)
-{
-	size_t size = vio_queue_storage_size(limits);
-	struct vio_queue *queues = calloc(n, sizeof(*queues));
-	unsigned char *storage;
-	unsigned i;
+/* What a thread shall do for its queues. */
+struct sweep {
+	struct daemon *d;
+	struct worker *worker;
+	void (*fn)(void *arg, unsigned queue);
+	void *arg;
+};
 
-	/* One block for all; each part stays aligned to a cache line. */
-	size = (size + 63) / 64 * 64;
-	storage = size ? aligned_alloc(64, size * n) : NULL;
-	if (!queues || !storage) {
-		log_err("not enough memory for %u queues of %u entries", n,
-			limits->size_max);
-		free(queues);
-		free(storage);
-		return NULL;
-	}
-	for (i = 0; i < n; i++)
-		if (vio_queue_init(&queues[i], dev, (uint16_t)i, limits,
-				   storage + i * size, size))
-			break;
-	if (i == n)
-		return queues;
-	log_err("queues of %u entries cannot be made", limits->size_max);
-	free(queues);
-	free(storage);
-	return NULL;
+static void sweep(void *arg)
+{
+	const struct sweep *s = arg;
+
+	for (unsigned i = 0; i < s->d->dev->nr_queues; i++)
+		if (worker_of(s->d, i) == s->worker)
+			s->fn(s->arg, i);
 }
 
-void daemon_queues_free(struct vio_queue *queues)
+void daemon_queues_run(struct daemon *d,
+		       void (*fn)(void *arg, unsigned queue), void *arg)
 {
-	if (!queues)
-		return;
-	/* The first queue's slots begin the block. */
-	free(queues[0].slots);
-	free(queues);
+	struct sweep s = { .d = d, .fn = fn, .arg = arg };
+	unsigned i, k;
+
+	for (i = 0; i < d->dev->nr_queues; i++) {
+		s.worker = worker_of(d, i);
+		for (k = 0; worker_of(d, k) != s.worker; k++)
+			;
+		if (k == i)
+			worker_run(s.worker, sweep, &s);
+	}
 }

@@ -25,10 +25,8 @@ struct blk {
 	struct blkdev *disk;	/* the top of it */
 	struct vio_queue *queues;
 	struct vio_blk_stats *stats;
-	unsigned attached;	/* queues */
-	struct loop *attach_loop;	/* arguments of attach() */
-	unsigned attach_queue;
-	int attach_rc;
+	uint64_t attached;	/* queues, a bit each, as threads have turns */
+	int attach_rc;		/* of the first that failed */
 };
 
 static const char *const capabilities[] = { "read-only", "blk-file", NULL };
@@ -157,29 +155,35 @@ static int blk_open(struct daemon *d)
 	return 0;
 }
 
-static void attach(void *arg)
+static void attach(void *arg, unsigned queue)
 {
-	struct blk *b = arg;
+	struct daemon *d = arg;
+	struct blk *b = d->ctx;
 
-	b->attach_rc = b->disk->ops->attach(b->disk, b->attach_queue,
-					    b->attach_loop);
+	if (b->attach_rc)
+		return;
+	b->attach_rc = b->disk->ops->attach(b->disk, queue,
+					    daemon_queue_loop(d, queue));
+	if (!b->attach_rc)
+		b->attached |= 1ull << queue;
 }
 
-static void detach(void *arg)
+static void detach(void *arg, unsigned queue)
 {
-	struct blk *b = arg;
+	struct daemon *d = arg;
+	struct blk *b = d->ctx;
 
-	b->disk->ops->detach(b->disk, b->attach_queue);
+	if (b->attached & 1ull << queue)
+		b->disk->ops->detach(b->disk, queue);
+	b->attached &= ~(1ull << queue);
 }
 
 static void blk_stop(struct daemon *d)
 {
-	struct blk *b = d->ctx;
+	const struct blk *b = d->ctx;
 
-	while (b->attached) {
-		b->attach_queue = --b->attached;
-		daemon_queue_run(d, b->attach_queue, detach, b);
-	}
+	if (b->attached)
+		daemon_queues_run(d, detach, d);
 }
 
 static int blk_start(struct daemon *d)
@@ -188,18 +192,12 @@ static int blk_start(struct daemon *d)
 
 	if (!b->disk->ops->attach)
 		return 0;
-	for (; b->attached < b->opt.num_queues; b->attached++) {
-		b->attach_queue = b->attached;
-		b->attach_loop = daemon_queue_loop(d, b->attached);
-		daemon_queue_run(d, b->attached, attach, b);
-		if (b->attach_rc) {
-			log_err("cannot start the disk: %s",
-				strerror(-b->attach_rc));
-			blk_stop(d);
-			return b->attach_rc;
-		}
-	}
-	return 0;
+	daemon_queues_run(d, attach, d);
+	if (!b->attach_rc)
+		return 0;
+	log_err("cannot start the disk: %s", strerror(-b->attach_rc));
+	blk_stop(d);
+	return b->attach_rc;
 }
 
 /* The predecessor ends, and its lock with it. */
