@@ -5,6 +5,7 @@
 
 #define QUEUES	3u
 #define SLOTS	16u
+#define TRY_MS	600u
 #define SIZE	(1u << 20)
 
 static unsigned char data[65536];
@@ -83,7 +84,7 @@ static double rate(unsigned queues, uint64_t bytes)
 	over = false;
 	memset(done_ops, 0, sizeof(done_ops));
 	stop = (struct loop_timer){ .fn = on_stop };
-	loop_timer_set(&loop, &stop, 600 * NS_PER_MS);
+	loop_timer_set(&loop, &stop, TRY_MS * NS_PER_MS);
 	for (unsigned q = 0; q < queues; q++) {
 		for (unsigned i = 0; i < SLOTS; i++) {
 			slots[q][i].queue = q;
@@ -96,32 +97,46 @@ static double rate(unsigned queues, uint64_t bytes)
 	return (double)sum * 1e9 / (double)(clock_ns() - from);
 }
 
+/* Each of @queues has its share, or nearly. */
+static bool fair(unsigned queues)
+{
+	unsigned sum = 0, q;
+
+	for (q = 0; q < queues; q++)
+		sum += done_ops[q];
+	for (q = 0; q < queues; q++)
+		if (done_ops[q] * queues < sum * 0.7 ||
+		    done_ops[q] * queues > sum * 1.3)
+			return false;
+	return true;
+}
+
 /*
- * Never more than wanted; and as much, save where the machine is busy with
- * others for longer than what was not used keeps.
+ * As much as wanted, and never more than that and what was not used a moment
+ * before. A machine that is busy with others makes less of one try, and more
+ * of the next.
  */
 static void check_rate(unsigned queues, uint64_t bytes, double want)
 {
-	double is = 0;
+	bool good = false;
 
-	for (unsigned tries = 0; tries < 20 && is < want * 0.95; tries++) {
-		is = rate(queues, bytes);
-		vtest_note("%.0f a second, %.0f wanted", is, want);
-		CHECK(is < want * 1.05);
+	for (unsigned tries = 0; tries < 20 && !good; tries++) {
+		double is = rate(queues, bytes);
+
+		vtest_note("%.0f a second, %.0f wanted%s", is, want,
+			   fair(queues) ? "" : ", not shared fairly");
+		CHECK(is < want * (1.05 + 100.0 / TRY_MS));
+		good = is > want * 0.95 && is < want * 1.05 && fair(queues);
 		for (unsigned q = 0; q < QUEUES; q++)
 			disk->ops->io.drain(disk, q);
 	}
-	CHECK(is > want * 0.95);
+	CHECK(good);
 }
 
 TEST("throttle: operations of the whole disk, shared fairly", "")
 {
 	start(&(struct blkdev_limits){ .ops = 3000 });
 	check_rate(3, 4096, 3000);
-	for (unsigned q = 0; q < QUEUES; q++) {
-		CHECK_GT(done_ops[q], 3000 * 6 / 10 / 3 * 7 / 10);
-		CHECK_LT(done_ops[q], 3000 * 6 / 10 / 3 * 13 / 10);
-	}
 	finish();
 }
 
