@@ -519,14 +519,15 @@ static unsigned long resident(void)
 
 TEST("fifty idle disks cost less than 8 MiB each", "")
 {
-	enum { DISKS = 50 };
+	/* Sanitizers take memory of their own, and a while to get it. */
+	const unsigned disks = PEER_SANITIZED ? 10 : 50;
 	unsigned long kib;
-	char name[16];
+	char name[16], text[32];
 	FILE *f;
 
 	begin();
 	f = fopen(config, "w");
-	for (unsigned i = 0; i < DISKS; i++) {
+	for (unsigned i = 0; i < disks; i++) {
 		snprintf(name, sizeof(name), "d%u", i);
 		make_image(name);
 		fprintf(f, "[%s]\nblk-file = %s/%s\naio = io_uring\n"
@@ -537,12 +538,13 @@ TEST("fifty idle disks cost less than 8 MiB each", "")
 	/* It would write to memory that is there for large rings alone. */
 	unsetenv("MALLOC_PERTURB_");
 	start(NULL, NULL);
-	HAS(ask("status"), "\"devices\":50,");
-	exercise("d49", 0, 1);
+	snprintf(text, sizeof(text), "\"devices\":%u,", disks);
+	HAS(ask("status"), text);
+	exercise(name, 0, 1);
 	kib = resident();
-	vtest_note("%lu KiB for %d disks: %lu each", kib, DISKS, kib / DISKS);
+	vtest_note("%lu KiB for %u disks: %lu each", kib, disks, kib / disks);
 	if (!PEER_SANITIZED)
-		CHECK_LT(kib / DISKS, 8192ul);
+		CHECK_LT(kib / disks, 8192ul);
 	end();
 }
 
