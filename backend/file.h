@@ -66,6 +66,11 @@ static inline struct file_io *file_io(struct vio_blk_io *io)
 
 struct file;
 
+/* Reads and writes of several pieces of one registered buffer: later than the
+ * headers of Debian 12 (IORING_OP_READV_FIXED, IORING_OP_WRITEV_FIXED). */
+#define FILE_OP_READV_FIXED	60
+#define FILE_OP_WRITEV_FIXED	61
+
 /* Guest memory; the kernel takes a gigabyte of it as one buffer. */
 #define FILE_REGIONS_MAX	32u
 #define FILE_BUFFER_SHIFT	30
@@ -103,6 +108,7 @@ struct file_queue {
 	unsigned nr_fixed;
 	struct file_fixed *fixed;	/* [FILE_REGIONS_MAX], or NULL */
 	bool buffer_used[FILE_BUFFERS_MAX];
+	bool fixed_lists;		/* of several pieces, too */
 	/* Reads from the page cache, see file_uring.c: how many not to try
 	 * now, and after the next that is not there. */
 	unsigned cache_skip, cache_skip_next;
@@ -218,6 +224,9 @@ int file_fixed_setup(struct file_queue *q);
 void file_fixed_close(struct file_queue *q);
 /* The buffer that has all of it, or -1. */
 int file_fixed_find(const struct file_queue *q, const void *p, size_t len);
+/* The buffer that has all of these, where the kernel takes such lists; or -1 */
+int file_fixed_find_all(const struct file_queue *q, const struct vio_seg *seg,
+			unsigned n);
 
 /* A call of io_uring_register(2). */
 int file_uring_register(struct io_uring *ring, unsigned op, const void *arg,

@@ -172,6 +172,35 @@ int file_fixed_find(const struct file_queue *q, const void *p, size_t len)
 	return -1;
 }
 
+int file_fixed_find_all(const struct file_queue *q, const struct vio_seg *seg,
+			unsigned n)
+{
+	int first = file_fixed_find(q, seg[0].base, seg[0].len);
+	unsigned i;
+
+	if (!q->fixed_lists || first < 0)
+		return -1;
+	for (i = 1; i < n; i++)
+		if (file_fixed_find(q, seg[i].base, seg[i].len) != first)
+			return -1;
+	return first;
+}
+
+/* Does the kernel take lists of pieces of a buffer? From 6.15 on. */
+static bool takes_lists(struct file_queue *q)
+{
+	struct {
+		struct io_uring_probe head;
+		struct io_uring_probe_op op[FILE_OP_WRITEV_FIXED + 1];
+	} probe;
+
+	memset(&probe, 0, sizeof(probe));
+	return !file_uring_register(&q->ring, IORING_REGISTER_PROBE, &probe,
+				    VIO_ARRAY_LEN(probe.op)) &&
+		probe.op[FILE_OP_READV_FIXED].flags & IO_URING_OP_SUPPORTED &&
+		probe.op[FILE_OP_WRITEV_FIXED].flags & IO_URING_OP_SUPPORTED;
+}
+
 int file_fixed_setup(struct file_queue *q)
 {
 	const struct io_uring_rsrc_register table = {
@@ -187,6 +216,7 @@ int file_fixed_setup(struct file_queue *q)
 		return 0;	/* a kernel before 5.19 */
 	if (rc)
 		return rc;
+	q->fixed_lists = takes_lists(q);
 	q->fixed = calloc(FILE_REGIONS_MAX, sizeof(*q->fixed));
 	return q->fixed ? 0 : -ENOMEM;
 }

@@ -35,6 +35,8 @@
 static const uint8_t allowed_ops[] = {
 	IORING_OP_READ, IORING_OP_WRITE, IORING_OP_READV, IORING_OP_WRITEV,
 	IORING_OP_READ_FIXED, IORING_OP_WRITE_FIXED, IORING_OP_ASYNC_CANCEL,
+	/* Only where there are such: restrict_ring(). */
+	FILE_OP_READV_FIXED, FILE_OP_WRITEV_FIXED,
 };
 
 /* One thread of the kernel for all queues of a disk. */
@@ -92,13 +94,13 @@ int file_uring_register(struct io_uring *ring, unsigned op, const void *arg,
 	return rc < 0 ? -errno : (int)rc;
 }
 
-static int restrict_ring(struct io_uring *ring)
+static int restrict_ring(struct io_uring *ring, bool lists)
 {
 	struct io_uring_restriction res[VIO_ARRAY_LEN(allowed_ops) + 3];
 	unsigned i, n = 0;
 
 	memset(res, 0, sizeof(res));
-	for (i = 0; i < VIO_ARRAY_LEN(allowed_ops); i++) {
+	for (i = 0; i < VIO_ARRAY_LEN(allowed_ops) - (lists ? 0 : 2); i++) {
 		res[n].opcode = IORING_RESTRICTION_SQE_OP;
 		res[n++].sqe_op = allowed_ops[i];
 	}
@@ -150,7 +152,7 @@ int file_uring_setup(struct file_queue *q, unsigned inflight)
 	if (!rc)
 		rc = file_fixed_setup(q);
 	if (!rc)
-		rc = restrict_ring(&q->ring);
+		rc = restrict_ring(&q->ring, q->fixed_lists);
 	/* Segments are read at submission only: 5.5. */
 	if (!rc && !(q->ring.features & IORING_FEAT_SUBMIT_STABLE))
 		rc = -ENOSYS;
@@ -216,10 +218,24 @@ static void prepare_one(struct file_queue *q, struct io_uring_sqe *sqe,
 		io_uring_prep_write(sqe, fd, at, len, io->offset + pos);
 }
 
+/* All of the data, which lie in several pieces. */
+static void prepare_list(struct file_queue *q, struct io_uring_sqe *sqe,
+			 struct vio_blk_io *io, int fd, unsigned n)
+{
+	bool read = io->op == VIO_BLK_READ;
+	int buffer = q->nr_fixed ? file_fixed_find_all(q, io->seg, n) : -1;
+	int op = read ? IORING_OP_READV : IORING_OP_WRITEV;
+
+	if (buffer >= 0)
+		op = read ? FILE_OP_READV_FIXED : FILE_OP_WRITEV_FIXED;
+	io_uring_prep_rw(op, sqe, fd, io->seg, n, io->offset);
+	if (buffer >= 0)
+		sqe->buf_index = (uint16_t)buffer;
+}
+
 static void prepare(struct file_queue *q, struct io_uring_sqe *sqe,
 		    struct vio_blk_io *io)
 {
-	const struct iovec *iov = (const struct iovec *)(const void *)io->seg;
 	/* What does not fit becomes a short transfer. */
 	unsigned n = io->nr_seg < IOV_MOST ? io->nr_seg : IOV_MOST;
 	bool cached = file_io(io)->way == FILE_BUFFERED;
@@ -230,10 +246,8 @@ static void prepare(struct file_queue *q, struct io_uring_sqe *sqe,
 		fd = cached;
 	if (file_io(io)->pos || n == 1)
 		prepare_one(q, sqe, io, fd);
-	else if (read)
-		io_uring_prep_readv(sqe, fd, iov, n, io->offset);
 	else
-		io_uring_prep_writev(sqe, fd, iov, n, io->offset);
+		prepare_list(q, sqe, io, fd, n);
 	if (q->files_fixed)
 		sqe->flags |= IOSQE_FIXED_FILE;
 	if (io->flags & VIO_BLK_FUA && !read)

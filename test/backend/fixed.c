@@ -149,6 +149,20 @@ static void write_and_read(unsigned char *p, uint64_t offset, unsigned seed)
 	CHECK_MEMEQ(p, want + 8192, 4096);
 }
 
+/* Several of one buffer, as the kernel takes them from 6.15 on. */
+static void pieces(unsigned char *p)
+{
+	struct vio_seg seg[3] = {
+		{ p, 4096 }, { p + 65536, 4096 }, { p + 16384, 4096 }
+	};
+	bool can = queue()->fixed_lists;
+
+	CHECK_EQ(file_fixed_find_all(queue(), seg, 3), can ? 0 : -1);
+	seg[1].base = p - 4096;
+	CHECK_EQ(file_fixed_find_all(queue(), seg, 3), -1);
+	CHECK_EQ(file_fixed_find_all(queue(), seg, 1), can ? 0 : -1);
+}
+
 static const struct blkdev_file_conf with_memory = {
 	.direct = true, .fixed = BLKDEV_FIXED_ON,
 };
@@ -172,6 +186,7 @@ TEST("guest memory is registered, used, and let go of before it is unmapped",
 	CHECK_EQ(file_fixed_find(queue(), p + MEM - 4096, 8192), -1);
 	CHECK_EQ(file_fixed_find(queue(), p - 4096, 8192), -1);
 	CHECK_GE(pinned_kib(), MEM / 1024);
+	pieces(p);
 	d->ops->memory(d, p, MEM, false, false);
 	/* Behind what it has the queue's thread do. */
 	for (unsigned i = 0; i < 60000 && pinned_kib(); i++) {
