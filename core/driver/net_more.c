@@ -224,13 +224,14 @@ int vio_netdrv_stats(struct vio_netdrv *net, uint16_t queue, unsigned type,
 /* -- offloads and addresses ---------------------------------------------- */
 
 /* All that there are: other numbers are features, but no offloads. */
+#define TUNNEL		VIRTIO_NET_OFFLOAD_GUEST_UDP_TUNNEL_GSO
+#define TUNNEL_CSUM	VIRTIO_NET_OFFLOAD_GUEST_UDP_TUNNEL_GSO_CSUM
 #define OFFLOADS	(1ull << VIRTIO_NET_F_GUEST_CSUM |		\
 			 1ull << VIRTIO_NET_F_GUEST_TSO4 |		\
 			 1ull << VIRTIO_NET_F_GUEST_TSO6 |		\
 			 1ull << VIRTIO_NET_F_GUEST_ECN |		\
 			 1ull << VIRTIO_NET_F_GUEST_UFO |		\
-			 1ull << VIRTIO_NET_OFFLOAD_GUEST_UDP_TUNNEL_GSO | \
-			 1ull << VIRTIO_NET_OFFLOAD_GUEST_UDP_TUNNEL_GSO_CSUM | \
+			 1ull << TUNNEL | 1ull << TUNNEL_CSUM |		\
 			 1ull << VIRTIO_NET_F_GUEST_USO4 |		\
 			 1ull << VIRTIO_NET_F_GUEST_USO6)
 
@@ -245,9 +246,9 @@ int vio_netdrv_set_offloads(struct vio_netdrv *net, uint64_t offloads)
 	for (unsigned i = 0; i < 64; i++) {
 		unsigned bit = i;
 
-		if (i == VIRTIO_NET_OFFLOAD_GUEST_UDP_TUNNEL_GSO)
+		if (i == TUNNEL)
 			bit = VIRTIO_NET_F_GUEST_UDP_TUNNEL_GSO;
-		if (i == VIRTIO_NET_OFFLOAD_GUEST_UDP_TUNNEL_GSO_CSUM)
+		if (i == TUNNEL_CSUM)
 			bit = VIRTIO_NET_F_GUEST_UDP_TUNNEL_GSO_CSUM;
 		if (offloads >> i & 1 && !vio_drv_has(drv, bit))
 			return VIO_E_INVAL;
