@@ -189,17 +189,20 @@ int file_fixed_find_all(const struct file_queue *q, const struct vio_seg *seg,
 /* Does the kernel take lists of pieces of a buffer? From 6.15 on. */
 static bool takes_lists(struct file_queue *q)
 {
-	struct {
-		struct io_uring_probe head;
-		struct io_uring_probe_op op[FILE_OP_WRITEV_FIXED + 1];
-	} probe;
+	enum { OPS = FILE_OP_WRITEV_FIXED + 1 };
+	uint64_t room[sizeof(struct io_uring_probe) / 8 +
+		      OPS * sizeof(struct io_uring_probe_op) / 8];
+	const struct io_uring_probe *probe = (const void *)room;
 
-	memset(&probe, 0, sizeof(probe));
-	return !file_uring_register(&q->ring, IORING_REGISTER_PROBE, &probe,
-				    VIO_ARRAY_LEN(probe.op)) &&
-		probe.op[FILE_OP_READV_FIXED].flags & IO_URING_OP_SUPPORTED &&
-		probe.op[FILE_OP_WRITEV_FIXED].flags & IO_URING_OP_SUPPORTED;
+	memset(room, 0, sizeof(room));
+	return !file_uring_register(&q->ring, IORING_REGISTER_PROBE, room,
+				    OPS) &&
+		probe->ops[FILE_OP_READV_FIXED].flags & IO_URING_OP_SUPPORTED &&
+		probe->ops[FILE_OP_WRITEV_FIXED].flags & IO_URING_OP_SUPPORTED;
 }
+
+VIO_STATIC_ASSERT(sizeof(struct io_uring_probe) % 8 == 0 &&
+		  sizeof(struct io_uring_probe_op) == 8, "as the kernel's");
 
 int file_fixed_setup(struct file_queue *q)
 {
