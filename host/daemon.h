@@ -127,6 +127,7 @@ struct daemon_queue {
 	bool timed;
 	bool kicks_off;			/* by us, while polling */
 	bool waiting;			/* device: VIO_SERVICE_WAIT */
+	unsigned looks;			/* that found nothing, one by one */
 	uint64_t kicks;			/* by descriptor; relaxed atomic */
 };
 

@@ -56,6 +56,10 @@ static unsigned budget(const struct daemon_queue *q)
 	return n ? n : SERVE_BUDGET;
 }
 
+/* Looks that find nothing, after which all is shown that is used: some ten
+ * microseconds, if there is no other queue to look at. */
+#define LOOKS_HIDDEN	1024u
+
 /* poll-always in a section overrides a program's poll-us=0. */
 static bool polls(const struct daemon *d)
 {
@@ -65,16 +69,6 @@ static bool polls(const struct daemon *d)
 static struct loop *queue_loop(const struct daemon_queue *q)
 {
 	return &q->worker->loop;
-}
-
-/* For the ages of requests: a few milliseconds off, for next to nothing. */
-static uint32_t now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
-	return (uint32_t)((uint64_t)t.tv_sec * 1000 +
-			  (uint64_t)t.tv_nsec / NS_PER_MS);
 }
 
 /*
@@ -97,7 +91,7 @@ static void queue_serve(void *ctx)
 	struct vio_queue *vq = &q->daemon->dev->queue[q->index];
 	enum vio_service r;
 
-	vq->now_ms = now_ms();
+	vq->now_ms = clock_about_ms();
 	trace_serve(vq);
 	r = vhu_queue_service(q->daemon->server, q->index, budget(q));
 	trace_served(vq);
@@ -136,6 +130,15 @@ static void unkicked_start(struct daemon_queue *q)
 	loop_timer_set(queue_loop(q), &q->timer, SERVE_UNKICKED_NS);
 }
 
+/* Of what is used, some may be hidden until there is more; not for long. */
+static void found_nothing(struct daemon_queue *q, struct vio_queue *vq)
+{
+	if (!vio_queue_hides(vq) || ++q->looks < LOOKS_HIDDEN)
+		return;
+	q->looks = 0;
+	vio_queue_show(vq);
+}
+
 /*
  * While the loop polls, kicks stay off: the driver saves a system call for
  * each batch.
@@ -150,13 +153,23 @@ static bool queue_poll(void *ctx)
 	if (q->waiting)
 		return false;
 	vq = vhu_queue_live(q->daemon->server, q->index);
-	if (!vq || !vio_queue_pending(vq))
+	if (!vq)
 		return false;
-	vq->now_ms = now_ms();
+	if (!vio_queue_pending(vq)) {
+		found_nothing(q, vq);
+		return false;
+	}
+	vq->now_ms = clock_about_ms();
 	trace_serve(vq);
+	vq->polled = true;
 	q->waiting = vio_queue_poll(vq, budget(q)) == VIO_SERVICE_WAIT;
+	vq->polled = false;
 	trace_served(vq);
 	q->kicks_off = true;
+	q->looks = 0;
+	/* Nobody looks at it any more. */
+	if (q->waiting)
+		vio_queue_show(vq);
 	/* Tells the front end of it. */
 	if (vio_unlikely(vq->state == VIO_QUEUE_BROKEN))
 		queue_serve(q);
@@ -235,6 +248,7 @@ static void env_unwatch_kick(void *env, unsigned queue)
 	if (!q->watched)
 		return;
 	q->watched = false;
+	vio_queue_show(&d->dev->queue[queue]);
 	kick_ignore(q);
 	if (q->timed)
 		loop_timer_cancel(queue_loop(q), &q->timer);
@@ -399,7 +413,7 @@ static void set_clock(void *arg)
 {
 	struct daemon_queue *q = arg;
 
-	q->daemon->dev->queue[q->index].now_ms = now_ms();
+	q->daemon->dev->queue[q->index].now_ms = clock_about_ms();
 }
 
 void daemon_serve_look(struct daemon *d, unsigned queue,

@@ -303,6 +303,8 @@ static enum vio_service service_tx(struct vio_net *net, struct vio_queue *q,
 	unsigned pair = q->index / 2, max, n;
 	bool more = true;
 
+	/* Nobody waits for the buffers of packets that are on their way. */
+	q->lazy = true;
 	while (budget && more) {
 		max = budget < BATCH ? budget : BATCH;
 		if (net->backend->admit)

@@ -160,6 +160,8 @@ int vio_queue_start(struct vio_queue *q, struct vio_mem *mem,
 	q->signalled_valid = false;
 	q->kicks_off = false;
 	q->withheld = false;
+	if (VIO_RUNS)
+		q->lazy = false;
 	q->order_out = 0;
 	/* Only now, and as many as the ring has: what is never used need
 	 * never be memory. */
@@ -237,6 +239,8 @@ static void enter_ended(struct vio_queue *q)
 unsigned vio_queue_stop(struct vio_queue *q)
 {
 	enter_ended(q);
+	if (VIO_RUNS)
+		vio_queue_show(q);
 	if (q->state != VIO_QUEUE_STOPPED)
 		q->owner->stopping(q);
 	q->state = VIO_QUEUE_STOPPED;
@@ -399,17 +403,32 @@ static void notify(struct vio_queue *q, uint16_t since)
 		vio_shared64_add(&q->stats.notifications, 1);
 }
 
-static void flush(struct vio_queue *q)
+static void show(struct vio_queue *q)
 {
-	uint16_t since;
+	uint16_t since = q->withheld ? q->withheld_since : q->used_signalled;
 
-	if (q->used_next == q->used_shown || q->state == VIO_QUEUE_BROKEN)
-		return;
-	since = q->withheld ? q->withheld_since : q->used_signalled;
 	if (q->ring->publish(q) || vio_unlikely(q->withheld))
 		notify(q, since);
 	else
 		vio_shared64_add(&q->stats.suppressed, 1);
+}
+
+static void flush(struct vio_queue *q)
+{
+	if (!vio_queue_hides(q) || q->state == VIO_QUEUE_BROKEN)
+		return;
+#ifndef VIO_SMALL
+	if (q->polled && q->lazy && q->ring->put_off && q->ring->put_off(q))
+		return;
+#endif
+	show(q);
+}
+
+void vio_queue_show(struct vio_queue *q)
+{
+	if (VIO_RUNS && q->state == VIO_QUEUE_RUNNING && !q->hold &&
+	    vio_queue_hides(q))
+		show(q);
 }
 
 void vio_queue_notify_withheld(struct vio_queue *q)

@@ -102,6 +102,11 @@ struct vio_ring_ops {
 	/* As if the request popped last had never been; it is forgotten. */
 	void (*unpop)(struct vio_queue *q, struct vio_req *req);
 	bool (*pending)(struct vio_queue *q);
+#ifndef VIO_SMALL
+	/* Leave some of what was pushed for later, where that is allowed.
+	 * NULL, or false: it is not, publish. */
+	bool (*put_off)(struct vio_queue *q);
+#endif
 	/* Show what was pushed. Returns whether the driver wants to know. */
 	bool (*publish)(struct vio_queue *q);
 	/* The same question again, without anything new to show. */
@@ -121,11 +126,12 @@ struct vio_ring_ops {
 
 extern const struct vio_ring_ops vio_ring_split, vio_ring_packed;
 
-/* split_burst.c and packed_burst.c: the methods peek and use. */
+/* split_burst.c and packed_burst.c: the methods peek, use, put_off. */
 unsigned vio_split_peek(struct vio_queue *q, struct vio_piece *p,
 			unsigned max, bool writable);
 void vio_split_use(struct vio_queue *q, const struct vio_piece *p, unsigned n,
 		   bool written);
+bool vio_split_put_off(struct vio_queue *q);
 unsigned vio_packed_peek(struct vio_queue *q, struct vio_piece *p,
 			 unsigned max, bool writable);
 void vio_packed_use(struct vio_queue *q, const struct vio_piece *p, unsigned n,

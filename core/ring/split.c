@@ -102,6 +102,8 @@ static int split_init(struct vio_queue *q, uint16_t avail_base,
 {
 	q->avail_next = q->avail_seen = avail_base;
 	q->used_next = q->used_shown = q->used_signalled = used_base;
+	if (VIO_RUNS)
+		q->used_mark = used_base;
 	/* core.device.virtqueues: flags start clear unless suppressing. */
 	put16(q, &used(q)->flags, 0);
 	wrote(q, &used(q)->flags, 2);
@@ -628,6 +630,8 @@ static bool split_publish(struct vio_queue *q)
 	if (q->track)
 		vio_track_split_published(q);
 	q->used_shown = q->used_next;
+	if (VIO_RUNS)
+		q->used_mark = q->used_next;
 	/* pairs with [C]: the driver's barrier between asking for a
 	 * notification (used_event, avail->flags) and its last look at
 	 * used->idx. One of the two sees the other. */
@@ -683,6 +687,7 @@ const struct vio_ring_ops vio_ring_split = {
 #ifndef VIO_SMALL
 	.peek = vio_split_peek,
 	.use = vio_split_use,
+	.put_off = vio_split_put_off,
 #endif
 	.unpop = split_unpop,
 	.pending = split_pending,

@@ -191,6 +191,22 @@ void vio_queue_hold(struct vio_queue *q);
 void vio_queue_release(struct vio_queue *q);
 
 /*
+ * vio_queue_show() - show the driver all that is used. It needs to be called
+ * by owners who set q->polled before vio_queue_poll(), and clear it behind:
+ * where a device says that nobody waits for its buffers (q->lazy), and the
+ * driver that it looks for them by itself, some of the last ones stay hidden
+ * then until there are more. So an owner calls this when it found nothing for
+ * a while, at the latest before it sleeps. Queue's thread.
+ */
+void vio_queue_show(struct vio_queue *q);
+
+/* Is something used that the driver does not see yet? */
+static inline bool vio_queue_hides(const struct vio_queue *q)
+{
+	return q->used_next != q->used_shown;
+}
+
+/*
  * vio_queue_notify_withheld() - the device type put a notification off
  * (vio_dev_ops.moderate); it is asked again, unless the driver does not want
  * it any more. Queue's thread.

@@ -216,12 +216,17 @@ struct vio_queue {
 	const struct vio_features *features;	/* the driver's */
 	uint16_t index;
 	bool guest_big;		/* byte order of a legacy guest */
+	bool lazy;		/* its device says that nobody waits for what
+				 * is used */
 	uint16_t order_out;	/* in order: order[] index of the oldest */
+	uint16_t used_mark;	/* split: between used_shown and used_next,
+				 * where a batch ended */
 	uint16_t *order;	/* in order: ids in flight, as popped */
 	struct vio_seg *overflow;
 	struct vio_queue_limits limits;
 	struct vio_queue_layout layout;
 	struct vio_mem *resume;	/* suspended on this map; NULL: it is not */
+	bool polled;		/* see vio_queue_show() */
 	uint8_t log_how;	/* enum vio_log_ring */
 	vio_addr log_at;
 	struct {

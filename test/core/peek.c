@@ -2,7 +2,7 @@
 /*
  * peek.c - buffers that a device sees and uses without taking them: our
  * driver half against it, in both layouts and either order; what is left to
- * an ordinary pop; drivers that lie.
+ * an ordinary pop; what is shown late; drivers that lie.
  */
 #include <vireo/dev.h>
 #include <vireo/queue.h>
@@ -255,6 +255,112 @@ TEST("a held queue publishes once, and notifies once", "")
 		CHECK_EQ(t.notified, 1);
 		CHECK_EQ(vio_vq_get_many(&t.vq, u, 4), 4);
 	}
+}
+
+/* Both sides look by themselves, and the device says that it is no matter. */
+static void set_up_polled(bool packed, bool in_order)
+{
+	set_up(packed, in_order);
+	vio_vq_quiet(&t.vq);
+	t.q.polled = t.q.lazy = true;
+}
+
+/* Each batch of @n, offered and used. */
+static void use_batch(unsigned *offered, unsigned n)
+{
+	struct vio_piece p[VIO_PEEK_MAX];
+
+	for (unsigned i = 0; i < n; i++)
+		offer((*offered)++, false);
+	vio_vq_publish(&t.vq);
+	CHECK_EQ(vio_queue_peek(&t.q, false, p, n), n);
+	vio_queue_use(&t.q, p, n, false);
+}
+
+/* All that the driver finds, which continues what it @got. */
+static unsigned take_back(unsigned *got)
+{
+	struct vio_used u;
+	unsigned n = 0;
+
+	for (; vio_vq_get_many(&t.vq, &u, 1); n++)
+		CHECK(u.token == buffer((*got)++));
+	CHECK(!t.vq.broken);
+	return n;
+}
+
+TEST("to a driver that polls, the last ones are shown when there are more",
+     "")
+{
+	/* An eighth of the ring at least stays hidden, what came before that
+	 * is shown, up to the end of a batch. */
+	static const uint8_t batch[] = { 1, 1, 1, 3, 2, 1, 4, 1, 1 };
+	static const uint8_t shown[] = { 0, 0, 0, 2, 4, 0, 2, 0, 5 };
+	unsigned offered, got;
+
+	for (unsigned in_order = 0; in_order < 2; in_order++) {
+		set_up_polled(false, in_order);
+		offered = got = 0;
+		for (unsigned i = 0; i < 1000; i++) {
+			unsigned k = i % sizeof(batch);
+
+			use_batch(&offered, batch[k]);
+			CHECK(vio_queue_hides(&t.q));
+			if (i < sizeof(batch))
+				CHECK_EQ(take_back(&got), shown[k]);
+			else
+				take_back(&got);
+			CHECK_GE(offered - got, i ? SIZE / 8 : 1);
+			CHECK_LE(offered - got, 2 * (SIZE / 8) + 4);
+		}
+		t.notified = 0;
+		vio_queue_show(&t.q);
+		take_back(&got);
+		CHECK_EQ(got, offered);
+		CHECK(!vio_queue_hides(&t.q));
+		CHECK_EQ(t.notified, 0);
+	}
+}
+
+TEST("a driver that asked amid is notified of what was hidden", "")
+{
+	unsigned offered = 0, got = 0;
+
+	set_up_polled(false, false);
+	use_batch(&offered, 4);
+	t.notified = 0;
+	CHECK(!vio_vq_listen(&t.vq));
+	vio_queue_show(&t.q);
+	CHECK_EQ(t.notified, 1);
+	CHECK_EQ(take_back(&got), 4);
+	/* And from now on at once. */
+	use_batch(&offered, 4);
+	CHECK_EQ(t.notified, 2);
+	CHECK_EQ(take_back(&got), 4);
+}
+
+TEST("nothing is hidden where nobody looks again, and nothing by a stop", "")
+{
+	unsigned offered = 0, got = 0;
+
+	set_up_polled(false, false);
+	t.q.lazy = false;
+	use_batch(&offered, 4);
+	CHECK_EQ(take_back(&got), 4);
+	t.q.lazy = true;
+	t.q.polled = false;
+	use_batch(&offered, 4);
+	CHECK_EQ(take_back(&got), 4);
+	set_up_polled(true, false);
+	offered = got = 0;
+	use_batch(&offered, 4);
+	CHECK_EQ(take_back(&got), 4);
+	set_up_polled(false, false);
+	offered = got = 0;
+	use_batch(&offered, 4);
+	CHECK_EQ(take_back(&got), 0);
+	vio_queue_stop(&t.q);
+	CHECK_EQ(take_back(&got), 4);
 }
 
 /* What is wrong is not seen; the pop that follows breaks the queue. */

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 #include <vireo/driver_net.h>
+#include <vireo/vhu_msg.h>
 
 #include "test/host/peer.h"
 #include "vtest.h"
@@ -33,14 +34,19 @@ static struct vio_netdrv_conf conf_of(bool packed, bool in_order, bool merge)
 	return c;
 }
 
-static void net_open(const struct vio_netdrv_conf *c)
+static void net_init(const struct vio_netdrv_conf *c)
 {
-	CHECK(front_open_as(&f, p.socket, -1, true));
 	CHECK_EQ(vio_netdrv_init(&net, &vhu_client_bus, f.client, c,
 				 &f.drv_mem), VIO_OK);
 	CHECK_EQ(vio_netdrv_command(&net, VIRTIO_NET_CTRL_RX,
 				    VIRTIO_NET_CTRL_RX_PROMISC, "\1", 1),
 		 VIO_OK);
+}
+
+static void net_open(const struct vio_netdrv_conf *c)
+{
+	CHECK(front_open_as(&f, p.socket, -1, true));
+	net_init(c);
 }
 
 /* Send @PACKETS that differ, of @len bytes each. */
@@ -111,6 +117,36 @@ TEST("vireo-net echo: packets come back, every kind of ring, front end after fro
 		front_close(&f);
 	}
 	CHECK_EQ(peer_end(&p, SIGTERM), 0);
+	peer_fini(&p);
+}
+
+TEST("vireo-net: a driver that polls gets back what it sent, though nothing follows",
+     "")
+{
+	static const char *const how[] = { "--poll-always", "--poll-us=50" };
+	/* No record of what is in flight. */
+	const struct vhu_client_conf plain = {
+		.socket_fd = -1, .queue_pairs = true,
+		.protocol_off = VHU_PF(INFLIGHT_SHMFD),
+	};
+
+	peer_init(&p);
+	for (unsigned i = 0; i < 2; i++) {
+		PEER_START(&p, "vireo-net", "--backend=echo", how[i]);
+		for (unsigned in_order = 0; in_order < 2; in_order++) {
+			struct vio_netdrv_conf c =
+				conf_of(false, in_order, true);
+
+			vio_feature_clear(&c.wanted, VIRTIO_F_EVENT_IDX);
+			CHECK(front_open_with(&f, p.socket, &plain));
+			net_init(&c);
+			vio_vq_quiet(&net.pair[0].tx);
+			send_all(front_data(&f, PACKETS * 2048), 60);
+			expect_all(60);
+			front_close(&f);
+		}
+		CHECK_EQ(peer_end(&p, SIGTERM), 0);
+	}
 	peer_fini(&p);
 }
 
