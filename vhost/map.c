@@ -27,6 +27,8 @@ struct mapping {
 /* A region as the front end described it, and where it is here. */
 struct slot {
 	struct vhu_region wire;
+	dev_t dev;			/* of the file that it comes from */
+	ino_t ino;
 	struct mapping *mapping;
 	unsigned char *host;
 	unsigned perm;
@@ -62,7 +64,7 @@ static void mapping_put(struct mapping *m)
 	free(m);
 }
 
-static int check_region(const struct vhu_server *s,
+static int check_region(const struct vhu_server *s, struct slot *slot,
 			const struct vhu_region *w, int fd)
 {
 	struct stat st;
@@ -89,6 +91,8 @@ static int check_region(const struct vhu_server *s,
 			{ "file_size", (uint64_t)st.st_size });
 		return -EINVAL;
 	}
+	slot->dev = st.st_dev;
+	slot->ino = st.st_ino;
 	return 0;
 }
 
@@ -97,7 +101,7 @@ static int map_region(const struct vhu_server *s, struct slot *slot,
 		      const struct vhu_region *w, int fd)
 {
 	struct mapping *m;
-	int err = check_region(s, w, fd);
+	int err = check_region(s, slot, w, fd);
 
 	if (err)
 		return err;
@@ -619,15 +623,59 @@ int vhu_on_mem_slots(struct vhu_server *s, struct vhu_msg *msg)
 	return vhu_reply_u64(s, msg, VHU_MEM_SLOTS);
 }
 
+static bool same_region(const struct vhu_region *a, const struct vhu_region *b)
+{
+	return a->guest_addr == b->guest_addr && a->size == b->size &&
+		a->user_addr == b->user_addr;
+}
+
+/* Is it in @map, from the same place of the same file? NULL: it is not. */
+static const struct slot *find_same(const struct vhu_map *map,
+				    const struct vhu_msg *msg)
+{
+	const struct vhu_region *w = &msg->p.reg.region;
+	struct stat st;
+
+	if (!msg->nr_fds || fstat(msg->fd[0], &st) != 0)
+		return NULL;
+	for (unsigned i = 0; i < vhu_map_regions(map); i++) {
+		const struct slot *slot = &map->slot[i];
+
+		if (same_region(&slot->wire, w) &&
+		    slot->wire.mmap_offset == w->mmap_offset &&
+		    slot->dev == st.st_dev && slot->ino == st.st_ino)
+			return slot;
+	}
+	return NULL;
+}
+
+/*
+ * QEMU before 8.0 has a device of its own for each pair of a network's queues
+ * and adds all memory by each of them, on the one connection.
+ */
+static int add_again(struct vhu_server *s, const struct vhu_msg *msg,
+		     const struct slot *slot)
+{
+	if (!s->post_listening)
+		return 0;
+	memcpy(&s->out.p, &msg->p, msg->hdr.size);
+	s->out.p.reg.region.user_addr = (uintptr_t)slot->host;
+	return vhu_reply(s, msg, msg->hdr.size);
+}
+
 int vhu_on_mem_add(struct vhu_server *s, struct vhu_msg *msg)
 {
 	const struct vhu_map *now = s->post_map ? s->post_map : s->map;
 	unsigned nr = vhu_map_regions(now);
+	const struct slot *same;
 	struct vhu_map *map;
 	int err;
 
 	if (no_region(s, msg, &err))
 		return err;
+	same = find_same(now, msg);
+	if (same)
+		return add_again(s, msg, same);
 	if (nr >= VHU_MEM_SLOTS) {
 		vhu_say(s, VIO_LOG_ERROR, "too many memory regions",
 			{ "regions_max", VHU_MEM_SLOTS });
@@ -648,12 +696,6 @@ int vhu_on_mem_add(struct vhu_server *s, struct vhu_msg *msg)
 		return map_use(s, map);
 	memcpy(&s->out.p, &msg->p, msg->hdr.size);
 	return tell_bases(s, msg, map, &s->out.p.reg.region, 1);
-}
-
-static bool same_region(const struct vhu_region *a, const struct vhu_region *b)
-{
-	return a->guest_addr == b->guest_addr && a->size == b->size &&
-		a->user_addr == b->user_addr;
 }
 
 /* A descriptor that comes along is closed, as the protocol permits. */

@@ -96,6 +96,34 @@ TEST("vhost memory: a region to remove is known by all its numbers", "")
 	fe_close(&f);
 }
 
+TEST("vhost memory: a region that is there already may be added again, from the same file",
+     "")
+{
+	int before = fe_open_fds(), other;
+
+	open_slots();
+	other = memfd_create("other", 0);
+	CHECK_EQ(ftruncate(other, FE_MEM), 0);
+	CHECK_EQ(add(FE_GUEST, PAGE, FE_USER, 0, f.memfd), 0);
+	CHECK_EQ(add(FE_GUEST + PAGE, PAGE, FE_USER + PAGE, PAGE, f.memfd),
+		 0);
+	for (unsigned i = 0; i < 3; i++)
+		CHECK_EQ(add(FE_GUEST + PAGE, PAGE, FE_USER + PAGE, PAGE,
+			     f.memfd), 0);
+	CHECK_EQ(regions(), 2);
+	CHECK_EQ(f.guarded, 2);
+	CHECK_EQ(f.logs, 0);
+	CHECK_NE(add(FE_GUEST, PAGE, FE_USER, 0, other), 0);
+	CHECK_NE(add(FE_GUEST, PAGE, FE_USER, PAGE, f.memfd), 0);
+	CHECK_NE(add(FE_GUEST, PAGE, FE_USER, 0, -1), 0);
+	CHECK_EQ(regions(), 2);
+	CHECK_EQ(rem(FE_GUEST, PAGE, FE_USER), 0);
+	CHECK_EQ(regions(), 1);
+	close(other);
+	fe_close(&f);
+	CHECK_EQ(fe_open_fds(), before);
+}
+
 /* guest, size, user, offset */
 static const struct {
 	struct vhu_region r;
