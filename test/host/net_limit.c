@@ -199,7 +199,8 @@ TEST("limits: what a guest sends waits in its ring, to the rate; all of it comes
 		   500);
 	check_rate("limits a tx-packets=0 tx-bytes=400000", &two.received,
 		   400);
-	ask("status a", "\"limits\":{\"tx_packets\":0,\"tx_bytes\":400000,\"tx_burst_ms\":1000,");
+	ask("status a", "\"limits\":{\"tx_packets\":0,\"tx_bytes\":400000,"
+	    "\"tx_burst_ms\":1000,");
 	ask("limits a tx-bytes=0", "\"tx_bytes\":0");
 	drained(&one);
 	for (unsigned i = 0; i < 30000 && two.received < one.sent[0]; i++) {
@@ -304,7 +305,8 @@ TEST("limits: who is held costs nothing; a limit that goes lets all go at once",
 	ask("limits a tx-packets=0", "");
 	drained(&one);
 	ask("metrics a", "vireo_network_packets_total{queue=\"1\"} 256\n");
-	ask("metrics a", "vireo_network_dropped_packets_total{queue=\"1\",reason=\"wire\"} 0\n");
+	ask("metrics a", "vireo_network_dropped_packets_total{queue=\"1\","
+	    "reason=\"wire\"} 0\n");
 	finish();
 }
 
