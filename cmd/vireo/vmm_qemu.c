@@ -31,23 +31,29 @@ static bool kvm_usable(unsigned int mem_mib, char *why, size_t size)
 
 /*
  * Without vectors: in software emulation QEMU 7.2 dies of a network device
- * behind vhost-user that has them, as soon as the guest starts it.
+ * behind vhost-user that has them, as soon as the guest starts it. Else one
+ * for each queue, the control queue's and the configuration's among them.
  */
 static void add_net(const struct run *r, unsigned int i, bool kvm,
 		    struct args *a)
 {
 	char mac[NET_OPTION_MAX], mtu[NET_OPTION_MAX];
-	char host_mtu[NET_OPTION_MAX + 16] = "";
+	char host_mtu[NET_OPTION_MAX + 16] = "", number[NET_OPTION_MAX];
+	unsigned int pairs = 1;
 
+	/* What is no number, the device's program refuses. */
+	if (net_option(r, "queue-pairs", number))
+		sscanf(number, "%u", &pairs);
 	args_add(a, "-netdev");
-	args_add(a, "vhost-user,id=n%u,chardev=c%u", i, i);
+	args_add(a, "vhost-user,id=n%u,chardev=c%u,queues=%u", i, i, pairs);
 	args_add(a, "-device");
 	/* Both are QEMU's own here: it does not ask the back end. */
 	net_option(r, "mac", mac);
 	if (net_option(r, "mtu", mtu))
 		snprintf(host_mtu, sizeof(host_mtu), ",host_mtu=%s", mtu);
-	args_add(a, "virtio-net-pci,netdev=n%u,mac=%s%s,romfile=%s", i, mac,
-		 host_mtu, kvm ? "" : ",vectors=0");
+	args_add(a, "virtio-net-pci,netdev=n%u,mac=%s%s,romfile=,mq=%s,vectors=%u",
+		 i, mac, host_mtu, pairs > 1 ? "on" : "off",
+		 kvm ? 2 * pairs + 2 : 0);
 }
 
 static void add_device(const struct run *r, const struct device *d,
