@@ -5,14 +5,16 @@
  * queue's thread wait for ever in the write that should wake a guest. Nothing
  * that comes before the write prevents that, and all of it costs a system call
  * a time. So the write is made as always, and somebody else looks ten times a
- * second, while there are calls, whether one hangs: it reads the counter,
- * which ends the write, and the descriptor is not signalled any more. It also
- * wakes queues that have something to tell for which there was no room.
+ * second, while there are calls, whether one hangs: where the counter is full,
+ * it reads it, which ends the write, and the descriptor is not signalled any
+ * more. Where it has room, the thread waits for a processor. It also wakes
+ * queues that have something to tell for which there was no room.
  */
 #define _GNU_SOURCE	/* preadv2 */
 #include "server.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -102,14 +104,20 @@ void vhu_watch_log(struct vhu_server *s, int fd)
 	watch(s, &s->log_watch, fd, &s->log_dead);
 }
 
-/* Never waits, whatever the descriptor's flags are. */
-static void empty(int fd)
+/*
+ * Is a write waiting for room there? Not any more, then. Never waits, whatever
+ * the descriptor's flags are.
+ */
+static bool freed(int fd)
 {
+	struct pollfd p = { .fd = fd, .events = POLLOUT };
 	uint64_t n;
 	struct iovec iov = { &n, sizeof(n) };
 
-	if (fd >= 0)
-		(void)!preadv2(fd, &iov, 1, -1, RWF_NOWAIT);
+	if (fd < 0 || poll(&p, 1, 0) < 0 || p.revents & POLLOUT)
+		return false;
+	(void)!preadv2(fd, &iov, 1, -1, RWF_NOWAIT);
+	return true;
 }
 
 /* Under the lock: has it called since the last time, or does it hang? */
@@ -117,6 +125,7 @@ static bool look(struct vhu_ring *r)
 {
 	struct vhu_server *s = r->s;
 	uint32_t now = __atomic_load_n(&r->calls, __ATOMIC_SEQ_CST);
+	bool call = false, log;
 
 	if (now != r->calls_seen) {
 		r->calls_seen = now;
@@ -124,16 +133,17 @@ static bool look(struct vhu_ring *r)
 	}
 	if (!(now & 1))
 		return false;
-	if (!r->call_dead)
+	for (unsigned i = 0; i < VHU_WATCHED; i++)
+		call |= freed(r->watch_fd[i]);
+	log = freed(s->log_watch);
+	if ((call && !r->call_dead) || (log && !s->log_dead))
 		vhu_say(s, VIO_LOG_ERROR,
 			"front end had a call block: its descriptor is full and not O_NONBLOCK, and is not signalled any more",
 			{ "queue", r->index });
-	__atomic_store_n(&r->call_dead, true, __ATOMIC_RELAXED);
-	for (unsigned i = 0; i < VHU_WATCHED; i++)
-		empty(r->watch_fd[i]);
-	/* Which of them it is nobody knows. */
-	__atomic_store_n(&s->log_dead, s->log_watch >= 0, __ATOMIC_RELAXED);
-	empty(s->log_watch);
+	if (call)
+		__atomic_store_n(&r->call_dead, true, __ATOMIC_RELAXED);
+	if (log)
+		__atomic_store_n(&s->log_dead, true, __ATOMIC_RELAXED);
 	return true;
 }
 

@@ -300,3 +300,46 @@ TEST("vhost ring: a kick descriptor that ends is polled instead", "")
 	CHECK_EQ(fe_used(&f, 0), 1);
 	fe_close(&f);
 }
+
+static void nothing(void *ctx)
+{
+	(void)ctx;
+}
+
+/* As by a queue's thread that is in the midst of a call for long. */
+static void look_while_calling(void)
+{
+	vhu_call_begins(&f.s->ring[0]);
+	for (unsigned i = 0; i < 5; i++)
+		CHECK(vhu_server_unblock(f.s));
+	vhu_call_ends(&f.s->ring[0]);
+}
+
+TEST("vhost ring: a call blocks that has no room, not one that has no processor",
+     "")
+{
+	struct vhu_env_ops env = *fe_env();
+	uint64_t full = UINT64_MAX - 1, got;
+
+	env.watch_calls = nothing;
+	fe_open_in(&f, &env);
+	fe_negotiate(&f, 0, MODERN);
+	fe_send_memory(&f);
+	fe_send_ring(&f, 0);
+	look_while_calling();
+	CHECK_EQ(f.logs, 0);
+	fe_offer(&f, 0);
+	fe_kick(&f, 0);
+	CHECK_EQ(fe_used(&f, 0), 1);
+	CHECK_GE(fe_calls(&f, 0), 1);
+	CHECK_EQ(write(f.q[0].call_fd, &full, 8), 8);
+	look_while_calling();
+	CHECK_EQ(f.logs, 1);
+	/* It was made to end, and is not called any more. */
+	CHECK_EQ(read(f.q[0].call_fd, &got, 8), -1);
+	fe_offer(&f, 0);
+	fe_kick(&f, 0);
+	CHECK_EQ(fe_used(&f, 0), 1);
+	CHECK_EQ(fe_calls(&f, 0), 0);
+	fe_close(&f);
+}
