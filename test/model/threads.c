@@ -45,7 +45,7 @@ static void nap(int fd)
 	struct pollfd pfd = { .fd = fd, .events = POLLIN };
 	uint64_t n;
 
-	CHECK_EQ(poll(&pfd, 1, 20000), 1);
+	CHECK_EQ(poll(&pfd, 1, 60000), 1);
 	CHECK_EQ(read(fd, &n, sizeof(n)), sizeof(n));
 }
 

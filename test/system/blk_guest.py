@@ -61,14 +61,14 @@ def whole(s, vmm, device, queues):
     lines.until("= written", 100)
     full = used(image)
     lines.until("= trimmed", 60)
-    wait_for(lambda: used(image) < full - (3 << 20), 10, "nothing trimmed")
+    wait_for(lambda: used(image) < full - (3 << 20), 60, "nothing trimmed")
     os.truncate(image, 48 << 20)
     code, out = s.vireo("ctl", control, "resize")
     expect(code == 0 and "98304" in out, out)
     lines.until("@T exit ", 60)
     text, code = lines.until("\n").split("@T exit ")
     expect(code.split()[0] == "9", text[-2000:])
-    machine.guest.communicate(timeout=30)
+    machine.guest.communicate(timeout=60)
     said = [line.strip()[2:] for line in text.splitlines()
             if line.strip().startswith("= ")]
     said = [word for word in said if word not in ("written", "trimmed")]

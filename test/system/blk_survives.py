@@ -128,7 +128,7 @@ def outlived(s, device, kills):
         time.sleep(1.2)
     lines.until("@T exit ", 200 + 30 * kills)
     text = lines.until("\n")
-    machine.guest.communicate(timeout=30)
+    machine.guest.communicate(timeout=60)
     before, code = text.split("@T exit ")
     expect(code.split()[0] == "4" and "I/O error" not in before, text)
     machine.stop()
@@ -225,7 +225,7 @@ def front_end_without_shared_memory_is_told_the_cure(s):
     def told():
         with open(s.path("log")) as f:
             return "share=on" in f.read()
-    wait_for(told, 30, "nothing is said of share=on")
+    wait_for(told, 60, "nothing is said of share=on")
     qemu.kill()
     qemu.communicate()
     code, out = machine.boot_to_end("mount -t ext4 /dev/vda /mnt && exit 4")

@@ -57,7 +57,7 @@ class Machine:
             *self.prefix, os.path.join(BIN, "vireo-blk"), "--socket-path=" + self.socket,
             *words, stdout=subprocess.DEVNULL,
             stderr=open(self.s.path("log"), "ab"))
-        wait_for(lambda: os.path.exists(self.socket), 5, "no socket")
+        wait_for(lambda: os.path.exists(self.socket), 60, "no socket")
 
     def command(self, todo):
         line = ("panic=0 quiet vireo.mode=command vireo.token=T "
@@ -86,17 +86,17 @@ class Machine:
         lines = self.boot(todo)
         lines.until("@T exit ", 100)
         text = lines.until("\n")
-        self.guest.communicate(timeout=30)
+        self.guest.communicate(timeout=60)
         before, code = text.split("@T exit ")
         return int(code.split()[0]), before.split("@T ready")[-1]
 
     def kill_guest(self):
         # As a whole: the guest's own processes would run on, untraced.
         os.killpg(self.guest.pid, signal.SIGKILL)
-        self.guest.communicate(timeout=20)
+        self.guest.communicate(timeout=60)
 
     def stop(self):
         self.daemon.terminate()
-        code = self.daemon.wait(timeout=10)
+        code = self.daemon.wait(timeout=60)
         expect(code == 0, "the daemon ends with", code)
         expect(not os.path.exists(self.socket), "the socket is left")

@@ -110,7 +110,7 @@ def write_until_killed(s, vmm, base, fs, seconds):
     machine.daemon.wait()
     # As a whole: a guest's own processes would run on.
     os.killpg(machine.guest.pid, signal.SIGKILL)
-    out = lines.all + machine.guest.communicate(timeout=20)[0]
+    out = lines.all + machine.guest.communicate(timeout=60)[0]
     os.unlink(machine.socket)
     told = [int(n) for n in re.findall(rb"durable (\d+)\r?\n", out)]
     os.unlink(image)

@@ -97,7 +97,7 @@ class Scratch:
         scratch folder."""
         return self.popen("env", "-u", "TMPDIR", *words, **how)
 
-    def vireo(self, *words, timeout=120, text=None):
+    def vireo(self, *words, timeout=300, text=None):
         """Gives (exit code, what it printed)."""
         child = self.popen(VIREO, *words,
                            stdin=subprocess.PIPE if text is not None
@@ -111,7 +111,7 @@ class Scratch:
         return child.returncode, out.decode(errors="replace")
 
     def run(self, *words, **how):
-        return self.vireo("run", "--timeout", "90", *words, **how)
+        return self.vireo("run", "--timeout", "240", *words, **how)
 
     def processes(self):
         """Those that carry our mark, as pid -> command line."""
@@ -129,7 +129,7 @@ class Scratch:
                 continue
         return found
 
-    def pid_of(self, word, timeout=20):
+    def pid_of(self, word, timeout=60):
         """The first process of ours whose command begins with @word."""
         def look():
             for pid, line in sorted(self.processes().items()):
@@ -139,9 +139,9 @@ class Scratch:
         return wait_for(look, timeout, "no process %s" % word)
 
     def check_nothing_left(self):
-        wait_for(lambda: not self.processes(), 5,
+        wait_for(lambda: not self.processes(), 60,
                  lambda: "processes left: %s" % self.processes())
-        wait_for(lambda: not os.listdir(self.tmp), 5,
+        wait_for(lambda: not os.listdir(self.tmp), 60,
                  lambda: "files left: %s" % os.listdir(self.tmp))
 
     def remove(self):
@@ -189,7 +189,7 @@ def check_reports(s, kind):
             shutil.copy(os.path.join(REPORTS, name), seen)
     child = s.popen(sys.executable, os.path.join(TOP, "scripts", "interop"),
                     "--check", seen)
-    out, _ = child.communicate(timeout=20)
+    out, _ = child.communicate(timeout=60)
     expect(child.returncode == 0, out.decode())
 
 
@@ -227,7 +227,7 @@ class Lines:
         self.all = b""
         self.seen = 0
 
-    def until(self, text, timeout=30):
+    def until(self, text, timeout=60):
         end = time.monotonic() + timeout
         text = text.encode()
         while text not in self.all[self.seen:]:

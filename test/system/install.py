@@ -47,14 +47,14 @@ def a_back_end_of_ones_own_is_built_and_serves(s):
         *shlex.split(flags))
     daemon = s.popen(program, socket)
     try:
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while not os.path.exists(socket) and time.monotonic() < end:
             time.sleep(0.01)
         text = out(VIREO, "probe", socket, "--type=rng", "--rules")
         expect("smoke test: good" in text and ", 0 broken" in text, text)
     finally:
         daemon.terminate()
-        daemon.communicate(timeout=20)
+        daemon.communicate(timeout=60)
     shutil.rmtree(root)
     os.unlink(program)
     os.unlink(socket)

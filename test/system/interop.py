@@ -19,7 +19,7 @@ READ = "dd if=/dev/vda of=/dev/null bs=64k count=64 2>/dev/null; sleep 60"
 
 def ask(t, control):
     child = t.popen(os.path.join(BIN, "vireo"), "ctl", control, "status")
-    out, _ = child.communicate(timeout=20)
+    out, _ = child.communicate(timeout=60)
     expect(child.returncode == 0, out)
     return json.loads(out)
 
@@ -92,7 +92,7 @@ def dpdk_virtio_user(t):
     daemon = t.popen(os.path.join(BIN, "vireo-net"), "--backend=echo",
                      "--queue-pairs=2", "--socket-path=" + sock,
                      "--control-path=" + control)
-    wait_for(lambda: os.path.exists(control), 10, "no socket")
+    wait_for(lambda: os.path.exists(control), 60, "no socket")
     pmd = t.popen("dpdk-testpmd", "-l", "0,1", "--main-lcore", "1",
                   "--no-huge", "-m", "256", "--no-pci",
                   "--file-prefix=" + t.mark, "--vdev",
@@ -106,7 +106,7 @@ def dpdk_virtio_user(t):
     seen, _ = record(t, "dpdk-virtio-user", control, 10000)
     expect(all(q["requests"] for q in seen["queues"][:4]), seen)
     expect("VIRTIO_NET_F_MQ" in seen["features"], seen)
-    pmd.communicate(b"stop\nquit\n", timeout=20)
+    pmd.communicate(b"stop\nquit\n", timeout=60)
     daemon.terminate()
     expect(daemon.wait(10) == 0, "the daemon's exit code")
 

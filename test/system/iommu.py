@@ -53,7 +53,7 @@ class Guarded(Machine):
 
 def status(s, control):
     child = s.popen(os.path.join(BIN, "vireo"), "ctl", control, "status")
-    out, _ = child.communicate(timeout=20)
+    out, _ = child.communicate(timeout=60)
     expect(child.returncode == 0, out)
     return json.loads(out)
 
@@ -76,7 +76,7 @@ def lives(s, name, device, line, *args):
         "no ring runs behind the IOMMU")
     lines.until("@T exit ", 90)
     code = lines.until("\n").split("@T exit ")[-1].split()[0]
-    machine.guest.communicate(timeout=30)
+    machine.guest.communicate(timeout=60)
     machine.stop()
     with open(s.path("log")) as log:
         text = log.read()
@@ -134,7 +134,7 @@ def guest_whose_network_is_behind_an_iommu(s):
         net = s.popen("unshare", "-n", "sh", "-ec", WIRE,
                       os.path.join(BIN, "vireo-net"), path,
                       stdout=subprocess.DEVNULL, stderr=log)
-    wait_for(lambda: os.path.exists(path), 10, "no socket")
+    wait_for(lambda: os.path.exists(path), 60, "no socket")
     # QEMU 7.2 dies of vectors with TCG.
     machine.more = ["-device", "pcie-root-port,id=rn,chassis=2",
                     "-chardev", "socket,id=n,path=" + path,
@@ -144,10 +144,10 @@ def guest_whose_network_is_behind_an_iommu(s):
     lines = machine.boot(PINGS)
     lines.until("@T exit ", 150)
     code = lines.until("\n").split("@T exit ")[-1].split()[0]
-    machine.guest.communicate(timeout=30)
+    machine.guest.communicate(timeout=60)
     machine.stop()
     net.terminate()
-    expect(net.wait(timeout=10) == 0, "vireo-net ends with", net.returncode)
+    expect(net.wait(timeout=60) == 0, "vireo-net ends with", net.returncode)
     with open(s.path("net.log")) as log:
         text = log.read()
     expect(code == "4", code, text[-2000:])

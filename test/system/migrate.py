@@ -80,8 +80,8 @@ class Qmp:
     """The monitor of one QEMU."""
 
     def __init__(self, path):
-        self.sock = wait_for(lambda: self.connect(path), 10, "no monitor")
-        self.sock.settimeout(30)
+        self.sock = wait_for(lambda: self.connect(path), 60, "no monitor")
+        self.sock.settimeout(60)
         self.file = self.sock.makefile("rw")
         self.file.readline()
         self.do("qmp_capabilities")
@@ -127,7 +127,7 @@ class Place:
             os.path.join(BIN, "vireo-" + what), "--socket-path=" + path,
             "--verbose", *words, stdout=subprocess.DEVNULL,
             stderr=open(self.log, "ab"))
-        wait_for(lambda: os.path.exists(path), 5, "no socket")
+        wait_for(lambda: os.path.exists(path), 60, "no socket")
         return daemon
 
     def more_devices(self):
@@ -153,12 +153,12 @@ class Place:
 
     def leave(self):
         self.qmp.do("quit")
-        self.qemu.communicate(timeout=20)
+        self.qemu.communicate(timeout=60)
 
     def end(self):
         for daemon in self.daemons:
             daemon.terminate()
-            code = daemon.wait(timeout=10)
+            code = daemon.wait(timeout=60)
             expect(code == 0, self.name, "ends with", code)
 
 
@@ -166,7 +166,7 @@ def begin_move(here, there, todo, number, late, late_bandwidth):
     path = here.s.path("move%d" % number)
     there.start(todo, "-incoming", "unix:" + path,
                 *(word.replace("@", str(number)) for word in late))
-    wait_for(lambda: os.path.exists(path), 10, "nobody waits for the guest")
+    wait_for(lambda: os.path.exists(path), 60, "nobody waits for the guest")
     for qmp in here.qmp, there.qmp:
         qmp.do("migrate-set-capabilities", capabilities=[
             {"capability": "events", "state": True},
@@ -179,7 +179,7 @@ def begin_move(here, there, todo, number, late, late_bandwidth):
     here.qmp.do("migrate", uri="unix:" + path)
     if late:
         wait_for(lambda: here.qmp.do("query-migrate")["status"] == "active",
-                 10, lambda: here.qmp.do("query-migrate"))
+                 60, lambda: here.qmp.do("query-migrate"))
         here.qmp.do("migrate-start-postcopy")
 
 
@@ -192,10 +192,10 @@ def move(here, there, todo, number, late):
         # It completes a moment before its times are known.
         return state.get("status") == "completed" and \
             state.get("total-time") and state
-    state = wait_for(through, 40, lambda: here.qmp.do("query-migrate"))
+    state = wait_for(through, 120, lambda: here.qmp.do("query-migrate"))
     print("# move %d: %d ms, of which the guest stood still %d" % (
         number, state["total-time"], state["downtime"]), flush=True)
-    wait_for(lambda: there.qmp.do("query-status")["status"] == "running", 10,
+    wait_for(lambda: there.qmp.do("query-status")["status"] == "running", 60,
              lambda: there.qmp.do("query-status"))
     here.leave()
 
@@ -220,7 +220,7 @@ def migrates(s, device, moves, *late):
     last.qemu.stdin.flush()
     last.lines.until("@T exit ", 60)
     text = last.lines.until("\n")
-    last.qemu.communicate(timeout=20)
+    last.qemu.communicate(timeout=60)
     code = re.search(r"@T exit (\d+)", text).group(1)
     expect(code == "4" and "FAILED" not in text, text[-2000:])
     for place in places:
@@ -313,20 +313,20 @@ def guest_is_killed_before_its_memory_came(s):
     begin_move(one, two, LOAD, 0, ["-D", s.path("two.qemu")],
                LATEST_BANDWIDTH)
     wait_for(lambda: one.qmp.do("query-migrate")["status"] ==
-             "postcopy-active", 30, lambda: one.qmp.do("query-migrate"))
+             "postcopy-active", 60, lambda: one.qmp.do("query-migrate"))
     started = time.monotonic()
     expect(until_one_waits(two.daemons, one.qemu, 40), "no daemon missed a page")
     print("# a daemon waited for a page after %.1f s" %
           (time.monotonic() - started), flush=True)
     two.qemu.kill()
-    two.qemu.wait(timeout=20)
+    two.qemu.wait(timeout=60)
     one.qemu.kill()
-    one.qemu.wait(timeout=20)
+    one.qemu.wait(timeout=60)
     # The same daemons, which must have let go of what they waited for.
     two.start(AFTER)
     text = two.lines.until("@T exit ", 90)
     text += two.lines.until("\n")
-    two.qemu.communicate(timeout=20)
+    two.qemu.communicate(timeout=60)
     expect(text.endswith("exit 4\n") or "exit 4" in text, text[-2000:])
     for place in one, two:
         place.end()

@@ -181,7 +181,7 @@ def announced():
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW,
                        socket.htons(0x0806)) as raw:
         raw.bind(("t0", 0x0806))
-        raw.settimeout(20)
+        raw.settimeout(60)
         subprocess.run([sys.argv[2], "ctl", CONTROL, "announce"], check=True,
                        stdout=subprocess.DEVNULL)
         own = socket.inet_aton("10.9.0.2")

@@ -18,7 +18,7 @@ def serve(t, sock, *words, **how):
     how.setdefault("stdout", subprocess.DEVNULL)
     how.setdefault("stderr", subprocess.DEVNULL)
     child = t.popen(*words, **how)
-    wait_for(lambda: os.path.exists(sock) or child.poll() is not None, 20,
+    wait_for(lambda: os.path.exists(sock) or child.poll() is not None, 60,
              "%s makes no socket" % words[0])
     return child
 
@@ -186,7 +186,7 @@ def the_truth_about_dpdk(t):
     expect("packed:" in report["smoke"], report["smoke"])
     expect(any("HOST_ECN is offered without" in v
                for v in verdicts(report, "breach")), report["rules"])
-    child.communicate(b"quit\n", timeout=20)
+    child.communicate(b"quit\n", timeout=60)
 
 
 @suite.case

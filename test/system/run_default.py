@@ -25,7 +25,7 @@ def self_check_is_right_and_quick_and_ends_with_the_table(s):
         expect("  %-10s ok " % step in out, step, out)
     expect("entropy    skip" in out, out)
     expect("All is right." in out, out)
-    expect(took < 60, "took", took)
+    expect(took < 120, "took", took)
     rows = {line.split()[0]: line.split() for line in out.splitlines()
             if line.startswith(("disk", "console", "entropy"))}
     expect(set(rows) == {"disk", "console", "entropy"}, rows)
@@ -105,7 +105,7 @@ def terminal_gives_a_shell(s):
     term = Lines(fd)
     term.until("guest:/root# ")
     took = time.monotonic() - start
-    expect(took < 10, "the shell took", took)
+    expect(took < 60, "the shell took", took)
     os.write(fd, b"echo $((6*7)) $(stty size)\n")
     term.until("42 41 133")
     term.until("guest:/root# ")

@@ -16,7 +16,7 @@ BUSY = ("mount -t ext4 /dev/vda /mnt; echo busy; while true; do "
 
 def start_busy(s, *words):
     """A guest that writes all the time; gives (child, its lines)."""
-    child = s.popen(VIREO, "run", "--vmm", "uml", "--timeout", "90", *words,
+    child = s.popen(VIREO, "run", "--vmm", "uml", "--timeout", "240", *words,
                     "--", BUSY)
     lines = Lines(child.stdout.fileno())
     lines.until("busy\n")
@@ -25,7 +25,7 @@ def start_busy(s, *words):
 
 
 def ends(child, lines, code, text):
-    out, _ = child.communicate(timeout=20)
+    out, _ = child.communicate(timeout=60)
     out = (lines.all + out).decode(errors="replace")
     expect(child.returncode == code, child.returncode, out)
     said = [line for line in out.splitlines() if line != "busy"]
@@ -66,7 +66,7 @@ def killed_outright(s):
     need_uml()
     child, _ = start_busy(s)
     child.kill()
-    child.communicate(timeout=20)
+    child.communicate(timeout=60)
 
 
 @suite.case

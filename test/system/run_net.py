@@ -94,7 +94,7 @@ def a_guest_behind_passt_downloads_a_file(s):
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     server = serve()
     try:
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while not os.path.exists(wire) and time.monotonic() < end:
             time.sleep(0.05)
         code, out = s.run(
@@ -173,11 +173,11 @@ def a_forwarded_port_leads_to_the_guest(s):
                     "--hostfwd", "tcp::%d-:7" % port, "--",
                     "nc -l -p 7 -e sed s/question/answer/")
     said = b""
-    end = time.monotonic() + 30
+    end = time.monotonic() + 60
     while not said and child.poll() is None and time.monotonic() < end:
         said = ask(port, b"my question\n")
         time.sleep(0.1)
-    out, _ = child.communicate(timeout=30)
+    out, _ = child.communicate(timeout=60)
     expect(said == b"my answer\n", said, out)
     expect(child.returncode == 0, child.returncode, out)
 
@@ -221,7 +221,7 @@ def meet_with_jumbo_frames(s, vmm, show, pattern, ping, zone):
         expect(len(sums) == 2 and sums[0] == sums[1], out)
     finally:
         first.terminate()
-        first.communicate(timeout=20)
+        first.communicate(timeout=60)
         shutil.rmtree(os.path.join(s.tmp, "vireo-switch-%d" % os.getuid()))
 
 
@@ -275,7 +275,7 @@ seq 1 60000 > /tmp/n
         expect(len(sums) == 6 and len(set(sums)) == 1, out)
     finally:
         first.terminate()
-        first.communicate(timeout=20)
+        first.communicate(timeout=60)
         # Others may come to the folder of a switch: it stays.
         shutil.rmtree(os.path.join(s.tmp, "vireo-switch-%d" % os.getuid()))
 
@@ -310,7 +310,7 @@ def a_server_that_is_killed_loses_no_packet(s):
     lines.until("60 packets transmitted, 60 packets received", 90)
     guest.communicate(timeout=60)
     net.terminate()
-    out, _ = net.communicate(timeout=10)
+    out, _ = net.communicate(timeout=60)
     expect(net.returncode == 0, out)
     machine.stop()
 

@@ -17,7 +17,7 @@ suite = Suite()
 
 def talk(child, fd):
     """A shell at the console's other end, and the guest's end by it."""
-    end = time.monotonic() + 30
+    end = time.monotonic() + 60
     said = b""
     # What was said before we came may be lost: ask until it answers.
     while b"guest:/root# " not in said:
@@ -29,7 +29,7 @@ def talk(child, fd):
     os.write(fd, b"echo $((6*7)) sizes\n")
     line.until("42 sizes")
     os.write(fd, b"exit\n")
-    out, _ = child.communicate(timeout=30)
+    out, _ = child.communicate(timeout=60)
     expect(child.returncode == 0, child.returncode, out)
 
 
@@ -50,7 +50,7 @@ def console_on_a_socket(s):
     path = s.path("console.sock")
     child = s.popen(VIREO, "run", "--vmm", "uml", "--console",
                     "socket:" + path)
-    wait_for(lambda: os.path.exists(path), 20, "no socket")
+    wait_for(lambda: os.path.exists(path), 60, "no socket")
     with socket.socket(socket.AF_UNIX) as line:
         line.connect(path)
         talk(child, line.fileno())
@@ -67,9 +67,9 @@ def console_into_a_file(s):
     def prompt():
         with open(path, "rb") as f:
             return b"guest:/root# " in f.read()
-    wait_for(lambda: os.path.exists(path) and prompt(), 30, "no prompt")
+    wait_for(lambda: os.path.exists(path) and prompt(), 60, "no prompt")
     child.terminate()
-    child.communicate(timeout=20)
+    child.communicate(timeout=60)
     expect(child.returncode == 143, child.returncode)
 
 

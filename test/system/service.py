@@ -79,7 +79,7 @@ class Manager:
             stdout=subprocess.DEVNULL,
             stderr=open(self.s.path("log"), "ab"))
         wait_for(lambda: self.heard("READY") > before or
-                 child.poll() is not None, 10, "not ready")
+                 child.poll() is not None, 60, "not ready")
         return child
 
     def end(self):
@@ -110,11 +110,11 @@ def restarts_under_a_guest_that_writes(s):
         expect(daemon.wait(15) == 0, log_of(s))
         expect(list(manager.store) == ["vireo-session"], manager.store)
         daemon = manager.start(*words)
-        wait_for(lambda: not manager.store, 5, "the store is not emptied")
+        wait_for(lambda: not manager.store, 60, "the store is not emptied")
         expect(log_of(s).count("took a session over") == number, log_of(s))
     lines.until("@T exit ", 60)
     text = lines.until("\n")
-    machine.guest.communicate(timeout=30)
+    machine.guest.communicate(timeout=60)
     expect(text.split("@T exit ")[1].split()[0] == "4", text[-3000:])
     expect(manager.heard("STOPPING") == 3, manager.said)
     # Without a front end there is nothing to keep.

@@ -28,10 +28,10 @@ def tapped(t, vmm, device=""):
     back, machine.socket = machine.socket, t.path("front")
     tap = t.popen(os.path.join(BIN, "vireo-tap"), machine.socket, back,
                   "--write=" + record, "--once")
-    wait_for(lambda: os.path.exists(machine.socket), 5, "no socket")
+    wait_for(lambda: os.path.exists(machine.socket), 60, "no socket")
     code, out = machine.boot_to_end(COPY)
     expect(code == 4, code, out)
-    said, _ = tap.communicate(timeout=20)
+    said, _ = tap.communicate(timeout=60)
     expect(tap.returncode == 0 and not said, said)
     machine.socket = back
     machine.stop()
@@ -77,7 +77,7 @@ def wireshark_reads_it(t):
     daemon = t.popen(os.path.join(BIN, "vireo-rng"), "--socket-path=" + sock)
     tap = t.popen(os.path.join(BIN, "vireo-tap"), t.path("f"), sock,
                   "--write=" + record)
-    wait_for(lambda: os.path.exists(t.path("f")) and os.path.exists(sock), 5,
+    wait_for(lambda: os.path.exists(t.path("f")) and os.path.exists(sock), 60,
              "no socket")
     tool(os.path.join(BIN, "vireo-probe"), t.path("f"))
     time.sleep(0.2)

@@ -28,7 +28,7 @@ class Line:
         self.path = s.path("upgrade")
         self.log = s.path("log")
         self.daemon = self.start("--upgrade-path=" + self.path)
-        wait_for(lambda: os.path.exists(machine.socket), 5, "no socket")
+        wait_for(lambda: os.path.exists(machine.socket), 60, "no socket")
 
     def start(self, *more):
         return self.s.popen(os.path.join(BIN, "vireo-blk"), *self.words,
@@ -42,10 +42,10 @@ class Line:
     def upgrade(self):
         before = self.said().count("took a session over")
         old, self.daemon = self.daemon, self.start("--inherit=" + self.path)
-        code = old.wait(timeout=15)
+        code = old.wait(timeout=60)
         expect(code == 0, "the predecessor ends with", code, self.said())
         wait_for(lambda: self.said().count("took a session over") > before,
-                 5, self.said)
+                 60, self.said)
         expect(self.daemon.poll() is None, self.said())
         expect(self.answers() == self.daemon.pid, "who answers now")
 
@@ -67,16 +67,16 @@ def upgraded(s, vmm, device, times, rounds):
         line.upgrade()
     lines.until("@T exit ", 60)
     text = lines.until("\n")
-    machine.guest.communicate(timeout=30)
+    machine.guest.communicate(timeout=60)
     before, code = text.split("@T exit ")
     expect(code.split()[0] == "4", text[-3000:])
     # The image has one owner again.
     other = s.popen(os.path.join(BIN, "vireo-blk"), "--blk-file=" + image,
                     "--socket-path=" + s.path("other"))
-    out = other.communicate(timeout=20)[0].decode()
+    out = other.communicate(timeout=60)[0].decode()
     expect(other.returncode != 0 and "in use by another" in out, out)
     line.daemon.terminate()
-    expect(line.daemon.wait(timeout=10) == 0, line.said())
+    expect(line.daemon.wait(timeout=60) == 0, line.said())
     expect(not os.path.exists(machine.socket), "the socket is left")
     expect(not os.path.exists(line.path), "the upgrade socket is left")
     expect(not os.path.exists(s.path("control")), "the control socket is left")
@@ -104,21 +104,21 @@ def successor_that_fails_changes_nothing(s):
     # It has no such file; then none of the kind that the other had.
     line.words[1] = "--blk-file=" + s.path("nothing")
     bad = line.start("--inherit=" + line.path)
-    expect(bad.wait(timeout=10) != 0, line.said())
+    expect(bad.wait(timeout=60) != 0, line.said())
     line.words[0] = "--fd=77"
     line.words[1] = "--blk-file=" + image
     bad = line.start("--inherit=" + line.path)
-    expect(bad.wait(timeout=10) != 0, line.said())
+    expect(bad.wait(timeout=60) != 0, line.said())
     expect("--socket-path" in line.said(), line.said())
     expect(line.answers() == line.daemon.pid, "the control socket is lost")
     code, out = machine.boot_to_end("mount -t ext4 /dev/vda /mnt && exit 4")
     expect(code == 4, code, out)
     line.daemon.terminate()
-    expect(line.daemon.wait(timeout=10) == 0, line.said())
+    expect(line.daemon.wait(timeout=60) == 0, line.said())
     # Nobody to inherit from.
     line.words[0] = "--socket-path=" + machine.socket
     bad = line.start("--inherit=" + line.path)
-    expect(bad.wait(timeout=10) != 0, line.said())
+    expect(bad.wait(timeout=60) != 0, line.said())
 
 
 TAP = """
@@ -133,7 +133,7 @@ until [ -e %(sock)s ]; do sleep 0.1; done
 ask() {
 	python3 -c '
 import socket, time
-end = time.monotonic() + 25
+end = time.monotonic() + 60
 while True:
     try:
         with socket.create_connection(("10.9.0.2", 7), 2) as line:
@@ -175,7 +175,7 @@ def tap_interface_goes_along(s):
                        "guest": "env -u TMPDIR setsid " + shlex.join(guest),
                        "log": s.path("guest")})
     child = s.popen("unshare", "-n", "sh", "-e", s.path("script"))
-    out = child.communicate(timeout=90)[0].decode(errors="replace")
+    out = child.communicate(timeout=240)[0].decode(errors="replace")
     expect(child.returncode == 0 and out.count("heard") == 3 and
            out.count("ended 0") == 3, child.returncode, out)
     for pid in s.processes():

@@ -101,7 +101,7 @@ static void send_packets(const struct qemu_net *n, struct qemu_wire *w,
 		nr = cut(rnd, p, len, seg);
 		CHECK_EQ(vio_netdrv_send(&drv, 0, seg, nr, NULL, p), VIO_OK);
 		vio_netdrv_commit(&drv, 0);
-		CHECK_EQ(poll(&fd, 1, 10000), 1);
+		CHECK_EQ(poll(&fd, 1, 60000), 1);
 		CHECK_EQ(recv(w->fd, got, sizeof(got), 0), len);
 		CHECK_MEMEQ(got, p, len);
 		while (vio_netdrv_sent(&drv, 0) != p)

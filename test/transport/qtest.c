@@ -22,7 +22,7 @@
 
 #define ROM_LEN		65536
 #define ARGS_MAX	64
-#define START_MS	20000
+#define START_MS	60000
 
 /* The processor halts at its first instruction, and again if it wakes. */
 static bool write_rom(const char *path)

@@ -180,7 +180,7 @@ TEST("client: a back end that is killed ends the wait with an error", "")
 	CHECK_EQ(kill(f.program.pid, SIGKILL), 0);
 	/* Who watches learns of it at once. */
 	gone = (struct pollfd){ vhu_client_fd(f.program.client), POLLRDHUP, 0 };
-	CHECK_EQ(poll(&gone, 1, 30000), 1);
+	CHECK_EQ(poll(&gone, 1, 60000), 1);
 	CHECK_EQ(vhu_client_reconnect(f.program.client, 0), -EOPNOTSUPP);
 	CHECK_EQ(waitpid(f.program.pid, &status, 0), f.program.pid);
 	f.program.pid = 0;
@@ -340,7 +340,7 @@ static void answer(struct impostor *im, const struct vhu_msg *q)
 		a.hdr.size = 4;
 	if (im->manner == BAD_HEADER)
 		a.hdr.flags = 0xffffffff;
-	vhu_sock_send(im->fd, &a, 1000);
+	vhu_sock_send(im->fd, &a, 60000);
 }
 
 static void *pretend(void *arg)
@@ -349,7 +349,7 @@ static void *pretend(void *arg)
 	struct vhu_sock s;
 
 	vhu_sock_init(&s, im->fd);
-	while (vhu_sock_wait(s.fd, 5000) > 0) {
+	while (vhu_sock_wait(s.fd, 60000) > 0) {
 		int r = vhu_sock_recv(&s);
 
 		if (r < 0 || (r > 0 && im->manner == GONE))
@@ -374,7 +374,9 @@ TEST("client: nonsense, silence and refusal are errors, and soon", "")
 	int pair[2], err;
 
 	for (manner = 0; manner < MANNERS; manner++) {
-		struct vhu_client_conf conf = { .timeout_ms = 200 };
+		struct vhu_client_conf conf = {
+			.timeout_ms = manner == SILENT ? 200 : 60000,
+		};
 		struct vhu_client *client = (void *)&conf;
 
 		CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0,

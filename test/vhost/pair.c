@@ -48,7 +48,7 @@ void pair_open(struct pair *p, const struct vhu_conf *wishes)
 	p->data = p->mem.window.host + PAIR_RINGS;
 	p->priv = malloc(PAIR_RINGS);
 	p->conf.window = p->mem.window;
-	p->conf.timeout_ms = 30000;
+	p->conf.timeout_ms = 60000;
 	p->conf.serve_events = true;
 	p->stop = eventfd(0, EFD_CLOEXEC);
 	CHECK_EQ(pthread_create(&p->thread, NULL, serve, p), 0);

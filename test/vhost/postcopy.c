@@ -159,7 +159,7 @@ static unsigned char *next_fault(int uffd)
 	struct pollfd p = { .fd = uffd, .events = POLLIN };
 	struct uffd_msg msg;
 
-	CHECK_EQ(poll(&p, 1, 10000), 1);
+	CHECK_EQ(poll(&p, 1, 60000), 1);
 	CHECK_EQ(read(uffd, &msg, sizeof(msg)), sizeof(msg));
 	CHECK_EQ(msg.event, UFFD_EVENT_PAGEFAULT);
 	return (unsigned char *)(uintptr_t)msg.arg.pagefault.address;

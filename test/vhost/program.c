@@ -36,7 +36,7 @@ static void make_memory(struct program *p)
 	CHECK(p->priv);
 	p->data = p->mem.window.host + PROGRAM_RINGS;
 	p->conf.window = p->mem.window;
-	p->conf.timeout_ms = 30000;
+	p->conf.timeout_ms = 60000;
 }
 
 void program_arenas(struct program *p)
@@ -69,7 +69,7 @@ void program_open(struct program *p)
 {
 	int rc = vhu_client_open(&p->client, &p->conf);
 
-	for (unsigned i = 0; i < 1000 && rc == -ECONNREFUSED; i++) {
+	for (unsigned i = 0; i < 6000 && rc == -ECONNREFUSED; i++) {
 		usleep(10000);
 		rc = vhu_client_open(&p->client, &p->conf);
 	}
@@ -149,7 +149,7 @@ void program_spawn_peer(struct program *p, const char *const *args,
 		execv(args[0], (char *const *)(uintptr_t)args);
 		_exit(127);
 	}
-	for (unsigned i = 0; i < 3000 && !listens(socket); i++)
+	for (unsigned i = 0; i < 6000 && !listens(socket); i++)
 		usleep(10000);
 	p->conf.socket_path = socket;
 }

@@ -293,7 +293,7 @@ TEST("vhost: a changed configuration waits for room, and nobody for that", "")
 		for (unsigned i = 0; i < 100; i++)
 			CHECK(vhu_server_config_again(f.s));
 		clock_gettime(CLOCK_MONOTONIC, &now);
-		CHECK_LT(now.tv_sec - began.tv_sec, 3);
+		CHECK_LT(now.tv_sec - began.tv_sec, 30);
 		while (reads && vhu_sock_recv(&back) == 1)
 			;
 		for (unsigned i = 0; vhu_server_config_again(f.s); i++)

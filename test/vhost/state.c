@@ -130,7 +130,7 @@ static void *serve(void *arg)
 	struct vhu_sock s;
 
 	vhu_sock_init(&s, b->fd);
-	while (vhu_sock_wait(s.fd, 5000) > 0) {
+	while (vhu_sock_wait(s.fd, 60000) > 0) {
 		int r = vhu_sock_recv(&s);
 
 		if (r < 0)
@@ -146,7 +146,9 @@ static void *serve(void *arg)
 
 static struct vhu_client *start(struct back *b, enum manner manner)
 {
-	struct vhu_client_conf conf = { .timeout_ms = 300 };
+	struct vhu_client_conf conf = {
+		.timeout_ms = manner == NEVER_ENDS ? 1000 : 60000,
+	};
 	struct vhu_client *c;
 	int pair[2];
 

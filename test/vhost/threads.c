@@ -352,7 +352,7 @@ static void change_everything(int rounds)
 	}
 	/* All that was offered comes back, without another kick. */
 	for (unsigned q = 0; q < FE_QUEUES; q++) {
-		for (int ms = 0; ms < 10000 &&
+		for (int ms = 0; ms < 60000 &&
 		     f.q[q].used_seen != f.q[q].avail_idx; ms++) {
 			tell_missed();
 			fe_used(&f, q);

@@ -107,7 +107,7 @@ static void *stop_when_heard(void *arg)
 	struct pollfd p = { .fd = pipes[0], .events = POLLIN };
 
 	(void)arg;
-	poll(&p, 1, 20000);
+	poll(&p, 1, 60000);
 	machine_stop(&m);
 	return NULL;
 }

@@ -76,7 +76,7 @@ static void start_back_end(void)
 
 static void wait_for_socket(void)
 {
-	for (unsigned i = 0; i < 2000 && !listens(sock); i++)
+	for (unsigned i = 0; i < 12000 && !listens(sock); i++)
 		usleep(5000);
 	CHECK(listens(sock));
 }
