@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Preloaded into a daemon, it counts how often memory is asked for, in the
- * file that the environment names. What the C library asks itself for does not
- * come by here.
+ * file that the environment names, and notes who asked last. What the C
+ * library asks itself for does not come by here, save for a new thread.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -11,8 +11,10 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-static uint64_t none;
-static uint64_t *count = &none;
+#include "test/host/allocations.h"
+
+static struct allocations none;
+static struct allocations *all = &none;
 
 static void __attribute__((constructor)) open_count(void)
 {
@@ -20,16 +22,18 @@ static void __attribute__((constructor)) open_count(void)
 	int fd = path ? open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600) : -1;
 	void *map = MAP_FAILED;
 
-	if (fd >= 0 && !ftruncate(fd, sizeof(*count)))
-		map = mmap(NULL, sizeof(*count), PROT_READ | PROT_WRITE,
+	if (fd >= 0 && !ftruncate(fd, sizeof(*all)))
+		map = mmap(NULL, sizeof(*all), PROT_READ | PROT_WRITE,
 			   MAP_SHARED, fd, 0);
 	if (map != MAP_FAILED)
-		count = map;
+		all = map;
 }
 
-static void counted(void)
+static void counted(void *caller)
 {
-	__atomic_add_fetch(count, 1, __ATOMIC_RELAXED);
+	uint64_t n = __atomic_fetch_add(&all->count, 1, __ATOMIC_RELAXED);
+
+	all->last[n % ALLOCATIONS_LAST] = (uintptr_t)caller;
 }
 
 /* The C library has these under a second name, for who replaces the first. */
@@ -40,24 +44,24 @@ void *__libc_memalign(size_t align, size_t len);
 
 void *malloc(size_t len)
 {
-	counted();
+	counted(__builtin_return_address(0));
 	return __libc_malloc(len);
 }
 
 void *calloc(size_t n, size_t len)
 {
-	counted();
+	counted(__builtin_return_address(0));
 	return __libc_calloc(n, len);
 }
 
 void *realloc(void *old, size_t len)
 {
-	counted();
+	counted(__builtin_return_address(0));
 	return __libc_realloc(old, len);
 }
 
 void *aligned_alloc(size_t align, size_t len)
 {
-	counted();
+	counted(__builtin_return_address(0));
 	return __libc_memalign(align, len);
 }
