@@ -68,6 +68,7 @@ void blk_zone_report(struct blk_req *r, uint64_t sector)
 {
 	struct virtio_blk_zone_report head = { { 0 }, { 0 } };
 	struct vio_cursor c = vio_req_writer(r->req);
+	uint64_t nr;
 
 	BLK_COUNT(r, others, 1);
 	if (refused(r))
@@ -79,7 +80,13 @@ void blk_zone_report(struct blk_req *r, uint64_t sector)
 		blk_answer(r, VIRTIO_BLK_S_IOERR);
 		return;
 	}
-	head.nr_zones = vio_to_le64(put_zones(r, &c, sector));
+	nr = put_zones(r, &c, sector);
+	/* There is one, and room for it, but storage cannot tell. */
+	if (!nr && c.left >= DESC_LEN) {
+		blk_answer(r, VIRTIO_BLK_S_IOERR);
+		return;
+	}
+	head.nr_zones = vio_to_le64(nr);
 	vio_req_put(r->req, 0, &head.nr_zones, sizeof(head.nr_zones));
 	blk_answer(r, VIRTIO_BLK_S_OK);
 }

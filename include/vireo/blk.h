@@ -97,8 +97,8 @@ struct vio_blk_backend_ops {
 	void (*leave)(void *backend, unsigned queue);
 	/*
 	 * Tell of the zones from the one that holds @sector on, at most @max.
-	 * Returns how many; 0 past the end. Any queue's thread. NULL where
-	 * the disk has no zones.
+	 * Returns how many; 0 past the end, and when it cannot tell. Any
+	 * queue's thread. NULL where the disk has no zones.
 	 */
 	unsigned (*zone_report)(void *backend, uint64_t sector,
 				struct vio_blk_zone *zone, unsigned max);

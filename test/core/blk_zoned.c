@@ -23,6 +23,7 @@ static unsigned nr_seen;
 static int answer;
 static struct vio_blk_wear worn;
 static struct vio_blk_conf conf;
+static uint64_t tell_till;	/* of zones, in sectors */
 
 static void be_submit(void *ctx, struct vio_blk_io *io)
 {
@@ -46,7 +47,7 @@ static unsigned be_report(void *ctx, uint64_t sector, struct vio_blk_zone *z,
 	unsigned n;
 
 	CHECK(ctx == &worn);
-	for (n = 0; n < max && sector < SECTORS; n++) {
+	for (n = 0; n < max && sector < tell_till; n++) {
 		z[n] = (struct vio_blk_zone){
 			.start = sector / ZONE * ZONE,
 			.capacity = 40,
@@ -83,6 +84,7 @@ static void prepare(void)
 	};
 	worn = (struct vio_blk_wear){ 1, 4, 11 };
 	answer = VIO_OK;
+	tell_till = SECTORS;
 	nr_seen = 0;
 }
 
@@ -301,6 +303,23 @@ TEST("a report has as many zones as there are and as fit", "")
 		 VIRTIO_BLK_S_IOERR);
 	CHECK_EQ(request(VIRTIO_BLK_T_ZONE_REPORT, UINT64_MAX, 0, 4096),
 		 VIRTIO_BLK_S_IOERR);
+}
+
+TEST("a report that storage cannot give fails, unless some of it was given", "")
+{
+	const struct virtio_blk_zone_report *head;
+
+	start();
+	head = rig_at(&r, PAY);
+	tell_till = ZONE;
+	CHECK_EQ(request(VIRTIO_BLK_T_ZONE_REPORT, 0, 0, 4096),
+		 VIRTIO_BLK_S_OK);
+	CHECK_EQ(vio_from_le64(head->nr_zones), 1);
+	CHECK_EQ(request(VIRTIO_BLK_T_ZONE_REPORT, ZONE, 0, 4096),
+		 VIRTIO_BLK_S_IOERR);
+	/* No room for any: that is the driver's affair. */
+	CHECK_EQ(request(VIRTIO_BLK_T_ZONE_REPORT, ZONE, 0, 100),
+		 VIRTIO_BLK_S_OK);
 }
 
 TEST("zones are opened, closed, finished, reset by their first sector", "")
