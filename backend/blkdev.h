@@ -164,6 +164,20 @@ struct blkdev_zoned_conf {
 int blkdev_zoned_open(struct blkdev **d, struct blkdev *below,
 		      const struct blkdev_zoned_conf *conf);
 
+struct blkdev_host_zones_conf {
+	bool inherited;		/* as above */
+	unsigned num_queues;
+	unsigned queue_size;	/* requests in flight on one queue, at most */
+};
+
+/*
+ * Pass the zones of @below on, a disk whose conf says that it has some; it
+ * belongs to the new one if that goes well. Returns 0, or -errno after an
+ * error line.
+ */
+int blkdev_host_zones_open(struct blkdev **d, struct blkdev *below,
+			   const struct blkdev_host_zones_conf *conf);
+
 /* Another program has the zones now: close shall not store their states. */
 void blkdev_zoned_leave(struct blkdev *d);
 

@@ -56,7 +56,14 @@ void file_finish(struct file_queue *q, struct vio_blk_io *io, int err)
 		[VIO_BLK_FLUSH] = "flush", [VIO_BLK_DISCARD] = "discard",
 		[VIO_BLK_WRITE_ZEROES] = "write zeroes",
 		[VIO_BLK_SECURE_ERASE] = "secure erase",
+		[VIO_BLK_ZONE_OPEN] = "opening a zone",
+		[VIO_BLK_ZONE_CLOSE] = "closing a zone",
+		[VIO_BLK_ZONE_FINISH] = "finishing a zone",
+		[VIO_BLK_ZONE_RESET] = "resetting a zone",
+		[VIO_BLK_ZONE_RESET_ALL] = "resetting all zones",
 	};
+	int result = q->file->dev.conf.zoned ? file_zone_status(err) :
+		VIO_E_IO;
 
 	if (!err) {
 		io->done(io, VIO_OK);
@@ -69,12 +76,13 @@ void file_finish(struct file_queue *q, struct vio_blk_io *io, int err)
 	if (sync_failed(io, err) && !atomic_exchange(&q->file->unsynced, err))
 		log_err("the disk could not be written back (%s): what was written since the last flush may be lost, and no flush will succeed from now on; check the host's disk, then restart",
 			strerror(err));
-	log_limited(&q->rate, LOG_LEVEL_WARN,
-		    "%s of %llu bytes at %llu failed: %s",
+	/* A limit of zones is no failure. */
+	log_limited(&q->rate, result == VIO_E_IO ? LOG_LEVEL_WARN :
+		    LOG_LEVEL_DEBUG, "%s of %llu bytes at %llu failed: %s",
 		    io->op < VIO_ARRAY_LEN(names) ? names[io->op] : "request",
 		    (unsigned long long)io->len,
 		    (unsigned long long)io->offset, strerror(err));
-	io->done(io, VIO_E_IO);
+	io->done(io, result);
 }
 
 /* Can it be done on the queue's thread without waiting for a device? */
@@ -397,7 +405,7 @@ static int file_resize(struct blkdev *d, uint64_t *sectors)
 static const struct blkdev_ops file_ops = {
 	.io = { .submit = file_submit, .commit = file_commit,
 		.drain = file_drain, .leave = file_leave,
-		.wear = file_wear },
+		.wear = file_wear, .zone_report = file_zone_report },
 	.attach = file_attach,
 	.detach = file_detach,
 	.resize = file_resize,
@@ -405,8 +413,7 @@ static const struct blkdev_ops file_ops = {
 	.close = file_close,
 };
 
-/* A number from the block layer's folder of a disk or its partition. */
-static uint64_t disk_attribute(dev_t dev, const char *name)
+uint64_t file_disk_attribute(dev_t dev, const char *name)
 {
 	static const char *const forms[] = {
 		"/sys/dev/block/%u:%u/queue/%s",
@@ -504,8 +511,8 @@ static void find_abilities(struct file *f, const struct stat *st)
 	if (f->read_only)
 		return;
 	if (f->block_device) {
-		discard_max = disk_attribute(st->st_rdev,
-					     "discard_max_bytes");
+		discard_max = file_disk_attribute(st->st_rdev,
+						  "discard_max_bytes");
 		if (discard_max > DISCARD_MAX_BYTES)
 			discard_max = DISCARD_MAX_BYTES;
 		can_discard = discard_max >= 512;
@@ -581,8 +588,8 @@ static int check_polling(struct file *f)
 	/* A read of a hole would succeed. */
 	if (fstat(f->fd, &st))
 		rc = -errno;
-	else if (!disk_attribute(f->block_device ? st.st_rdev : st.st_dev,
-				 "io_poll"))
+	else if (!file_disk_attribute(f->block_device ? st.st_rdev :
+				      st.st_dev, "io_poll"))
 		rc = -EOPNOTSUPP;
 	else
 		rc = file_uring_can_poll(f);
@@ -678,8 +685,10 @@ int blkdev_file_open(struct blkdev **d, const struct blkdev_file_conf *conf)
 		find_abilities(f, &st);
 		if (conf->secure_erase && !f->read_only)
 			offer_erase(f);
-		rc = choose_engine(f, conf);
+		rc = file_zones_find(f, conf);
 	}
+	if (!rc)
+		rc = choose_engine(f, conf);
 	if (!rc)
 		rc = file_wear_open(f, conf->lifetime);
 	if (!rc && f->sys == &file_sys_linux)

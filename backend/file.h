@@ -13,6 +13,7 @@
 #define BACKEND_FILE_H
 
 #include <liburing.h>
+#include <linux/blkzoned.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/stat.h>
@@ -33,6 +34,15 @@ struct file_sys {
 	/* BLKDISCARD of a block device: range is { offset, length }; BLKSEC-
 	 * DISCARD if @secure */
 	int (*discard)(int fd, const uint64_t range[2], bool secure);
+	/*
+	 * Zones of a block device: what is said of all but the model; 0, or
+	 * -1 where there are none. NULL: there are none, ever. Then the
+	 * ioctls BLKREPORTZONE, and BLKOPENZONE to BLKRESETZONE.
+	 */
+	int (*zones)(int fd, struct vio_blk_zones *z);
+	int (*zone_report)(int fd, struct blk_zone_report *r);
+	int (*zone_manage)(int fd, unsigned long request,
+			   const struct blk_zone_range *range);
 };
 
 extern const struct file_sys file_sys_linux;
@@ -195,6 +205,25 @@ void file_map(struct file *f, const struct stat *st);
 void file_unmap(struct file *f);
 /* True if @io, a read, was done from the mapping. */
 bool file_map_read(struct file *f, const struct vio_blk_io *io);
+
+/* A number from the block layer's folder of a disk or its partition, or 0. */
+uint64_t file_disk_attribute(dev_t dev, const char *name);
+
+/*
+ * file_zones.c: look for zones and say so in the disk's conf, but for the
+ * model. 0, or -errno after an error line.
+ */
+int file_zones_find(struct file *f, const struct blkdev_file_conf *conf);
+unsigned file_zone_report(void *backend, uint64_t sector,
+			  struct vio_blk_zone *out, unsigned max);
+/* Returns 0 or an errno. Any thread. */
+int file_zone_manage(struct file *f, const struct vio_blk_io *io);
+/* What a zoned disk answers for an errno. */
+int file_zone_status(int err);
+int file_sys_zones(int fd, struct vio_blk_zones *z);
+int file_sys_zone_report(int fd, struct blk_zone_report *r);
+int file_sys_zone_manage(int fd, unsigned long request,
+			 const struct blk_zone_range *range);
 
 /* file_wear.c: find who tells how worn the storage is. 0 or -errno. */
 int file_wear_open(struct file *f, const char *folder);

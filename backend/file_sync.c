@@ -48,6 +48,9 @@ const struct file_sys file_sys_linux = {
 	.allocate = fallocate,
 	.datasync = fdatasync,
 	.discard = sys_discard,
+	.zones = file_sys_zones,
+	.zone_report = file_sys_zone_report,
+	.zone_manage = file_sys_zone_manage,
 };
 
 /* The bounce buffer lies on a thread's stack. */
@@ -335,6 +338,12 @@ int file_sync(struct file *f, struct vio_blk_io *io)
 		if (!err && io->flags & VIO_BLK_FUA)
 			err = sync_data(f);
 		return err;
+	case VIO_BLK_ZONE_OPEN:
+	case VIO_BLK_ZONE_CLOSE:
+	case VIO_BLK_ZONE_FINISH:
+	case VIO_BLK_ZONE_RESET:
+	case VIO_BLK_ZONE_RESET_ALL:
+		return file_zone_manage(f, io);
 	default:
 		return EOPNOTSUPP;
 	}

@@ -403,6 +403,24 @@ bool zones_restore(struct zones *z, uint32_t index, uint8_t state,
 	return true;
 }
 
+void zones_adopt(struct zones *z, uint32_t index,
+		 const struct vio_blk_zone *told)
+{
+	struct zone *g = &z->zone[index];
+
+	if (g->type != told->type)	/* once; it is read without a lock */
+		g->type = told->type;
+	g->capacity = told->capacity < g->size ? told->capacity : g->size;
+	g->wp = g->start;
+	if (sequential(g) && told->wp > g->start)
+		g->wp = told->wp - g->start < g->capacity ? told->wp :
+			g->start + g->capacity;
+	g->low = g->wp;
+	g->replay = false;
+	g->inflight = 0;
+	set_state(z, g, told->state);
+}
+
 void zones_power_on(struct zones *z)
 {
 	for (uint32_t i = 0; i < z->nr; i++) {

@@ -86,6 +86,9 @@ unsigned zones_report(struct zones *z, uint64_t sector,
 /* Put a zone into a state that was stored; false if it cannot be. */
 bool zones_restore(struct zones *z, uint32_t index, uint8_t state,
 		   uint64_t written, uint64_t low);
+/* A device tells what has become of a zone; nothing is under way there. */
+void zones_adopt(struct zones *z, uint32_t index,
+		 const struct vio_blk_zone *told);
 /* The power was gone: nothing is open any more, nothing under way. */
 void zones_power_on(struct zones *z);
 

@@ -102,7 +102,7 @@ static const struct daemon_feature features[] = {
 	FEATURE(SIZE_MAX), FEATURE(SEG_MAX), FEATURE(GEOMETRY), FEATURE(RO),
 	FEATURE(BLK_SIZE), FEATURE(FLUSH), FEATURE(TOPOLOGY),
 	FEATURE(CONFIG_WCE), FEATURE(MQ), FEATURE(DISCARD),
-	FEATURE(WRITE_ZEROES), { 0, NULL }
+	FEATURE(WRITE_ZEROES), FEATURE(ZONED), { 0, NULL }
 };
 
 static const struct dev_type blk_type = {
@@ -143,6 +143,9 @@ int dev_blk_open(struct dev **d, const struct dev_blk_conf *c)
 		.direct = c->direct, .num_queues = c->num_queues,
 		.queue_size = QUEUE_SIZE,
 	};
+	const struct blkdev_host_zones_conf zones = {
+		.num_queues = c->num_queues, .queue_size = QUEUE_SIZE,
+	};
 	struct dev_blk *b = calloc(1, sizeof(*b));
 	int err;
 
@@ -150,6 +153,8 @@ int dev_blk_open(struct dev **d, const struct dev_blk_conf *c)
 		return -ENOMEM;
 	b->num_queues = c->num_queues;
 	err = blkdev_file_open(&b->disk, &conf);
+	if (!err && b->disk->conf.zoned)
+		err = blkdev_host_zones_open(&b->disk, b->disk, &zones);
 	if (!err)
 		err = make_device(b, c);
 	if (err) {

@@ -10,7 +10,7 @@
 #include "host/log.h"
 
 enum { KIND_FILE, KIND_NULL, KIND_MEM, KIND_NBD };
-enum { ZONED_NONE, ZONED_HM, ZONED_HA };
+enum { ZONED_AUTO, ZONED_NONE, ZONED_HM, ZONED_HA };
 
 struct disk_opt disk_opt = {
 	.num_queues = 16, .queue_size = 1024, .serial = "vireo",
@@ -19,7 +19,7 @@ struct disk_opt disk_opt = {
 
 static const char *const kinds[] = { "file", "null", "mem", "nbd", NULL };
 static const char *const zoned[] = {
-	"none", "host-managed", "host-aware", NULL
+	"auto", "none", "host-managed", "host-aware", NULL
 };
 static const char *const aios[] = {
 	[BLKDEV_AIO_AUTO] = "auto", [BLKDEV_AIO_URING] = "io_uring",
@@ -118,8 +118,8 @@ const struct opt disk_options[] = {
 	  .to = &disk_opt.limits.queue_bytes, .arg = "BYTES",
 	  .help = "The same of each queue." },
 	{ .name = "zoned", .type = OPT_CHOICE, .to = &disk_opt.zoned,
-	  .arg = "none|host-managed|host-aware", .choices = zoned,
-	  .help = "Make a zoned disk of it; the states of a file's zones are kept in FILE.zones.",
+	  .arg = "auto|none|host-managed|host-aware", .choices = zoned,
+	  .help = "Make a zoned disk of it; the states of a file's zones are kept in FILE.zones. Default auto: what a zoned block device has of zones is passed on.",
 	},
 	{ .name = "zone-size", .type = OPT_SIZE, .to = &disk_opt.zone_size,
 	  .arg = "BYTES", .min = 4096,
@@ -148,6 +148,12 @@ const struct opt disk_options[] = {
 	},
 	{ 0 }
 };
+
+/* Are zones to be made where there are none? */
+static bool makes_zones(const struct disk_opt *o)
+{
+	return o->zoned == ZONED_HM || o->zoned == ZONED_HA;
+}
 
 static int refuse(const char *why)
 {
@@ -187,7 +193,7 @@ static int check_kind(const struct disk_opt *o)
 	if ((o->sqpoll || o->iopoll) && o->aio != BLKDEV_AIO_AUTO &&
 	    o->aio != BLKDEV_AIO_URING)
 		return refuse("--sqpoll and --iopoll are for --aio=io_uring");
-	if (o->kind == KIND_NBD && o->zoned)
+	if (o->kind == KIND_NBD && makes_zones(o))
 		return refuse("--zoned: there is no place beside an NBD disk for the states of its zones");
 	return 0;
 }
@@ -195,7 +201,7 @@ static int check_kind(const struct disk_opt *o)
 int disk_check_options(const struct disk_opt *o, bool inherits)
 {
 	if (inherits && (o->kind == KIND_MEM ||
-			 (o->kind != KIND_FILE && o->zoned))) {
+			 (o->kind != KIND_FILE && makes_zones(o)))) {
 		log_err("--inherit: what is in the memory of a program ends with it; use a file in /dev/shm");
 		return -EINVAL;
 	}
@@ -216,9 +222,8 @@ int disk_check_options(const struct disk_opt *o, bool inherits)
 			o->serial, VIRTIO_BLK_ID_BYTES);
 		return -EINVAL;
 	}
-	if (!o->zoned && (o->zone_capacity ||
-				o->conventional || o->max_open ||
-				o->max_active)) {
+	if (!makes_zones(o) && (o->zone_capacity || o->conventional ||
+				o->max_open || o->max_active)) {
 		log_err("there are no zones to speak of: add --zoned=host-managed, or leave out what is said of them");
 		return -EINVAL;
 	}
@@ -300,6 +305,26 @@ static int add_zones(struct blkdev **disk, const struct disk_opt *o,
 	return blkdev_zoned_open(disk, *disk, &conf);
 }
 
+/* A device that has zones of its own. */
+static int pass_zones(struct blkdev **disk, const struct disk_opt *o,
+		      bool shared)
+{
+	const struct blkdev_host_zones_conf conf = {
+		/* Unlocked, it may be that another changes them until our
+		 * first request. */
+		.inherited = shared || o->no_lock,
+		.num_queues = o->num_queues,
+		.queue_size = o->queue_size,
+	};
+
+	if (o->zoned != ZONED_AUTO) {
+		log_err("--zoned=%s: %s is a zoned block device, and has its zones itself; leave --zoned out to pass them on",
+			zoned[o->zoned], o->file);
+		return -EINVAL;
+	}
+	return blkdev_host_zones_open(disk, *disk, &conf);
+}
+
 int disk_lock(const struct disk *disk, const struct disk_opt *o)
 {
 	if (o->kind != KIND_FILE || o->no_lock)
@@ -314,9 +339,11 @@ int disk_open(struct disk *disk, const struct disk_opt *o, bool may_change,
 	int rc = open_plain(&disk->top, o, shared);
 
 	disk->bottom = disk->top;
-	if (!rc && o->zoned)
+	if (!rc && disk->top->conf.zoned)
+		rc = pass_zones(&disk->top, o, shared);
+	else if (!rc && makes_zones(o))
 		rc = add_zones(&disk->top, o, shared);
-	if (!rc && o->zoned)
+	if (!rc && makes_zones(o))
 		disk->zoned = disk->top;
 	if (!rc && o->latency)
 		rc = blkdev_latency_open(&disk->top, disk->top, o->num_queues,

@@ -36,7 +36,7 @@ bool disk_is_local(const struct disk_opt *o);
 /* A disk, and what lies at its bottom; whoever is on top of it owns it. */
 struct disk {
 	struct blkdev *top, *bottom;
-	struct blkdev *zoned;	/* between them, or NULL */
+	struct blkdev *zoned;	/* makes zones; between them, or NULL */
 	struct blkdev *latency;	/* likewise, above it */
 };
 

@@ -4,6 +4,7 @@
  * wiring: options, storage, device.
  */
 #include <errno.h>
+#include <linux/blkzoned.h>
 #include <linux/fs.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -49,12 +50,15 @@ static const char *const syscalls[] = {
 };
 
 static const unsigned long ioctls[] = {
-	BLKDISCARD, BLKSECDISCARD, BLKGETSIZE64, 0
+	BLKDISCARD, BLKSECDISCARD, BLKGETSIZE64, BLKREPORTZONE, BLKOPENZONE,
+	BLKCLOSEZONE, BLKFINISHZONE, BLKRESETZONE, 0
 };
 
 /* To open one. */
 static const char *const live_syscalls[] = { "fsync", NULL };
-static const unsigned long live_ioctls[] = { BLKSSZGET, BLKPBSZGET, 0 };
+static const unsigned long live_ioctls[] = {
+	BLKSSZGET, BLKPBSZGET, BLKGETZONESZ, 0
+};
 
 /* A ring of n entries holds a request of n segments, two of them ours. */
 static uint32_t seg_max(const struct disk_opt *o)

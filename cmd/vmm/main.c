@@ -4,6 +4,7 @@
  * the process. Here lies only the wiring: options, devices, machine.
  */
 #include <errno.h>
+#include <linux/blkzoned.h>
 #include <linux/fs.h>
 #include <signal.h>
 #include <stdio.h>
@@ -374,8 +375,9 @@ static int enter_sandbox(const struct vmm *v)
 		NULL
 	};
 	static const unsigned long ioctls[] = {
-		BLKDISCARD, BLKSECDISCARD, BLKGETSIZE64, TIOCGWINSZ, TCGETS,
-		TCSETS, 0
+		BLKDISCARD, BLKSECDISCARD, BLKGETSIZE64, BLKREPORTZONE,
+		BLKOPENZONE, BLKCLOSEZONE, BLKFINISHZONE, BLKRESETZONE,
+		TIOCGWINSZ, TCGETS, TCSETS, 0
 	};
 	const struct netdev *wire = v->net ? dev_net_wire(v->net) : NULL;
 	const int dirs[] = {
