@@ -10,13 +10,16 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
+#include <vireo/spec/blk.h>
 #include <vireo/vhu_client.h>
 
 #include "host/log.h"
 #include "vmm/devices.h"
 
 enum {
-	CONFIG_MAX = 64,
+	CONFIG_MAX = 96,
+	/* Of a disk, where erasing and zones begin; few back ends have more. */
+	BLK_CONFIG_OLD = 60,
 	QUEUE_SIZE = 256,
 	AGAIN_NS = 200 * 1000 * 1000,	/* between attempts to reconnect */
 };
@@ -58,7 +61,7 @@ static struct dev_vhost *of_vio(const struct vio_dev *vio)
 static const struct vio_bus_ops *const bus = &vhu_client_bus;
 
 static const struct dev_vhost_type types[] = {
-	{ "net", 1, 2, 12 }, { "blk", 2, 1, 60 }, { "console", 3, 2, 12 },
+	{ "net", 1, 2, 12 }, { "blk", 2, 1, 96 }, { "console", 3, 2, 12 },
 	{ "rng", 4, 1, 0 }, { "vsock", 19, 2, 8 }, { "fs", 26, 2, 40 },
 	{ NULL, 0, 0, 0 },
 };
@@ -128,12 +131,25 @@ static void vhost_rerouted(struct dev *d)
 			route_call(v, &v->calls[i]);
 }
 
+/* A back end need not know fields of features that it does not offer. */
+static uint32_t config_len(const struct dev_vhost *v)
+{
+	struct vio_features offered;
+
+	bus->get_features(v->client, &offered);
+	if (v->type->id == VIRTIO_ID_BLOCK &&
+	    !vio_has(&offered, VIRTIO_BLK_F_SECURE_ERASE) &&
+	    !vio_has(&offered, VIRTIO_BLK_F_ZONED))
+		return BLK_CONFIG_OLD;
+	return v->type->config_len;
+}
+
 static int read_config(struct dev_vhost *v)
 {
 	if (!v->type->config_len)
 		return 0;
-	return bus->config_read(v->client, 0, v->config,
-				v->type->config_len) ? -EIO : 0;
+	return bus->config_read(v->client, 0, v->config, config_len(v)) ?
+		-EIO : 0;
 }
 
 /* -- whether it is there ------------------------------------------------- */

@@ -52,7 +52,7 @@ struct dev_vhost_type {
 	const char *name;
 	uint32_t id;
 	unsigned queues;	/* at least */
-	uint32_t config_len;	/* bytes that all back ends have */
+	uint32_t config_len;	/* bytes, with what features add */
 };
 
 /* By a name of @len characters, such as "blk"; NULL: there is none. */
