@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* A kernel that transfers little, interrupts, fails, or cannot. */
+#include <dlfcn.h>
 #include <errno.h>
 #include <linux/falloc.h>
 #include <stdatomic.h>
@@ -208,6 +209,137 @@ TEST("errors of the host become errors of the one request", "")
 	CHECK_EQ(run(d, VIO_BLK_READ, 0, 512, in), VIO_E_IO);
 	CHECK_EQ(run(d, VIO_BLK_WRITE, 0, 512, out), VIO_E_IO);
 	end();
+}
+
+/* Kinds of requests that take several calls each. */
+static int long_one(unsigned op, uint8_t flags)
+{
+	struct request r;
+
+	request_init(&r, (int)op, 4096, op == VIO_BLK_FLUSH ? 0 : sizeof(out),
+		     op <= VIO_BLK_WRITE ? out : NULL);
+	r.io.flags = flags;
+	return request_run(d, &r);
+}
+
+TEST("an error at any call of a request is one of that request", "")
+{
+	static const struct {
+		uint8_t op, flags;
+		int refuse;		/* modes of fallocate() */
+		unsigned calls;		/* at least */
+	} all[] = {
+		{ VIO_BLK_READ, 0, 0, 8 },
+		{ VIO_BLK_WRITE, 0, 0, 8 },
+		{ VIO_BLK_DISCARD, 0, 0, 1 },
+		{ VIO_BLK_WRITE_ZEROES, 0, 0, 1 },
+		{ VIO_BLK_WRITE_ZEROES, VIO_BLK_UNMAP, 0, 1 },
+		{ VIO_BLK_WRITE_ZEROES, 0, FALLOC_FL_ZERO_RANGE, 8 },
+		{ VIO_BLK_SECURE_ERASE, 0, FALLOC_FL_PUNCH_HOLE, 9 },
+	};
+
+	for (unsigned i = 0; i < VIO_ARRAY_LEN(all); i++) {
+		unsigned at, calls;
+
+		begin(all[i].refuse);
+		fault.most = 1024;
+		/* It finds out what the file can do. */
+		CHECK_EQ(long_one(all[i].op, all[i].flags), VIO_OK);
+		set_fault(0, 0, 0);
+		CHECK_EQ(long_one(all[i].op, all[i].flags), VIO_OK);
+		calls = fault.calls;
+		CHECK_GE(calls, all[i].calls);
+		for (at = 1; at <= calls; at++) {
+			set_fault(EIO, at, 1);
+			CHECK_EQ(long_one(all[i].op, all[i].flags), VIO_E_IO);
+			CHECK_EQ(fault.calls, at);
+			CHECK_EQ(long_one(all[i].op, all[i].flags), VIO_OK);
+		}
+		end();
+	}
+}
+
+/* -- answers of the ring --------------------------------------------------- */
+
+static struct {
+	int res;		/* what the next answers are, */
+	unsigned left;		/* so many */
+	unsigned seen;		/* answers in all */
+} answer;
+
+/* Between the ring and the back end: this one's name comes first. */
+unsigned io_uring_peek_batch_cqe(struct io_uring *ring,
+				 struct io_uring_cqe **cqe, unsigned max)
+{
+	static unsigned (*real)(struct io_uring *, struct io_uring_cqe **,
+				unsigned);
+	unsigned n;
+
+	if (!real)
+		*(void **)&real = dlsym(RTLD_NEXT, "io_uring_peek_batch_cqe");
+	n = real(ring, cqe, max);
+	for (unsigned i = 0; i < n; i++, answer.seen++) {
+		if (!answer.left)
+			continue;
+		answer.left--;
+		/* Never more than it is: those bytes are not there. */
+		if (cqe[i]->res > answer.res)
+			cqe[i]->res = answer.res;
+	}
+	return n;
+}
+
+static int answered(int op, int res, unsigned count, unsigned char *p)
+{
+	int rc;
+
+	answer.res = res;
+	answer.left = count;
+	answer.seen = 0;
+	rc = run(d, op, 4096, 4096, p);
+	CHECK_EQ(answer.left, 0);
+	return rc;
+}
+
+/* Read and written, with so many answers of that kind before the right ones */
+static void both(int res, unsigned count, int want)
+{
+	memset(out, (int)(count + 1), 4096);
+	CHECK_EQ(answered(VIO_BLK_WRITE, res, count, out), want);
+	CHECK_EQ(answered(VIO_BLK_WRITE, 0, 0, out), VIO_OK);
+	memset(in, 0, 4096);
+	CHECK_EQ(answered(VIO_BLK_READ, res, count, in), want);
+	CHECK_EQ(answered(VIO_BLK_READ, 0, 0, in), VIO_OK);
+	CHECK_MEMEQ(in, out, 4096);
+}
+
+TEST("the ring says less, again, nothing or no: as with system calls", "")
+{
+	struct loop loop;
+
+	begin_with(0, BLKDEV_AIO_URING);
+	CHECK_EQ(loop_init(&loop), 0);
+	CHECK_EQ(d->ops->attach(d, 0, &loop), 0);
+	answered(VIO_BLK_WRITE, 0, 0, out);
+	if (!answer.seen) {
+		d->ops->detach(d, 0);
+		end();
+		loop_fini(&loop);
+		SKIP("needs liburing as a shared library");
+	}
+	/* The page cache is asked before the ring: not to be relied on. */
+	vio_container_of(d, struct file, dev)->queues[0].cache_off = true;
+	both(512, 1, VIO_OK);
+	both(1000, 3, VIO_OK);
+	both(-EAGAIN, 1, VIO_OK);
+	both(-EINTR, FILE_TRIES_MAX - 1, VIO_OK);
+	both(-EAGAIN, FILE_TRIES_MAX, VIO_E_IO);
+	both(-EIO, 1, VIO_E_IO);
+	both(-ENOSPC, 1, VIO_E_IO);
+	both(0, 1, VIO_E_IO);
+	d->ops->detach(d, 0);
+	end();
+	loop_fini(&loop);
 }
 
 static int write_fua(void)
