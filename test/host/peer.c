@@ -27,6 +27,7 @@ enum { LOGS = 8, TOLD = 64 << 10, WAIT_MS = 60000 };
 
 /* What the daemons of this case say goes where; "" where there is none. */
 static char logs[LOGS][sizeof(((struct peer *)0)->log)];
+static pid_t pids[LOGS];
 
 static void tell_log(const char *path)
 {
@@ -47,19 +48,32 @@ static void tell_log(const char *path)
 	fclose(f);
 }
 
+/* One that a test has not waited for. */
+static void tell_end(pid_t pid)
+{
+	siginfo_t info = { 0 };
+
+	if (pid > 0 && !waitid(P_PID, (id_t)pid, &info,
+			       WEXITED | WNOHANG | WNOWAIT) && info.si_pid)
+		vtest_note("it has ended: %s %d", info.si_code == CLD_EXITED ?
+			   "exit status" : "signal", info.si_status);
+}
+
 /* A case that failed never comes to its peer_fini(). */
 static void tell(void)
 {
 	unsigned i;
 
 	for (i = 0; i < LOGS; i++) {
-		if (logs[i][0])
+		if (logs[i][0]) {
 			tell_log(logs[i]);
+			tell_end(pids[i]);
+		}
 		logs[i][0] = 0;
 	}
 }
 
-static void remember(const char *log)
+static void remember(const char *log, pid_t pid)
 {
 	unsigned i;
 
@@ -68,6 +82,7 @@ static void remember(const char *log)
 		if (!logs[i][0] || !strcmp(logs[i], log))
 			break;
 	snprintf(logs[i], sizeof(logs[i]), "%s", log);
+	pids[i] = pid;
 }
 
 /* All in a folder. */
@@ -154,11 +169,11 @@ void peer_start(struct peer *p, const char *program, const char *const *args,
 	unsigned i;
 
 	unlink(p->log);
-	remember(p->log);
 	p->pid = fork();
 	CHECK_GE(p->pid, 0);
 	if (!p->pid)
 		become(p, program, args, fd);
+	remember(p->log, p->pid);
 	/* Often: how soon a successor serves is measured. */
 	for (i = 0; fd < 0 && i < WAIT_MS; i++) {
 		siginfo_t info = { 0 };
