@@ -58,17 +58,17 @@ def whole(s, vmm, device, queues):
     machine.serve("--blk-file=" + image, "--control-path=" + control,
                   "--serial=VIREO-7", "--num-queues=4")
     lines = machine.boot(GUEST_DOES)
-    lines.until("= written", 100)
+    lines.until("= written", 240)
     full = used(image)
-    lines.until("= trimmed", 60)
+    lines.until("= trimmed", 240)
     wait_for(lambda: used(image) < full - (3 << 20), 60, "nothing trimmed")
     os.truncate(image, 48 << 20)
     code, out = s.vireo("ctl", control, "resize")
     expect(code == 0 and "98304" in out, out)
-    lines.until("@T exit ", 60)
+    lines.until("@T exit ", 240)
     text, code = lines.until("\n").split("@T exit ")
     expect(code.split()[0] == "9", text[-2000:])
-    machine.guest.communicate(timeout=60)
+    machine.guest.communicate(timeout=120)
     said = [line.strip()[2:] for line in text.splitlines()
             if line.strip().startswith("= ")]
     said = [word for word in said if word not in ("written", "trimmed")]

@@ -118,7 +118,7 @@ def outlived(s, device, kills):
         "null & done\nwait\n",
         "null & writers=\"$writers $!\"; done\nwait $writers\n")
     lines = machine.boot(todo.replace("-lt 20", "-lt %d" % (2 + 2 * kills)))
-    lines.until("busy", 100)
+    lines.until("busy", 240)
     for number in range(kills):
         time.sleep(0.4 + random.random())
         machine.daemon.kill()
@@ -128,7 +128,7 @@ def outlived(s, device, kills):
         time.sleep(1.2)
     lines.until("@T exit ", 200 + 30 * kills)
     text = lines.until("\n")
-    machine.guest.communicate(timeout=60)
+    machine.guest.communicate(timeout=120)
     before, code = text.split("@T exit ")
     expect(code.split()[0] == "4" and "I/O error" not in before, text)
     machine.stop()

@@ -84,16 +84,16 @@ class Machine:
 
     def boot_to_end(self, todo):
         lines = self.boot(todo)
-        lines.until("@T exit ", 100)
+        lines.until("@T exit ", 240)
         text = lines.until("\n")
-        self.guest.communicate(timeout=60)
+        self.guest.communicate(timeout=120)
         before, code = text.split("@T exit ")
         return int(code.split()[0]), before.split("@T ready")[-1]
 
     def kill_guest(self):
         # As a whole: the guest's own processes would run on, untraced.
         os.killpg(self.guest.pid, signal.SIGKILL)
-        self.guest.communicate(timeout=60)
+        self.guest.communicate(timeout=120)
 
     def stop(self):
         self.daemon.terminate()

@@ -104,13 +104,13 @@ def write_until_killed(s, vmm, base, fs, seconds):
     machine.serve("--blk-file=" + image, "--aio=inline", "--num-queues=1")
     load = xfs_guest(machine) if fs == "xfs" else ""
     lines = machine.boot(LOAD % (load, fs))
-    lines.until("busy", 100)
+    lines.until("busy", 240)
     time.sleep(seconds * (0.5 + random.random()))
     machine.daemon.kill()
     machine.daemon.wait()
     # As a whole: a guest's own processes would run on.
     os.killpg(machine.guest.pid, signal.SIGKILL)
-    out = lines.all + machine.guest.communicate(timeout=60)[0]
+    out = lines.all + machine.guest.communicate(timeout=120)[0]
     os.unlink(machine.socket)
     told = [int(n) for n in re.findall(rb"durable (\d+)\r?\n", out)]
     os.unlink(image)

@@ -189,7 +189,7 @@ def check_reports(s, kind):
             shutil.copy(os.path.join(REPORTS, name), seen)
     child = s.popen(sys.executable, os.path.join(TOP, "scripts", "interop"),
                     "--check", seen)
-    out, _ = child.communicate(timeout=60)
+    out, _ = child.communicate(timeout=120)
     expect(child.returncode == 0, out.decode())
 
 
@@ -227,7 +227,7 @@ class Lines:
         self.all = b""
         self.seen = 0
 
-    def until(self, text, timeout=60):
+    def until(self, text, timeout=120):
         end = time.monotonic() + timeout
         text = text.encode()
         while text not in self.all[self.seen:]:

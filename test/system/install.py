@@ -54,7 +54,7 @@ def a_back_end_of_ones_own_is_built_and_serves(s):
         expect("smoke test: good" in text and ", 0 broken" in text, text)
     finally:
         daemon.terminate()
-        daemon.communicate(timeout=60)
+        daemon.communicate(timeout=120)
     shutil.rmtree(root)
     os.unlink(program)
     os.unlink(socket)

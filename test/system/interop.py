@@ -19,7 +19,7 @@ READ = "dd if=/dev/vda of=/dev/null bs=64k count=64 2>/dev/null; sleep 60"
 
 def ask(t, control):
     child = t.popen(os.path.join(BIN, "vireo"), "ctl", control, "status")
-    out, _ = child.communicate(timeout=60)
+    out, _ = child.communicate(timeout=120)
     expect(child.returncode == 0, out)
     return json.loads(out)
 

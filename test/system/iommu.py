@@ -53,7 +53,7 @@ class Guarded(Machine):
 
 def status(s, control):
     child = s.popen(os.path.join(BIN, "vireo"), "ctl", control, "status")
-    out, _ = child.communicate(timeout=60)
+    out, _ = child.communicate(timeout=120)
     expect(child.returncode == 0, out)
     return json.loads(out)
 
@@ -67,16 +67,16 @@ def lives(s, name, device, line, *args):
     machine.serve("--blk-file=" + image, "--iommu", "--verbose",
                   "--control-path=" + control, *args)
     lines = machine.boot(GUEST_DOES)
-    lines.until("@T ready", 90)
+    lines.until("@T ready", 240)
     # The driver of the guest, not the firmware's.
     seen = wait_for(lambda: next(
         (a for a in [status(s, control)]
          if "VIRTIO_F_ACCESS_PLATFORM" in a["features"] and
          any(q["state"] == "running" for q in a["queues"])), None), 60,
         "no ring runs behind the IOMMU")
-    lines.until("@T exit ", 90)
+    lines.until("@T exit ", 240)
     code = lines.until("\n").split("@T exit ")[-1].split()[0]
-    machine.guest.communicate(timeout=60)
+    machine.guest.communicate(timeout=120)
     machine.stop()
     with open(s.path("log")) as log:
         text = log.read()
@@ -142,9 +142,9 @@ def guest_whose_network_is_behind_an_iommu(s):
                     "-device", "virtio-net-pci,netdev=n,vectors=0,romfile=,"
                     "bus=rn,iommu_platform=on,ats=on,disable-legacy=on"]
     lines = machine.boot(PINGS)
-    lines.until("@T exit ", 150)
+    lines.until("@T exit ", 240)
     code = lines.until("\n").split("@T exit ")[-1].split()[0]
-    machine.guest.communicate(timeout=60)
+    machine.guest.communicate(timeout=120)
     machine.stop()
     net.terminate()
     expect(net.wait(timeout=60) == 0, "vireo-net ends with", net.returncode)

@@ -153,7 +153,7 @@ class Place:
 
     def leave(self):
         self.qmp.do("quit")
-        self.qemu.communicate(timeout=60)
+        self.qemu.communicate(timeout=120)
 
     def end(self):
         for daemon in self.daemons:
@@ -208,19 +208,19 @@ def migrates(s, device, moves, *late):
                     *(["--postcopy"] if late else []))
               for name in ("one", "two")]
     places[0].start(LOAD)
-    places[0].lines.until("loaded", 60)
+    places[0].lines.until("loaded", 240)
     for number in range(moves):
         here, there = places[number % 2], places[(number + 1) % 2]
-        here.lines.until("round", 30)
+        here.lines.until("round", 240)
         move(here, there, LOAD, number, late)
-        there.lines.until("done", 30)
-        there.lines.until("done", 30)
+        there.lines.until("done", 240)
+        there.lines.until("done", 240)
     last = places[moves % 2]
     last.qemu.stdin.write(b"stop\n")
     last.qemu.stdin.flush()
-    last.lines.until("@T exit ", 60)
+    last.lines.until("@T exit ", 240)
     text = last.lines.until("\n")
-    last.qemu.communicate(timeout=60)
+    last.qemu.communicate(timeout=120)
     code = re.search(r"@T exit (\d+)", text).group(1)
     expect(code == "4" and "FAILED" not in text, text[-2000:])
     for place in places:
@@ -309,7 +309,7 @@ def guest_is_killed_before_its_memory_came(s):
     one, two = [Place(s, machine, name, image, "--postcopy")
                 for name in ("one", "two")]
     one.start(LOAD)
-    one.lines.until("round", 90)
+    one.lines.until("round", 240)
     begin_move(one, two, LOAD, 0, ["-D", s.path("two.qemu")],
                LATEST_BANDWIDTH)
     wait_for(lambda: one.qmp.do("query-migrate")["status"] ==
@@ -324,9 +324,9 @@ def guest_is_killed_before_its_memory_came(s):
     one.qemu.wait(timeout=60)
     # The same daemons, which must have let go of what they waited for.
     two.start(AFTER)
-    text = two.lines.until("@T exit ", 90)
+    text = two.lines.until("@T exit ", 240)
     text += two.lines.until("\n")
-    two.qemu.communicate(timeout=60)
+    two.qemu.communicate(timeout=120)
     expect(text.endswith("exit 4\n") or "exit 4" in text, text[-2000:])
     for place in one, two:
         place.end()

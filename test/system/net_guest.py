@@ -254,16 +254,16 @@ def said(s, part, known={}):
         control = s.env["VIREO_CONTROL"] = s.path("control")
         child = s.popen("unshare", "-n", sys.executable,
                         os.path.abspath(__file__), "--host", VIREO, "run",
-                        "--timeout", "150", "--vmm", "uml", "--net",
+                        "--timeout", "240", "--vmm", "uml", "--net",
                         "tap=t0,queue-pairs=2,control-path=" + control,
                         "--", GUEST + OFFLOADS +
                         "echo ====\n" + WANTED + "echo ====\n" + PAIRS)
         lines = Lines(child.stdout.fileno())
         for text, way in (("link: now", "down"), ("link: down", "up")):
-            lines.until(text, 150)
+            lines.until(text, 240)
             code, out = s.vireo("ctl", control, "link", way)
             expect(code == 0, out)
-        rest = child.communicate(timeout=100)[0]
+        rest = child.communicate(timeout=240)[0]
         known["code"] = child.returncode
         known["out"] = (lines.all + rest).decode(errors="replace")
     out = known["out"]

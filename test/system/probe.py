@@ -27,7 +27,7 @@ def probe(t, sock, name, *words):
     """Gives (exit code, report)."""
     child = t.popen(os.path.join(BIN, "vireo-probe"), sock, "--json", *words,
                     stderr=subprocess.PIPE)
-    out, err = child.communicate(timeout=60)
+    out, err = child.communicate(timeout=120)
     try:
         report = json.loads(out)
     except ValueError:

@@ -25,7 +25,7 @@ def start_busy(s, *words):
 
 
 def ends(child, lines, code, text):
-    out, _ = child.communicate(timeout=60)
+    out, _ = child.communicate(timeout=120)
     out = (lines.all + out).decode(errors="replace")
     expect(child.returncode == code, child.returncode, out)
     said = [line for line in out.splitlines() if line != "busy"]
@@ -66,7 +66,7 @@ def killed_outright(s):
     need_uml()
     child, _ = start_busy(s)
     child.kill()
-    child.communicate(timeout=60)
+    child.communicate(timeout=120)
 
 
 @suite.case

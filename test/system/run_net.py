@@ -128,7 +128,7 @@ def a_guest_of_qemu_downloads_a_file_on_each_of_two_pairs(s):
         "echo both; sleep 100" % server.server_address[1])
     try:
         try:
-            out = Lines(guest.stdout.fileno()).until("both", 120)
+            out = Lines(guest.stdout.fileno()).until("both", 240)
         except AssertionError as why:
             if "without it; install" in str(why):
                 raise Skip("this build has no libslirp") from None
@@ -144,7 +144,7 @@ def a_guest_of_qemu_downloads_a_file_on_each_of_two_pairs(s):
         server.shutdown()
         server.server_close()
         guest.terminate()
-        guest.communicate(timeout=60)
+        guest.communicate(timeout=120)
 
 
 def free_port():
@@ -177,7 +177,7 @@ def a_forwarded_port_leads_to_the_guest(s):
     while not said and child.poll() is None and time.monotonic() < end:
         said = ask(port, b"my question\n")
         time.sleep(0.1)
-    out, _ = child.communicate(timeout=60)
+    out, _ = child.communicate(timeout=120)
     expect(said == b"my answer\n", said, out)
     expect(child.returncode == 0, child.returncode, out)
 
@@ -207,7 +207,7 @@ def meet_with_jumbo_frames(s, vmm, show, pattern, ping, zone):
                     show + "; cat /sys/class/net/eth0/mtu; "
                     "nc -l -p 7 -e sha256sum")
     try:
-        text = Lines(first.stdout.fileno()).until("\n9000", 90)
+        text = Lines(first.stdout.fileno()).until("\n9000", 240)
         address = re.search(pattern, text).group() + zone
         code, out = s.run(
             "--vmm", vmm, "--net", wire, "--",
@@ -221,7 +221,7 @@ def meet_with_jumbo_frames(s, vmm, show, pattern, ping, zone):
         expect(len(sums) == 2 and sums[0] == sums[1], out)
     finally:
         first.terminate()
-        first.communicate(timeout=60)
+        first.communicate(timeout=120)
         shutil.rmtree(os.path.join(s.tmp, "vireo-switch-%d" % os.getuid()))
 
 
@@ -275,7 +275,7 @@ seq 1 60000 > /tmp/n
         expect(len(sums) == 6 and len(set(sums)) == 1, out)
     finally:
         first.terminate()
-        first.communicate(timeout=60)
+        first.communicate(timeout=120)
         # Others may come to the folder of a switch: it stays.
         shutil.rmtree(os.path.join(s.tmp, "vireo-switch-%d" % os.getuid()))
 
@@ -303,14 +303,14 @@ def a_server_that_is_killed_loses_no_packet(s):
         "virtio-net-pci,netdev=n,vectors=0,romfile=")
     lines = Lines(guest.stdout.fileno())
     for seq in 10, 25, 40:
-        lines.until("seq=%d " % seq, 120)
+        lines.until("seq=%d " % seq, 240)
         net.kill()
         net.communicate()
         net = serve()
-    lines.until("60 packets transmitted, 60 packets received", 90)
-    guest.communicate(timeout=60)
+    lines.until("60 packets transmitted, 60 packets received", 240)
+    guest.communicate(timeout=120)
     net.terminate()
-    out, _ = net.communicate(timeout=60)
+    out, _ = net.communicate(timeout=120)
     expect(net.returncode == 0, out)
     machine.stop()
 

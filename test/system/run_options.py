@@ -29,7 +29,7 @@ def talk(child, fd):
     os.write(fd, b"echo $((6*7)) sizes\n")
     line.until("42 sizes")
     os.write(fd, b"exit\n")
-    out, _ = child.communicate(timeout=60)
+    out, _ = child.communicate(timeout=120)
     expect(child.returncode == 0, child.returncode, out)
 
 
@@ -69,7 +69,7 @@ def console_into_a_file(s):
             return b"guest:/root# " in f.read()
     wait_for(lambda: os.path.exists(path) and prompt(), 60, "no prompt")
     child.terminate()
-    child.communicate(timeout=60)
+    child.communicate(timeout=120)
     expect(child.returncode == 143, child.returncode)
 
 
@@ -125,7 +125,7 @@ def standard_files_may_be_closed(s):
     path = s.path("out")
     child = s.popen("sh", "-c", '"$0" run --vmm uml -- "echo said" '
                     '<&- 2>&- > "$1"', VIREO, path)
-    child.communicate(timeout=60)
+    child.communicate(timeout=120)
     with open(path) as f:
         expect(child.returncode == 0 and f.read() == "said\n",
                child.returncode)

@@ -103,7 +103,7 @@ def restarts_under_a_guest_that_writes(s):
     words = ["--socket-path=" + machine.socket, "--blk-file=" + image]
     daemon = manager.start(*words)
     lines = machine.boot(LOAD.replace("ROUNDS", "12"))
-    lines.until("busy", 60)
+    lines.until("busy", 240)
     for number in range(1, 4):
         time.sleep(0.4)
         daemon.terminate()
@@ -112,9 +112,9 @@ def restarts_under_a_guest_that_writes(s):
         daemon = manager.start(*words)
         wait_for(lambda: not manager.store, 60, "the store is not emptied")
         expect(log_of(s).count("took a session over") == number, log_of(s))
-    lines.until("@T exit ", 60)
+    lines.until("@T exit ", 240)
     text = lines.until("\n")
-    machine.guest.communicate(timeout=60)
+    machine.guest.communicate(timeout=120)
     expect(text.split("@T exit ")[1].split()[0] == "4", text[-3000:])
     expect(manager.heard("STOPPING") == 3, manager.said)
     # Without a front end there is nothing to keep.

@@ -31,7 +31,7 @@ def tapped(t, vmm, device=""):
     wait_for(lambda: os.path.exists(machine.socket), 60, "no socket")
     code, out = machine.boot_to_end(COPY)
     expect(code == 4, code, out)
-    said, _ = tap.communicate(timeout=60)
+    said, _ = tap.communicate(timeout=120)
     expect(tap.returncode == 0 and not said, said)
     machine.socket = back
     machine.stop()

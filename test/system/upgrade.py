@@ -61,19 +61,19 @@ def upgraded(s, vmm, device, times, rounds):
     machine = Machine(s, vmm, "", device)
     line = Line(s, machine, image)
     lines = machine.boot(LOAD.replace("ROUNDS", str(rounds)))
-    lines.until("busy", 60)
+    lines.until("busy", 240)
     for _ in range(times):
         time.sleep(0.4)
         line.upgrade()
-    lines.until("@T exit ", 60)
+    lines.until("@T exit ", 240)
     text = lines.until("\n")
-    machine.guest.communicate(timeout=60)
+    machine.guest.communicate(timeout=120)
     before, code = text.split("@T exit ")
     expect(code.split()[0] == "4", text[-3000:])
     # The image has one owner again.
     other = s.popen(os.path.join(BIN, "vireo-blk"), "--blk-file=" + image,
                     "--socket-path=" + s.path("other"))
-    out = other.communicate(timeout=60)[0].decode()
+    out = other.communicate(timeout=120)[0].decode()
     expect(other.returncode != 0 and "in use by another" in out, out)
     line.daemon.terminate()
     expect(line.daemon.wait(timeout=60) == 0, line.said())

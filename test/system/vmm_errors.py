@@ -17,7 +17,7 @@ def refused(s, words, *texts, code=1, around=()):
         raise Skip("vireo-vmm is built for x86-64 only")
     child = s.popen(*around, VMM, *words)
     try:
-        out, _ = child.communicate(timeout=60)
+        out, _ = child.communicate(timeout=120)
     except subprocess.TimeoutExpired:
         child.kill()
         raise AssertionError("%s: it runs" % (words,)) from None
@@ -86,7 +86,7 @@ def a_guest_starts_and_ends_in_the_sandbox(s):
     need_kvm()
     child = s.popen(VMM, "--kernel", guest(s, SWITCH_OFF),
                     *machine_with_all(s))
-    out = child.communicate(timeout=60)[0].decode(errors="replace")
+    out = child.communicate(timeout=120)[0].decode(errors="replace")
     expect(child.returncode == 0 and not out, child.returncode, out)
     expect(not os.path.exists(s.path("console")), "the socket is left")
     for nr, name in enumerate(("block", "console", "rng", "net")):
@@ -110,7 +110,7 @@ def the_sandbox_is_closed_while_a_guest_runs(s):
         time.sleep(0.05)
     expect(found == wanted, found)
     child.terminate()
-    out = child.communicate(timeout=60)[0].decode(errors="replace")
+    out = child.communicate(timeout=120)[0].decode(errors="replace")
     expect(child.returncode == 1 and not out, child.returncode, out)
 
 
@@ -140,7 +140,7 @@ def no_permission(s):
     shutil.copy(VMM, program)   # where a stranger can read it
     child = s.popen("setpriv", "--reuid", "65534", "--regid", "65534",
                     "--clear-groups", program, "--kernel", "/none")
-    out = child.communicate(timeout=60)[0].decode()
+    out = child.communicate(timeout=120)[0].decode()
     expect(child.returncode == 1 and "adduser" in out, out)
 
 
