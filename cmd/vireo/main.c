@@ -48,7 +48,7 @@ static const char usage[] =
 "  version   print the version\n"
 "\n"
 "`vireo COMMAND --help` tells the options of a command; the manual pages\n"
-"are vireo(1), vireo-run(1) and vireo-doctor(1).\n";
+"are vireo(1), and vireo-COMMAND(1) for each of them.\n";
 
 static int cmd_help(int argc, char **argv)
 {

@@ -4,6 +4,7 @@
 import glob
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -67,6 +68,28 @@ def programs_have_pages(at):
         assert glob.glob(page + "*"), "no page for " + program
 
 
+def examples(page):
+    """The programs of ours that a manual page's code begins lines with."""
+    with open(page) as f:
+        text = f.read().replace("\\-", "-")
+    for block in re.findall(r"^\.nf\n(.*?)^\.fi", text, re.M | re.S):
+        yield from re.findall(r"^(?:\$ )?(vireo[\w-]*) ", block, re.M)
+
+
+def examples_are_found(at):
+    """what examples and units call is where a shell looks for programs"""
+    pages = glob.glob(at.path(at.option["mandir"], "man1", "*"))
+    calls = [(page, word) for page in pages for word in examples(page)]
+    assert calls, "no examples"
+    for unit in glob.glob(os.path.join(SOURCE, "doc/systemd/*.service")):
+        with open(unit) as f:
+            calls += [(unit, word) for word in
+                      re.findall(r"^ExecStart=(\S+)", f.read(), re.M)]
+    for where, word in calls:
+        assert os.path.exists(at.path(at.option["bindir"], word)), \
+            "%s calls %s" % (where, word)
+
+
 def descriptors_fit(at):
     """each descriptor for libvirt names an installed program"""
     found = glob.glob(at.path(at.option["datadir"], "qemu", "vhost-user",
@@ -107,8 +130,8 @@ def headers_are_whole(at):
 
 
 def main():
-    cases = [programs_answer, programs_have_pages, descriptors_fit,
-             library_links, headers_are_whole]
+    cases = [programs_answer, programs_have_pages, examples_are_found,
+             descriptors_fit, library_links, headers_are_whole]
     failed = 0
     with tempfile.TemporaryDirectory() as root:
         at = Installed(root)
