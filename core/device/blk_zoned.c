@@ -157,8 +157,8 @@ static void append_done(struct vio_blk_io *io, int result)
 
 	if (result == VIO_OK) {
 		BLK_COUNT(r, bytes_written, io->len);
-		vio_req_put(r->req, r->req->write_len - TAIL_LEN, &at,
-			    sizeof(at));
+		/* Linux's struct has padding between this and the status. */
+		vio_req_put(r->req, 0, &at, sizeof(at));
 	}
 	blk_answer(r, blk_status_of(r, result));
 }
