@@ -227,10 +227,14 @@ TEST("net: what the wire does not admit stays in the ring until it says so",
 	start(TXQ);
 	put_packet(60);
 	/* Two descriptors: packets of several pieces go another way. */
-	rig_desc(&r, 1, RIG_DATA, HDR, N, 2);
-	rig_desc(&r, 2, RIG_DATA + HDR, 60, 0, 0);
+	rig_desc(&r, 1, RIG_DATA, HDR + 60, 0, 0);
+	for (unsigned i = 2; i < 6; i += 2) {
+		rig_desc(&r, i, RIG_DATA, HDR, N, i + 1);
+		rig_desc(&r, i + 1, RIG_DATA + HDR, 60, 0, 0);
+	}
+	/* None of them twice among three, as many as are popped. */
 	for (unsigned i = 0; i < 8; i++)
-		rig_avail(&r, i % 4 < 2 ? 0 : 1);
+		rig_avail(&r, i % 4 < 2 ? i % 4 : i % 4 * 2 - 2);
 	for (unsigned done = 0; done < 8; done += admits) {
 		admits = 0;
 		CHECK_EQ(vio_queue_service(&queue[TXQ], 64),
