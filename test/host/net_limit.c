@@ -301,7 +301,8 @@ TEST("limits: who is held costs nothing; a limit that goes lets all go at once",
 	/* A clock tick is 10 ms. */
 	CHECK_LE(ticks() - before, 3);
 	ask("metrics a", "vireo_network_limit_packets{direction=\"tx\"} 1\n");
-	ask("metrics a", "vireo_network_held_seconds_total{direction=\"rx\"} 0.000000\n");
+	ask("metrics a", "vireo_network_held_seconds_total"
+	    "{direction=\"rx\"} 0.000000\n");
 	ask("limits a tx-packets=0", "");
 	drained(&one);
 	ask("metrics a", "vireo_network_packets_total{queue=\"1\"} 256\n");
