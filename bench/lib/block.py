@@ -195,14 +195,12 @@ def run_case(args, case, work, image):
     samples = []
     peers = peers_here(case)
     log = open(os.path.join(work, "log"), "w")
-    for turn in range(args.rounds):
-        order = peers if turn % 2 == 0 else peers[::-1]
-        for peer in order:
-            for result in measure(args, case, peer, work, image, log, turn):
-                result.update(peer=peer, round=turn)
-                samples.append(result)
-            print("bench: %s, round %d of %d: %s" %
-                  (case, turn + 1, args.rounds, peer), flush=True)
+    for turn, peer in machine.turns(args.rounds, peers):
+        for result in measure(args, case, peer, work, image, log, turn):
+            result.update(peer=peer, round=turn)
+            samples.append(result)
+        print("bench: %s, round %d of %d: %s" %
+              (case, turn + 1, args.rounds, peer), flush=True)
     return {"name": case, "title": CASES[case]["title"],
             "goals": CASES[case]["goals"], "block": BLOCK,
             "peers": peers, "depths": list(DEPTHS), "samples": samples}
@@ -226,22 +224,21 @@ def sleeps(args, work):
         daemons.append(("qemu-storage-daemon",
                         storage_daemon(args.build, "null", sock, None)))
     samples = []
-    for turn in range(args.rounds):
-        for name, command in daemons if turn % 2 == 0 else daemons[::-1]:
-            with Daemon(command, sock, log) as pid:
-                for rate in (1000, 0):
-                    r = load(args, sock, pid, 1, args.seconds, "--latency",
-                             *(["--rate", "1000"] if rate else []))
-                    r.update(peer=name, rate=rate, round=turn)
-                    samples.append(r)
-                before, start = processor_ns(pid), time.monotonic()
-                time.sleep(args.seconds)
-                samples.append({
-                    "peer": name, "rate": "idle", "round": turn, "errors": 0,
-                    "backend_cpu": (processor_ns(pid) - before) / 1e9 /
-                    (time.monotonic() - start)})
-            print("bench: sleep, round %d of %d: %s" %
-                  (turn + 1, args.rounds, name), flush=True)
+    for turn, (name, command) in machine.turns(args.rounds, daemons):
+        with Daemon(command, sock, log) as pid:
+            for rate in (1000, 0):
+                r = load(args, sock, pid, 1, args.seconds, "--latency",
+                         *(["--rate", "1000"] if rate else []))
+                r.update(peer=name, rate=rate, round=turn)
+                samples.append(r)
+            before, start = processor_ns(pid), time.monotonic()
+            time.sleep(args.seconds)
+            samples.append({
+                "peer": name, "rate": "idle", "round": turn, "errors": 0,
+                "backend_cpu": (processor_ns(pid) - before) / 1e9 /
+                (time.monotonic() - start)})
+        print("bench: sleep, round %d of %d: %s" %
+              (turn + 1, args.rounds, name), flush=True)
     return samples
 
 

@@ -265,10 +265,9 @@ def missing():
 def compare(args, bench, wire, offloads, results):
     cards = ("qemu", "vireo")
     got = {card: [] for card in cards}
-    for turn in range(args.rounds):
-        for card in cards if turn % 2 == 0 else cards[::-1]:
-            with bench:
-                got[card].append(measure(bench, card, wire, offloads))
+    for _, card in machine.turns(args.rounds, cards):
+        with bench:
+            got[card].append(measure(bench, card, wire, offloads))
     for way, at in (("from the guest", 0), ("to the guest", 1)):
         if wire[0] == "two guests" and at:
             continue    # the same the other way round

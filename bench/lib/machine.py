@@ -18,6 +18,14 @@ def pair():
     return usable[-2], usable[-1]
 
 
+def turns(rounds, peers):
+    """(round, peer) of all, in an order that alternates: who comes first in
+    one round comes last in the next."""
+    for turn in range(rounds):
+        for peer in peers if turn % 2 == 0 else peers[::-1]:
+            yield turn, peer
+
+
 def has_kvm():
     """Is there hardware help for guests, and may we use it?"""
     try:
@@ -26,6 +34,7 @@ def has_kvm():
         return False
     os.close(fd)
     return True
+
 
 def own_session():
     """Goes on in a child with a session of its own, which the scheduler

@@ -210,9 +210,8 @@ def show(case, pairs, got, rounds):
 def rounds(args, kinds, measured):
     """Of each kind a sample each round, alternating."""
     got = {kind: [] for kind in kinds}
-    for turn in range(args.rounds):
-        for kind in kinds if turn % 2 == 0 else kinds[::-1]:
-            got[kind].append(measured(kind))
+    for _, kind in machine.turns(args.rounds, kinds):
+        got[kind].append(measured(kind))
     return got
 
 
