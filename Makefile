@@ -12,7 +12,7 @@ KILLS ?= 200
 MESON = meson
 NINJA = ninja
 
-.PHONY: all programs run test cross size soak bench fuzz install clean help FORCE
+.PHONY: all programs run test cross size soak zoned bench fuzz install clean help FORCE
 
 all: $(BUILD)/build.ninja
 	@$(NINJA) -C $(BUILD)
@@ -62,6 +62,11 @@ soak: all
 	VIREO_ALL=1 VIREO_STATES=20 \
 		python3 test/system/durability.py $(BUILD)/bin
 
+# Zoned disks under a kernel that knows them; fetches one (34 MB).
+zoned: all
+	@scripts/setup zoned
+	python3 test/system/zoned.py $(BUILD)/bin
+
 bench:
 	@scripts/setup bench
 	@$(MAKE) --no-print-directory all
@@ -90,6 +95,7 @@ help:
 	@echo "make size      the core's size in bytes, by what one uses of it"
 	@echo "make soak      kill vireo-blk under load, KILLS ($(KILLS)) times a case;"
 	@echo "               all guests of a KVM that QEMU emulates"
+	@echo "make zoned     zoned disks under Linux 6.12, libzbd, fio and btrfs"
 	@echo "make bench     set up, run the benchmarks (about 20 minutes)"
 	@echo "make fuzz      fuzz each target for FUZZ_SECONDS ($(FUZZ_SECONDS))"
 	@echo "make install   into PREFIX ($(PREFIX)); DESTDIR is honoured"

@@ -597,7 +597,6 @@ static void *writer(void *arg)
 {
 	struct writer *w = arg;
 
-	CHECK_EQ(disk->ops->attach(disk, w->queue, &w->loop), 0);
 	append_one(w);
 	CHECK_EQ(loop_run(&w->loop), 0);
 	disk->ops->io.drain(disk, w->queue);
@@ -616,6 +615,7 @@ TEST("zones of a device: two threads append to one zone", "")
 		w[i].queue = i;
 		w[i].left = APPENDS;
 		CHECK_EQ(loop_init(&w[i].loop), 0);
+		CHECK_EQ(disk->ops->attach(disk, i, &w[i].loop), 0);
 	}
 	for (unsigned i = 0; i < 2; i++)
 		CHECK_EQ(pthread_create(&w[i].thread, NULL, writer, &w[i]), 0);
