@@ -162,6 +162,7 @@ TEST("leave: what no thread has begun comes back, the rest is waited for", "")
 	submit(1, MOST, 0, 0);
 	while (atomic_load(&begun) < 16)
 		usleep(100);
+	d->ops->io.leave(d, 0);
 	CHECK_EQ(pthread_create(&thread, NULL, let_go, NULL), 0);
 	/* All threads there are have requests of the first queue. */
 	CHECK_EQ(stop(0, MOST), MOST - 16);

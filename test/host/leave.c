@@ -141,7 +141,7 @@ static void open_front(uint64_t feature)
 static void pass_on(uint64_t feature, const char *option)
 {
 	char file[128];
-	const char *slow[] = { file, option, "--ops=20", NULL };
+	const char *slow[] = { file, option, "--ops=1", NULL };
 	const char *fast[] = { file, option, NULL };
 	unsigned left, all = 0;
 	int fd;
