@@ -16,7 +16,9 @@ struct vio_req *vio_ring_break(struct vio_queue *q, const char *text,
 		nr = VIO_ARRAY_LEN(all) - 1;
 	for (unsigned i = 0; i < nr; i++)
 		all[i + 1] = v[i];
-	q->state = VIO_QUEUE_BROKEN;
+	/* What a stopped one finds, for its last request, ends no stop. */
+	if (q->state != VIO_QUEUE_STOPPED)
+		q->state = VIO_QUEUE_BROKEN;
 	q->owner->log(q, VIO_LOG_ERROR, text, all, nr + 1);
 	q->owner->broken(q);
 	return NULL;

@@ -257,3 +257,23 @@ TEST("NOTIFY_ON_EMPTY: the last one is told, wanted or not",
 	notified_when_empty(false);
 	notified_when_empty(true);
 }
+
+TEST("NOTIFY_ON_EMPTY: a nonsensical index does not keep a reset from ending",
+     "")
+{
+	struct vio_features f = { { 1ull << VIRTIO_F_NOTIFY_ON_EMPTY, 0 } };
+
+	start(false, f);
+	desc(0, RIG_DATA, 5, 0, 0, false);
+	avail(0, false);
+	serve();
+	CHECK_EQ(nr_taken, 1);
+	vio_dev_set_status(&dev, VIRTIO_STATUS_ACKNOWLEDGE);
+	vio_dev_set_status(&dev, 0);
+	CHECK(vio_dev_status(&dev) != 0);
+	/* Looked at when the last request is told of. */
+	put(r.layout.driver.v + 2, 0x7000, 2, false);
+	vio_req_done(taken[0]);
+	CHECK_EQ(vio_dev_status(&dev), 0);
+	CHECK_EQ(dev.queue[0].inflight, 0);
+}
