@@ -149,8 +149,9 @@ TEST("input waits for a buffer, and a buffer for input", "")
 	CHECK(rig_used(&r, &id, &len));
 	CHECK_EQ(len, 3);
 	CHECK_MEMEQ(rig_at(&r, RIG_DATA), "typ", 3);
+	rig_desc(&r, 1, RIG_DATA, 3, VIRTQ_DESC_F_WRITE, 0);
 	rig_avail(&r, 0);
-	rig_avail(&r, 0);
+	rig_avail(&r, 1);
 	CHECK_EQ(kick(VIO_CONSOLE_RXQ), VIO_SERVICE_WAIT);
 	CHECK(rig_used(&r, &id, &len));
 	CHECK_EQ(len, 2);
