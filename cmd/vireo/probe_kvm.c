@@ -34,7 +34,7 @@ enum {
 	SLOWER_MAX = 50,
 	EXTRA_MAX_MS = 5,
 	TRIES_MS = 400,
-	HANG_MS = 3000,			/* for all of it */
+	HANG_MS = 10000,			/* for all of it */
 	ADDR_PML4 = 0x1000,
 	ADDR_PDPT = 0x2000,
 	ADDR_PD = 0x3000,
