@@ -421,6 +421,29 @@ void zones_adopt(struct zones *z, uint32_t index,
 	set_state(z, g, told->state);
 }
 
+void zones_expect(struct zones *z, uint32_t index)
+{
+	struct zone *g = &z->zone[index];
+
+	if (!is_swr(g) || dead(g))
+		return;
+	/* A full zone has no write pointer, whatever was told of it. */
+	if (g->state == VIRTIO_BLK_ZS_FULL)
+		g->wp = g->start + g->capacity;
+	g->low = g->start;
+	g->replay = g->wp > g->start;
+}
+
+uint64_t zones_replayed(struct zones *z, uint64_t sector, uint64_t nr)
+{
+	const struct zone *g = zones_at(z, sector);
+
+	if (!g->replay || sector < g->low || sector >= g->wp ||
+	    nr > g->start + g->capacity - sector)
+		return 0;
+	return nr < g->wp - sector ? nr : g->wp - sector;
+}
+
 void zones_power_on(struct zones *z)
 {
 	for (uint32_t i = 0; i < z->nr; i++) {

@@ -89,6 +89,16 @@ bool zones_restore(struct zones *z, uint32_t index, uint8_t state,
 /* A device tells what has become of a zone; nothing is under way there. */
 void zones_adopt(struct zones *z, uint32_t index,
 		 const struct vio_blk_zone *told);
+/*
+ * Who had the disk may have died over writes of this zone, and all that lies
+ * in it may be sent again, until something else is done to it.
+ */
+void zones_expect(struct zones *z, uint32_t index);
+/*
+ * How many sectors of a write, the first ones, may have been sent before. 0: it
+ * is one like others, for zones_begin().
+ */
+uint64_t zones_replayed(struct zones *z, uint64_t sector, uint64_t nr);
 /* The power was gone: nothing is open any more, nothing under way. */
 void zones_power_on(struct zones *z);
 

@@ -10,6 +10,11 @@
  * line, and the first alone is at the device: an append finds its place, a
  * write its write pointer. Resetting all waits until no line moves.
  *
+ * A write that a program died over is sent again, and may be on the device.
+ * In zones that held data when the disk was opened, what starts below the
+ * write pointer is therefore compared. An append is not: nobody was told of
+ * the place that the first one had, so it finds another.
+ *
  * It is a back end among others: it knows no ring, no guest and no ioctl.
  */
 #include <errno.h>
@@ -19,12 +24,11 @@
 
 #include "backend/blkdev.h"
 #include "backend/drain.h"
-#include "backend/zones.h"
+#include "backend/zones_ask.h"
 #include "host/clock.h"
 #include "host/log.h"
 
 #define APPEND_MAX_SECTORS	2048u
-#define SCAN_BATCH		64u
 
 struct host_zones;
 
@@ -35,6 +39,8 @@ struct hio {
 	struct hio *next;	/* free, or behind it in its zone's line */
 	struct hio *next_ready;
 	struct zone_write write;
+	struct zone_check check;
+	void *rest;		/* what a write's second part needs, or NULL */
 };
 
 /* The first one is at the device, or about to be. */
@@ -49,6 +55,7 @@ struct host_queue {
 	unsigned busy;			/* of them */
 	unsigned index;
 	bool running;			/* its ready ones are being started */
+	struct zone_checker checker;
 	/* At the head of their lines, and to be started; under the lock. */
 	struct line ready;
 	struct loop_call call;
@@ -136,27 +143,6 @@ static void plain_done(struct vio_blk_io *io, int result)
 }
 
 /* -- what the device says -------------------------------------------------- */
-
-/* Read all states. Under the lock, or before anybody else has it. */
-static int scan(struct host_zones *z)
-{
-	struct vio_blk_zone told[SCAN_BATCH];
-	uint32_t i = 0;
-
-	while (i < z->zones.nr) {
-		unsigned n = z->below->ops->io.zone_report(z->below,
-			z->zones.zone[i].start, told, SCAN_BATCH);
-
-		for (unsigned k = 0; k < n && i < z->zones.nr; k++, i++) {
-			if (told[k].start != z->zones.zone[i].start)
-				return -EIO;
-			zones_adopt(&z->zones, i, &told[k]);
-		}
-		if (!n)
-			return -EIO;
-	}
-	return 0;
-}
 
 /*
  * A request failed that should not have, by what is known of its zone. Ask,
@@ -294,6 +280,8 @@ static void line_done(struct hio *h, int result)
 	pthread_mutex_lock(&z->lock);
 	leave(h);
 	pthread_mutex_unlock(&z->lock);
+	free(h->rest);
+	h->rest = NULL;
 	finish(h, result);
 }
 
@@ -328,7 +316,7 @@ static void line_io_done(struct vio_blk_io *io, int result)
 	if (is_write(h))
 		zones_end(&z->zones, &h->write, result == VIO_OK);
 	else if (result != VIO_OK && h->up->op == VIO_BLK_ZONE_RESET_ALL)
-		z->lost = scan(z) != 0;
+		z->lost = zones_ask_all(&z->zones, z->below, false) != 0;
 	pthread_mutex_unlock(&z->lock);
 	if (result != VIO_OK && h->up->op != VIO_BLK_ZONE_RESET_ALL)
 		result = look_again(h, result);
@@ -338,17 +326,57 @@ static void line_io_done(struct vio_blk_io *io, int result)
 	run_ready(q);
 }
 
+/* The device holds the first part of it: the rest goes where that ends. */
+static int start_rest(struct hio *h)
+{
+	struct host_zones *z = h->dev;
+	int rc;
+
+	h->rest = zones_cut(&h->io, h->check.len);
+	if (!h->rest)
+		return VIO_E_IO;
+	pthread_mutex_lock(&z->lock);
+	rc = zones_begin(&z->zones, h->io.offset / 512, h->io.len / 512, false,
+			 &h->write);
+	pthread_mutex_unlock(&z->lock);
+	if (rc == VIO_OK)
+		pass_on(h, line_io_done);
+	return rc;
+}
+
+/* Nothing else was done to its zone meanwhile: it is first in line. */
+static void checked(struct zone_check *c, int result)
+{
+	struct hio *h = vio_container_of(c, struct hio, check);
+	struct host_queue *q = queue_of(h);
+
+	if (result == VIO_OK && c->len < h->up->len) {
+		result = start_rest(h);
+		if (result == VIO_OK)
+			return;
+	}
+	line_done(h, result);
+	run_ready(q);
+}
+
 static void start(struct hio *h)
 {
 	struct host_zones *z = h->dev;
 	const struct zone *g = &z->zones.zone[zone_of(h)];
+	bool again;
 	int rc;
 
 	pthread_mutex_lock(&z->lock);
-	rc = judge(h);
+	again = !z->lost && zones_check_wanted(&z->zones, h->up, &h->check);
+	rc = again ? VIO_OK : judge(h);
 	pthread_mutex_unlock(&z->lock);
 	if (rc != VIO_OK) {
 		line_done(h, rc);
+		return;
+	}
+	if (again) {
+		h->check.done = checked;
+		zones_check(&queue_of(h)->checker, &h->check);
 		return;
 	}
 	if (is_write(h)) {
@@ -474,7 +502,7 @@ static void catch_up(struct host_zones *z)
 {
 	pthread_mutex_lock(&z->lock);
 	if (atomic_load(&z->inherited))
-		z->lost = scan(z) != 0;
+		z->lost = zones_ask_all(&z->zones, z->below, true) != 0;
 	atomic_store(&z->inherited, false);
 	pthread_mutex_unlock(&z->lock);
 }
@@ -638,8 +666,10 @@ static void host_close(struct blkdev *d)
 	struct host_zones *z = self(d);
 
 	zones_fini(&z->zones);
-	for (unsigned i = 0; z->queues && i < z->nr_queues; i++)
+	for (unsigned i = 0; z->queues && i < z->nr_queues; i++) {
+		zones_checker_fini(&z->queues[i].checker);
 		free(z->queues[i].all);
+	}
 	free(z->queues);
 	free(z->lines);
 	pthread_mutex_destroy(&z->lock);
@@ -671,6 +701,7 @@ static int make_queues(struct host_zones *z,
 
 		q->dev = z;
 		q->index = i;
+		zones_checker_init(&q->checker, z->below, i);
 		q->all = calloc(conf->queue_size, sizeof(*q->all));
 		if (!q->all)
 			return -ENOMEM;
@@ -727,7 +758,7 @@ static int open_zones(struct host_zones *z)
 	if (!rc && !z->lines)
 		rc = -ENOMEM;
 	if (!rc)
-		rc = scan(z);
+		rc = zones_ask_all(&z->zones, z->below, true);
 	if (rc)
 		log_err("the zones of the disk cannot be passed on: %s",
 			strerror(-rc));
