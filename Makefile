@@ -52,6 +52,7 @@ soak: all
 	VIREO_KILLS=$$(($(KILLS) / 8)) \
 		python3 test/system/blk_survives.py $(BUILD)/bin outlives
 	VIREO_ALL=1 python3 test/system/run_kvm.py $(BUILD)/bin
+	python3 test/system/systemd.py $(BUILD)/bin
 	VIREO_ALL=1 python3 test/system/blk_guest.py $(BUILD)/bin qemu
 	VIREO_ALL=1 python3 test/system/iommu.py $(BUILD)/bin strict
 	VIREO_ALL=1 python3 test/system/iommu.py $(BUILD)/bin network
